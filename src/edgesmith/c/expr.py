@@ -1,0 +1,221 @@
+"""Expressions over single elements: one definition serves numpy, scalar C and vector C."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from edgesmith.c.primitives import PRIMITIVES
+from edgesmith.c.writer import Writer
+from edgesmith.ir import DType
+
+__all__ = ["Expr", "call", "const", "emit", "evaluate", "literal", "select", "var", "vectorizable"]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Expr:
+    """A node of an expression; shared sub-expressions are shared objects and are computed once.
+
+    ``op`` is ``"var"`` (a leaf named ``value``), ``"const"`` (the number ``value``) or the name of a primitive.
+    """
+
+    op: str
+    args: tuple[Expr, ...]
+    dtype: DType
+    value: object = None
+
+    def __add__(self, other: Expr | float) -> Expr:
+        return call("add", self, other)
+
+    def __radd__(self, other: float) -> Expr:
+        return call("add", const(other, self.dtype), self)
+
+    def __sub__(self, other: Expr | float) -> Expr:
+        return call("sub", self, other)
+
+    def __rsub__(self, other: float) -> Expr:
+        return call("sub", const(other, self.dtype), self)
+
+    def __mul__(self, other: Expr | float) -> Expr:
+        return call("mul", self, other)
+
+    def __rmul__(self, other: float) -> Expr:
+        return call("mul", const(other, self.dtype), self)
+
+    def __truediv__(self, other: Expr | float) -> Expr:
+        return call("div", self, other)
+
+    def __rtruediv__(self, other: float) -> Expr:
+        return call("div", const(other, self.dtype), self)
+
+    def __neg__(self) -> Expr:
+        return call("neg", self)
+
+    def __lt__(self, other: Expr | float) -> Expr:
+        return call("lt", self, other)
+
+    def __le__(self, other: Expr | float) -> Expr:
+        return call("le", self, other)
+
+    def __gt__(self, other: Expr | float) -> Expr:
+        return call("gt", self, other)
+
+    def __ge__(self, other: Expr | float) -> Expr:
+        return call("ge", self, other)
+
+
+def var(name: str, dtype: DType = DType.F32) -> Expr:
+    return Expr("var", (), dtype, name)
+
+
+def const(value: float, dtype: DType = DType.F32) -> Expr:
+    return Expr("const", (), dtype, value)
+
+
+def call(op: str, *args: Expr | float, dtype: DType | None = None) -> Expr:
+    """Apply a primitive; plain numbers become constants of the type of the last expression among ``args``.
+
+    Args:
+        dtype: type of the result; given for ``cast``, otherwise that of the last argument (comparisons: bool).
+    """
+    kind = [a.dtype for a in args if isinstance(a, Expr)][-1]
+    exprs = tuple(a if isinstance(a, Expr) else const(a, kind) for a in args)
+    return Expr(op, exprs, dtype or (DType.BOOL if PRIMITIVES[op].gives_bool else kind))
+
+
+def select(condition: Expr, then: Expr | float, otherwise: Expr | float) -> Expr:
+    return call("select", condition, then, otherwise)
+
+
+def literal(value: object, dtype: DType) -> str:
+    """A C99 literal that reads back as exactly ``value`` in ``dtype``."""
+    if dtype is DType.BOOL:
+        return "1" if value else "0"
+    if dtype.is_float:
+        number = float(dtype.numpy.type(value))
+        suffix = "" if dtype is DType.F64 else "f"
+        if math.isnan(number):
+            return "NAN" if dtype is not DType.F64 else "(double)NAN"
+        if math.isinf(number):
+            text = "INFINITY" if dtype is not DType.F64 else "(double)INFINITY"
+            return text if number > 0 else f"(-{text})"
+        digits = np.format_float_positional if 1e-4 <= abs(number) < 1e7 or number == 0 else np.format_float_scientific
+        text = digits(dtype.numpy.type(value), unique=True, trim="0") + suffix
+        return f"({text})" if text.startswith("-") else text
+    number = int(value)  # type: ignore[call-overload]
+    if dtype is DType.I64:
+        return "INT64_MIN" if number == -(2**63) else f"INT64_C({number})" if number >= 0 else f"(INT64_C({number}))"
+    if dtype is DType.U64:
+        return f"UINT64_C({number})"
+    if dtype is DType.U32:
+        return f"{number}u"
+    if dtype is DType.I32 and number == -(2**31):
+        return "INT32_MIN"
+    return str(number) if number >= 0 else f"({number})"
+
+
+def _uses(expr: Expr, counts: dict[int, int]) -> None:
+    counts[id(expr)] = counts.get(id(expr), 0) + 1
+    if counts[id(expr)] == 1:
+        for arg in expr.args:
+            _uses(arg, counts)
+
+
+def primitives_of(expr: Expr) -> set[tuple[str, DType]]:
+    """The primitives in an expression, each with the type of its first argument."""
+    found: set[tuple[str, DType]] = set()
+    seen: set[int] = set()
+
+    def visit(e: Expr) -> None:
+        if id(e) in seen:
+            return
+        seen.add(id(e))
+        if e.args:
+            found.add((e.op, e.args[0].dtype))
+        for arg in e.args:
+            visit(arg)
+
+    visit(expr)
+    return found
+
+
+def vectorizable(expr: Expr) -> str | None:
+    """None when vector C can compute it; otherwise the reason."""
+    seen: set[int] = set()
+
+    def visit(e: Expr) -> str | None:
+        if id(e) in seen:
+            return None
+        seen.add(id(e))
+        if e.dtype not in (DType.F32, DType.BOOL):
+            return f"{e.op} on {e.dtype}; the vector layer computes f32"
+        if e.args and PRIMITIVES[e.op].vector is None:
+            return f"{e.op} has no vector form"
+        return next((r for r in map(visit, e.args) if r), None)
+
+    return visit(expr)
+
+
+def emit(expr: Expr, leaves: Mapping[str, str], writer: Writer, *, vector: bool = False) -> str:
+    """Write the statements that compute ``expr`` and return the C expression of its value.
+
+    Args:
+        leaves: C text of each variable.
+        vector: emit vector C (f32 lanes and masks) instead of scalar C.
+    """
+    counts: dict[int, int] = {}
+    _uses(expr, counts)
+    done: dict[int, str] = {}
+
+    def visit(e: Expr) -> str:
+        if id(e) in done:
+            return done[id(e)]
+        if e.op == "var":
+            text = leaves[str(e.value)]
+        elif e.op == "const":
+            text = literal(e.value, e.dtype)
+            text = f"es_set1({text})" if vector else text
+        else:
+            primitive = PRIMITIVES[e.op]
+            args = [visit(a) for a in e.args]
+            if vector:
+                assert primitive.vector is not None
+                text = primitive.vector.format(*args)
+            else:
+                text = primitive.scalar_c(args, e.args[0].dtype, e.dtype)
+            if counts[id(e)] > 1 or len(text) > 90:
+                name = writer.fresh()
+                mask = e.dtype is DType.BOOL
+                kind = ("es_m" if mask else "es_v") if vector else e.dtype.c
+                writer.line(f"const {kind} {name} = {text};")
+                text = name
+        done[id(e)] = text
+        return text
+
+    return visit(expr)
+
+
+def evaluate(expr: Expr, leaves: Mapping[str, np.ndarray]) -> np.ndarray:
+    """The value of ``expr`` by numpy."""
+    done: dict[int, np.ndarray] = {}
+
+    def visit(e: Expr) -> np.ndarray:
+        if id(e) not in done:
+            if e.op == "var":
+                result = leaves[str(e.value)]
+            elif e.op == "const":
+                result = np.asarray(e.value, e.dtype.numpy)
+            else:
+                with np.errstate(all="ignore"):
+                    result = PRIMITIVES[e.op].numpy(*[visit(a) for a in e.args])
+                result = np.asarray(result).astype(e.dtype.numpy, copy=False)
+            done[id(e)] = result
+        return done[id(e)]
+
+    return visit(expr)
+
+
+Unary = Callable[[Expr], Expr]

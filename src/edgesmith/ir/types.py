@@ -1,0 +1,113 @@
+"""Element and tensor types."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+
+__all__ = ["DType", "TensorType"]
+
+
+class DType(Enum):
+    """Element type of a tensor; the value is its ONNX ``TensorProto.DataType`` number."""
+
+    F32 = 1
+    U8 = 2
+    I8 = 3
+    U16 = 4
+    I16 = 5
+    I32 = 6
+    I64 = 7
+    BOOL = 9
+    F16 = 10
+    F64 = 11
+    U32 = 12
+    U64 = 13
+
+    @property
+    def numpy(self) -> np.dtype[np.generic]:
+        return np.dtype(_NUMPY[self])
+
+    @property
+    def itemsize(self) -> int:
+        return self.numpy.itemsize
+
+    @property
+    def c(self) -> str:
+        """The C99 type of one element; fp16 is stored as its bits."""
+        return _C[self]
+
+    @property
+    def is_float(self) -> bool:
+        return self in (DType.F16, DType.F32, DType.F64)
+
+    @property
+    def is_signed(self) -> bool:
+        return self.is_float or self in (DType.I8, DType.I16, DType.I32, DType.I64)
+
+    @property
+    def unit_roundoff(self) -> float:
+        """Largest relative error of rounding a real number to this type (half an ULP); 0 for integers."""
+        return float(np.finfo(self.numpy).eps) / 2 if self.is_float else 0.0
+
+    @classmethod
+    def of(cls, dtype: np.dtype[np.generic] | type) -> DType:
+        """The element type of a numpy dtype; raises ``KeyError`` when there is none."""
+        return _BY_NUMPY[np.dtype(dtype)]
+
+    def __str__(self) -> str:
+        return self.name.lower()
+
+
+_NUMPY = {
+    DType.F32: "float32",
+    DType.U8: "uint8",
+    DType.I8: "int8",
+    DType.U16: "uint16",
+    DType.I16: "int16",
+    DType.I32: "int32",
+    DType.I64: "int64",
+    DType.BOOL: "bool",
+    DType.F16: "float16",
+    DType.F64: "float64",
+    DType.U32: "uint32",
+    DType.U64: "uint64",
+}
+_BY_NUMPY = {np.dtype(name): dtype for dtype, name in _NUMPY.items()}
+_C = {dtype: f"{name}_t" for dtype, name in _NUMPY.items()} | {
+    DType.F32: "float",
+    DType.F64: "double",
+    DType.F16: "uint16_t",
+    DType.BOOL: "uint8_t",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class TensorType:
+    """Shape and element type of a value. Where its elements lie in memory is the plan's business (``View``)."""
+
+    shape: tuple[int, ...]
+    dtype: DType
+
+    @property
+    def rank(self) -> int:
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return math.prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        return self.size * self.dtype.itemsize
+
+    @classmethod
+    def of(cls, array: np.ndarray) -> TensorType:
+        return cls(array.shape, DType.of(array.dtype))
+
+    def __str__(self) -> str:
+        return f"{self.dtype}[{'x'.join(map(str, self.shape))}]"

@@ -1,0 +1,140 @@
+"""Conv."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from edgesmith.c.writer import Writer
+from edgesmith.errors import ModelError
+from edgesmith.ir import Cost, TensorType
+from edgesmith.ops.base import Array, Case, Layout, OnnxNode, Operator, f32, operator
+from edgesmith.ops.window import Window
+
+
+@operator
+@dataclass(frozen=True)
+class Conv(Operator):
+    """Convolution of (N, C, *spatial) with weights (M, C / group, *kernel) and an optional bias (M,).
+
+    Source: https://onnx.ai/onnx/operators/onnx__Conv.html.
+    """
+
+    name: ClassVar[str] = "Conv"
+    layout: ClassVar[Layout] = "channels_last"
+    window: Window
+    group: int = 1
+
+    @classmethod
+    def from_onnx(cls, node: OnnxNode) -> tuple[Operator, tuple[str, ...]]:
+        weights = node.type(1)
+        if weights.rank < 3 or weights.rank != node.type(0).rank:
+            raise ModelError(f"input {node.type(0)} and weights {weights} do not fit", where=node.name)
+        group = int(node.attributes.get("group", 1))  # type: ignore[call-overload]
+        return cls(Window.from_onnx(node, node.type(0).shape[2:], weights.shape[2:]), group), node.inputs
+
+    def to_onnx(self) -> tuple[str, dict[str, object], tuple[np.ndarray | None, ...]]:
+        return self.name, {**self.window.to_onnx(), "group": self.group}, ()
+
+    def infer(self, inputs: Sequence[TensorType | None]) -> tuple[TensorType, ...]:
+        x, w = inputs[0], inputs[1]
+        assert x is not None and w is not None
+        channels, filters = x.shape[1], w.shape[0]
+        if channels != w.shape[1] * self.group or filters % self.group or w.shape[2:] != self.window.kernel:
+            raise ModelError(f"input {x}, weights {w} and group {self.group} do not fit", where=self.name)
+        if len(inputs) > 2 and inputs[2] is not None and inputs[2].shape != (filters,):
+            raise ModelError(f"bias {inputs[2]} does not fit {filters} filters", where=self.name)
+        return (TensorType((x.shape[0], filters, *self.window.output(x.shape[2:], self.name)), x.dtype),)
+
+    def reference(self, *inputs: np.ndarray | None) -> tuple[np.ndarray, ...]:
+        x, w, b = (*inputs, None)[:3]
+        assert x is not None and w is not None
+        window, groups = self.window, self.group
+        padded = np.pad(x, [(0, 0), (0, 0), *zip(window.pads_begin, window.pads_end, strict=True)])
+        out = window.output(x.shape[2:], self.name)
+        y = np.zeros((x.shape[0], w.shape[0], *out), x.dtype)
+        c, m = w.shape[1], w.shape[0] // groups
+        for tap in itertools.product(*map(range, window.kernel)):
+            taken = padded[
+                (slice(None), slice(None))
+                + tuple(
+                    slice(t * d, t * d + (n - 1) * s + 1, s)
+                    for t, d, n, s in zip(tap, window.dilations, out, window.strides, strict=True)
+                )
+            ]
+            for g in range(groups):
+                y[:, g * m : (g + 1) * m] += np.einsum(
+                    "nc...,mc->nm...", taken[:, g * c : (g + 1) * c], w[(slice(g * m, (g + 1) * m), slice(None), *tap)]
+                )
+        return (y if b is None else y + b.reshape(-1, *(1,) * len(out)),)
+
+    def cost(self, inputs: Sequence[TensorType | None], outputs: Sequence[TensorType]) -> Cost:
+        return Cost(macs=outputs[0].size * self.reduction_length(inputs))
+
+    def reduction_length(self, inputs: Sequence[TensorType | None]) -> int:
+        assert inputs[1] is not None
+        return math.prod(inputs[1].shape[1:])
+
+    def tasks(self, inputs: Sequence[TensorType | None], outputs: Sequence[TensorType]) -> int:
+        return outputs[0].shape[0] * outputs[0].shape[1]
+
+    def portable(self, w: Writer, inputs: Sequence[Array | None], outputs: Sequence[Array]) -> None:
+        x, k, b = (*inputs, None)[:3]
+        (y,) = outputs
+        assert x is not None and k is not None
+        filters, taps = k.view.shape[:2]
+        axes = range(self.window_rank)
+        with w.block("for (int32_t task = begin; task < end; ++task)"):
+            w.line(
+                f"const int32_t n = task / {filters}, m = task % {filters}, c0 = m / {filters // self.group} * {taps};"
+            )
+            with w.nest([(f"o{a}", y.view.shape[2 + a]) for a in axes]):
+                w.line(f"{y.view.dtype.c} sum = {b.at('m') if b else '0'};")
+                with w.nest([("c", taps), *((f"k{a}", k.view.shape[2 + a]) for a in axes)]):
+                    inside = self._position(w, x)
+                    position, kernel = [f"i{a}" for a in axes], [f"k{a}" for a in axes]
+                    term = f"sum += {x.at('n', 'c0 + c', *position)} * {k.at('m', 'c', *kernel)};"
+                    w.line(f"if ({inside}) {{ {term} }}" if inside else term)
+                w.line(f"{y.at('n', 'm', *(f'o{a}' for a in axes))} = sum;")
+
+    @property
+    def window_rank(self) -> int:
+        return len(self.window.kernel)
+
+    def _position(self, w: Writer, x: Array) -> str:
+        """Write the input position ``i<axis>`` of a tap and return the C condition that it lies inside."""
+        conditions = []
+        for a in range(self.window_rank):
+            s, d = self.window.strides[a], self.window.dilations[a]
+            begin, end = self.window.pads_begin[a], self.window.pads_end[a]
+            w.line(f"const int32_t i{a} = o{a} * {s} + k{a} * {d} - {begin};")
+            conditions += [f"i{a} >= 0"] * (begin > 0) + [f"i{a} < {x.view.shape[2 + a]}"] * (end > 0)
+        return " && ".join(conditions)
+
+    @classmethod
+    def cases(cls) -> Iterator[Case]:
+        def case(name: str, x: tuple[int, ...], filters: int, kernel: int, group: int = 1, **window: object) -> Case:
+            rank = len(x) - 2
+            one = (1,) * rank
+            given = {"strides": one, "pads_begin": (0,) * rank, "pads_end": (0,) * rank, "dilations": one, **window}
+            op = cls(Window((kernel,) * rank, **given), group)  # type: ignore[arg-type]
+            weights = np.random.default_rng(7).standard_normal((filters, x[1] // group, *op.window.kernel), np.float32)
+            bias = np.random.default_rng(8).standard_normal(filters, np.float32)
+            return Case(op, (f32(*x), weights, bias), name)
+
+        yield case("3x3", (1, 3, 9, 11), 5, 3, pads_begin=(1, 1), pads_end=(1, 1))
+        yield case("3x3-stride2", (2, 8, 10, 9), 16, 3, strides=(2, 2), pads_begin=(0, 1), pads_end=(1, 1))
+        yield case("1x1", (1, 16, 7, 7), 24, 1)
+        yield case("1x1-stride2", (1, 12, 9, 9), 33, 1, strides=(2, 2))
+        yield case("depthwise", (1, 20, 8, 8), 20, 3, 20, pads_begin=(1, 1), pads_end=(1, 1))
+        yield case("depthwise-5x5-s2", (1, 33, 9, 8), 33, 5, 33, strides=(2, 2), pads_begin=(2, 2), pads_end=(2, 1))
+        yield case("grouped", (1, 8, 6, 6), 12, 3, 4, pads_begin=(1, 1), pads_end=(1, 1))
+        yield case("dilated", (1, 4, 12, 12), 6, 3, dilations=(2, 3), pads_begin=(2, 3), pads_end=(2, 3))
+        yield case("7x7-wide-pad", (1, 3, 5, 5), 4, 7, pads_begin=(4, 3), pads_end=(3, 4))
+        yield case("1d", (2, 6, 15), 4, 3, pads_begin=(1,), pads_end=(1,))
+        yield case("3d", (1, 2, 5, 6, 7), 3, 3, strides=(1, 2, 1))

@@ -1,0 +1,21 @@
+"""Mul."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from edgesmith.c.expr import Expr
+from edgesmith.ops.base import operator
+from edgesmith.ops.elementwise import Elementwise
+
+
+@operator
+@dataclass(frozen=True)
+class Mul(Elementwise):
+    """a * b with broadcasting; integers wrap around (https://onnx.ai/onnx/operators/onnx__Mul.html)."""
+
+    name: ClassVar[str] = "Mul"
+    arity: ClassVar[int] = 2
+
+    def expression(self, *args: Expr) -> Expr:
+        a, b = args
+        return a * b

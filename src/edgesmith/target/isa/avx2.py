@@ -1,0 +1,30 @@
+"""AVX2 with FMA3 (x86-64-v3)."""
+
+from edgesmith.target.isa import ISAS, Isa
+
+_TAIL_MASK = "_mm256_cmpgt_epi32(_mm256_set1_epi32({n}), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7))"
+
+AVX2 = ISAS.register("avx2")(
+    Isa(
+        name="avx2",
+        arch="x86_64",
+        vector_bits=256,
+        registers=16,
+        features=("avx2", "fma", "f16c", "bmi2"),
+        implies=("sse2",),
+        header="immintrin.h",
+        cpuinfo=("avx2", "fma", "f16c", "bmi2"),
+        instr={
+            "fma": "_mm256_fmadd_ps({0}, {1}, {2})",
+            "max": "_mm256_max_ps({0}, {1})",
+            "min": "_mm256_min_ps({0}, {1})",
+            "sqrt": "_mm256_sqrt_ps({0})",
+            "floor": "_mm256_floor_ps({0})",
+            "ceil": "_mm256_ceil_ps({0})",
+            "rint": "_mm256_round_ps({0}, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)",
+            "select": "_mm256_blendv_ps({2}, {1}, (__m256){0})",
+            "load_n": f"_mm256_maskload_ps({{0}}, {_TAIL_MASK.format(n='{1}')})",
+            "store_n": f"_mm256_maskstore_ps({{0}}, {_TAIL_MASK.format(n='{2}')}, {{1}})",
+        },
+    )
+)

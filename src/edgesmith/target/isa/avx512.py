@@ -1,0 +1,30 @@
+"""AVX-512 F, BW, DQ and VL (x86-64-v4)."""
+
+from edgesmith.target.isa import ISAS, Isa
+
+_TAIL_MASK = "(__mmask16)((1u << {n}) - 1u)"
+
+AVX512 = ISAS.register("avx512")(
+    Isa(
+        name="avx512",
+        arch="x86_64",
+        vector_bits=512,
+        registers=32,
+        features=("avx512f", "avx512bw", "avx512dq", "avx512vl"),
+        implies=("avx2",),
+        header="immintrin.h",
+        cpuinfo=("avx512f", "avx512bw", "avx512dq", "avx512vl"),
+        instr={
+            "fma": "_mm512_fmadd_ps({0}, {1}, {2})",
+            "max": "_mm512_max_ps({0}, {1})",
+            "min": "_mm512_min_ps({0}, {1})",
+            "sqrt": "_mm512_sqrt_ps({0})",
+            "floor": "_mm512_roundscale_ps({0}, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC)",
+            "ceil": "_mm512_roundscale_ps({0}, _MM_FROUND_TO_POS_INF | _MM_FROUND_NO_EXC)",
+            "rint": "_mm512_roundscale_ps({0}, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)",
+            "select": "_mm512_mask_blend_ps(_mm512_movepi32_mask((__m512i){0}), {2}, {1})",
+            "load_n": f"_mm512_maskz_loadu_ps({_TAIL_MASK.format(n='{1}')}, {{0}})",
+            "store_n": f"_mm512_mask_storeu_ps({{0}}, {_TAIL_MASK.format(n='{2}')}, {{1}})",
+        },
+    )
+)
