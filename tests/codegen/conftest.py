@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -18,20 +20,35 @@ COMPILERS = {"gcc": ["gcc"], "clang": ["clang"], "zig": [sys.executable, "-m", "
 STRICT = ["-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Wshadow", "-Werror"]
 
 
+@functools.cache
+def missing(compiler: str, sanitizers: tuple[str, ...]) -> str:
+    """Why the compiler cannot make and run a program with these sanitizer options; empty when it can."""
+    if shutil.which(COMPILERS[compiler][0]) is None:
+        return f"{compiler} is not installed"
+    if not sanitizers:
+        return ""
+    with tempfile.TemporaryDirectory() as folder:
+        program = Path(folder) / "empty"
+        command = [*COMPILERS[compiler], *sanitizers, "-x", "c", "-", "-o", str(program)]
+        built = subprocess.run(command, input=b"int main(void) { return 0; }", capture_output=True).returncode == 0
+        works = built and subprocess.run([program], capture_output=True).returncode == 0
+    return "" if works else f"{compiler} {' '.join(sanitizers)} does not work on this machine"
+
+
 @pytest.fixture
 def build(tmp_path: Path) -> Callable[..., Path]:
-    """Compiles C files of tmp_path, tests/codegen/runtime or the runtime itself; skips when the compiler is absent."""
+    """Compiles C files of tmp_path, tests/codegen/runtime or the runtime itself; skips when the compiler does not work."""
     folders = (tmp_path, SOURCES, RUNTIME)
 
     def compile_program(files: Sequence[str | Path], options: Sequence[str] = (), compiler: str = "gcc") -> Path:
-        command = COMPILERS[compiler]
-        if shutil.which(command[0]) is None:
-            pytest.skip(f"{compiler} is not installed")
+        reason = missing(compiler, tuple(option for option in options if option.startswith("-fsanitize=")))
+        if reason:
+            pytest.skip(reason)
         program = tmp_path / "program"
         found = [str(next(folder / file for folder in folders if (folder / file).exists())) for file in files]
         include = [f"-I{folder}" for folder in folders]
         result = subprocess.run(
-            [*command, *STRICT, *options, *include, *found, "-pthread", "-o", str(program)],
+            [*COMPILERS[compiler], *STRICT, *options, *include, *found, "-pthread", "-o", str(program)],
             capture_output=True,
             text=True,
         )
