@@ -37,7 +37,7 @@ def missing(compiler: str, sanitizers: tuple[str, ...]) -> str:
 
 @pytest.fixture
 def build(tmp_path: Path) -> Callable[..., Path]:
-    """Compiles C files of tmp_path, tests/codegen/runtime or the runtime itself; skips when the compiler does not work."""
+    """Compiles C files of tmp_path, tests/codegen/runtime or the runtime; skips when the compiler does not work."""
     folders = (tmp_path, SOURCES, RUNTIME)
 
     def compile_program(files: Sequence[str | Path], options: Sequence[str] = (), compiler: str = "gcc") -> Path:
