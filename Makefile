@@ -33,7 +33,7 @@ format: $(INSTALLED) ## rewrite the Python files in the project's style
 
 clean: ## remove what builds and tests leave behind; keeps the virtual environment
 	rm -rf build dist out .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache src/*.egg-info
-	find src tests examples benchmarks docs -name __pycache__ -type d -prune -exec rm -rf {} +
+	find . -path ./$(VENV) -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Debian keeps the module that venv needs in a package of its own.
 $(INSTALLED): pyproject.toml

@@ -25,6 +25,10 @@
 #endif
 #define POLLS_PER_CLOCK_READ 32
 
+/* After this part of it, the processor is offered to others between polls: where another program keeps a core busy, the thread
+ * that is waited for may be queued behind the one that polls. */
+#define YIELD_AFTER_NS 5000
+
 /* Kernels keep tiles, not tensors, on the stack; some C libraries give new threads as little as 128 KiB. */
 #define STACK_BYTES ((size_t)1 << 20)
 
@@ -102,14 +106,13 @@ static void sleeper_destroy(sleeper *s) {
 /* Returns once `*number` is `value`; what was written before `publish` set it is then visible. */
 static void wait_for(const uint32_t *number, uint32_t value, sleeper *s, int64_t spin_ns) {
     if (__atomic_load_n(number, __ATOMIC_ACQUIRE) == value) return;
-    if (spin_ns > 0) {
-        int64_t deadline = now_ns() + spin_ns;
-        do {
-            for (int i = 0; i < POLLS_PER_CLOCK_READ; i++) {
-                relax();
-                if (__atomic_load_n(number, __ATOMIC_ACQUIRE) == value) return;
-            }
-        } while (now_ns() < deadline);
+    int64_t start = now_ns();
+    for (int64_t elapsed = 0; elapsed < spin_ns; elapsed = now_ns() - start) {
+        if (elapsed > YIELD_AFTER_NS) sched_yield();
+        for (int i = 0; i < POLLS_PER_CLOCK_READ; i++) {
+            relax();
+            if (__atomic_load_n(number, __ATOMIC_ACQUIRE) == value) return;
+        }
     }
     pthread_mutex_lock(&s->mutex);
     __atomic_store_n(&s->asleep, 1, __ATOMIC_SEQ_CST);
