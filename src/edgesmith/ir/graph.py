@@ -69,6 +69,11 @@ class Graph:
                 found[value].append(node)
         return {value: tuple(nodes) for value, nodes in found.items()}
 
+    @cached_property
+    def position(self) -> Mapping[str, int]:
+        """Rank of each node in topological order, by name."""
+        return {node.name: i for i, node in enumerate(self.nodes)}
+
     def producer(self, value: str) -> Node | None:
         return self.producers.get(value)
 

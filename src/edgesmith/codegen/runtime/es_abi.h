@@ -19,6 +19,9 @@
  *   int32_t               Prun(es_context *, const void *const *inputs, void *const *outputs);
  *   int32_t               Pbind(es_context *, const void *const *inputs, void *const *outputs);
  *   int32_t               Prun_steps(es_context *, int32_t begin, int32_t end);
+ *   int32_t               Pvalue_count(void);
+ *   const es_value_info  *Pvalue(int32_t i);                 values between steps
+ *   void                 *Parena(es_context *);              base of ES_SPACE_ARENA
  *
  * `run` is `bind` followed by `run_steps(0, step_count())`. Steps run in ascending order; a step reads what earlier steps wrote.
  * Inputs are only read. Tensors are dense, in the model's own (ONNX) order of dimensions. One context belongs to one thread at
@@ -34,6 +37,15 @@ extern "C" {
 #endif
 
 #define ES_ABI_VERSION 1
+
+/* Marks the functions that a shared library exports. */
+#if !defined(ES_API)
+#if defined(__GNUC__)
+#define ES_API __attribute__((visibility("default")))
+#else
+#define ES_API
+#endif
+#endif
 
 /* Alignment, in bytes, of the memory given to `init`. */
 #define ES_ALIGNMENT 64
@@ -79,6 +91,19 @@ typedef struct {
     int64_t macs;       /* multiply-accumulates */
     int64_t bytes;      /* bytes of the operands read and written, weights included */
 } es_step_info;
+
+/* One value that a step reads or writes, so that tools can look at it, or replace it, between steps. Element (i0, i1, ...) lies
+ * at the address plus (i0 * strides[0] + i1 * strides[1] + ...) elements; `space` and `offset` (bytes) give the address. */
+typedef struct {
+    const char *name; /* as in the ONNX model where it exists there */
+    int32_t dtype;
+    int32_t rank;
+    const int64_t *shape, *strides;
+    int32_t space;    /* ES_SPACE_ARENA; ES_SPACE_INPUT + 16 i: input i; ES_SPACE_OUTPUT + 16 i: output i */
+    size_t offset;
+} es_value_info;
+
+enum { ES_SPACE_ARENA = 0, ES_SPACE_INPUT = 3, ES_SPACE_OUTPUT = 4 };
 
 /* Runs tasks `begin` (inclusive) to `end` (exclusive) of a step. No two concurrent calls share a `worker`, and `worker` is
  * below the number of workers given to `init`: it selects the part of the workspace that the call may use. */

@@ -21,13 +21,13 @@ enum {
 
 /* Makes a pool of `threads` workers: the calling thread is one, so `threads - 1` are started and none for 1.
  * On failure `*out` is NULL, and nothing is left behind. */
-int es_pool_create(es_pool **out, int threads);
+ES_API int es_pool_create(es_pool **out, int threads);
 
 /* Stops and joins the workers. NULL is allowed. No loop may be running. */
-void es_pool_destroy(es_pool *pool);
+ES_API void es_pool_destroy(es_pool *pool);
 
 /* Number of workers, the caller included: what a model's `init` takes as `workers`. */
-int es_pool_threads(const es_pool *pool);
+ES_API int es_pool_threads(const es_pool *pool);
 
 /* An `es_parallel_for`; `pool` is an `es_pool`. Splits [0, count) into one contiguous range per worker, as even as possible; the
  * caller runs the first as worker 0, and workers without a part are left alone. A call made while the pool is busy, from another
@@ -35,7 +35,7 @@ int es_pool_threads(const es_pool *pool);
  * threads may share a pool.
  *
  * Threads do not survive fork(): a child process must make its own pool. */
-void es_pool_parallel_for(void *pool, es_task task, void *arg, int32_t count);
+ES_API void es_pool_parallel_for(void *pool, es_task task, void *arg, int32_t count);
 
 #ifdef __cplusplus
 }

@@ -1,0 +1,321 @@
+"""The C package of a plan: kernels, step table, public header, weights, and the hand-written runtime beside them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+
+from edgesmith.c.mathfunctions import definitions
+from edgesmith.c.vector import header as vector_header
+from edgesmith.c.writer import Writer
+from edgesmith.codegen.weights import Weights
+from edgesmith.ir import TensorType
+from edgesmith.plan import Plan, Space, Step
+
+__all__ = ["Package", "c_identifier", "generate"]
+
+FILE_BYTES = 48 * 1024
+RUNTIME = ("es_abi.h", "es_pool.h", "es_pool.c", "es_selftest.h", "es_selftest.c", "es_main.c")
+_RESERVED = {"model", "main", "es"}
+
+
+@dataclass(frozen=True)
+class Package:
+    """Files of a C package, by name relative to the source folder.
+
+    Args:
+        name: prefix of all public symbols and base name of the library.
+        functions: name of the kernel function of each step.
+        context_bytes: memory of a context with one worker.
+        weights_bytes: size of the weights blob.
+    """
+
+    name: str
+    files: Mapping[str, bytes]
+    functions: tuple[str, ...]
+    context_bytes: int
+    weights_bytes: int
+
+
+def c_identifier(text: str) -> str:
+    """``text`` as a C identifier in lower case, never a keyword or empty."""
+    name = re.sub(r"\W+", "_", text, flags=re.ASCII).strip("_").lower()
+    name = re.sub(r"_+", "_", name)[:48].strip("_")
+    return f"net_{name}" if not name or name[0].isdigit() or name in _RESERVED else name
+
+
+def generate(plan: Plan, name: str, version: str) -> Package:
+    """Emit all files; the same plan gives the same bytes.
+
+    Args:
+        name: base of the public symbols; made a C identifier.
+        version: version of the generator, returned by ``<name>_version``.
+    """
+    name = c_identifier(name)
+    weights = Weights()
+    functions, kernels = _kernels(plan)
+    tables = _tables(plan, functions, weights)
+    files: dict[str, str | bytes] = {
+        f"{name}.h": _public_header(name),
+        "model.h": f'#include "{name}.h"\n\n#define ES_MODEL(symbol) {name}_##symbol\n',
+        "es_kernels.h": _kernel_header(functions),
+        "es_simd.h": _guarded("ES_SIMD_H", vector_header(plan.target)),
+        f"{name}.c": _model_source(plan, name, version, tables),
+        "weights.bin": weights.blob(),
+        "weights.c": _weights_source(name),
+    }
+    for number, text in enumerate(kernels):
+        files[f"kernels_{number:03}.c"] = text
+    runtime = resources.files("edgesmith.codegen") / "runtime"
+    for file in RUNTIME:
+        files[file] = (runtime / file).read_bytes()
+    encoded = {n: t if isinstance(t, bytes) else t.encode() for n, t in files.items()}
+    context = 4096 + plan.arena.nbytes + plan.scratch_bytes
+    return Package(name, encoded, functions, context, weights.nbytes)
+
+
+def _kernels(plan: Plan) -> tuple[tuple[str, ...], list[str]]:
+    """The function name of each step, and the texts of the kernel files; equal functions are emitted once."""
+    names: dict[str, str] = {}
+    users: dict[str, list[Step]] = {}
+    for step in plan.steps:
+        text = step.code.text
+        if text not in names:
+            isa = plan.target.isa.name if plan.target.isa else "c"
+            names[text] = f"es_{step.code.label}__{isa}_{c_identifier(step.name)}_{len(names)}"
+        users.setdefault(text, []).append(step)
+    files: list[str] = []
+    body: list[str] = []
+    needed: dict[str, None] = {}
+
+    def flush() -> None:
+        if body:
+            math = definitions(needed, vector=plan.target.isa is not None)
+            files.append('#include "es_simd.h"\n#include "es_kernels.h"\n\n' + math + "\n".join(body))
+            body.clear()
+            needed.clear()
+
+    for text, steps in users.items():
+        body.append(_comment(steps) + text.replace("@NAME@", names[text]))
+        needed.update(dict.fromkeys(steps[0].code.functions))
+        if sum(map(len, body)) > FILE_BYTES:
+            flush()
+    flush()
+    return tuple(names[s.code.text] for s in plan.steps), files
+
+
+def _comment(steps: list[Step]) -> str:
+    first = steps[0]
+    w = Writer()
+    w.line(f"/* {first.region.label}: {first.kernel.name}")
+    for step in steps:
+        w.line(f" *   serves {_safe(', '.join(o for n in step.region.nodes for o in (n.origin or (n.name,))))}")
+    for value in first.region.inputs:
+        w.line(f" *   in  {first.problem.view(value)}")
+    for value in first.region.outputs:
+        w.line(f" *   out {first.problem.view(value)}")
+    if first.schedule:
+        w.line(f" *   schedule {', '.join(f'{k} {v}' for k, v in first.schedule.items())}")
+    macs = first.problem.cost.macs
+    w.line(
+        f" *   {macs} multiply-adds, {first.problem.bytes_moved} bytes, predicted {first.choice.cost_ns / 1e3:.1f} us */"
+    )
+    return w.text()
+
+
+def _safe(text: str) -> str:
+    return re.sub(r"[^\x20-\x7e]", "?", text).replace("*/", "* /").replace("/*", "/ *").replace("??", "? ?")
+
+
+def _c_string(text: str) -> str:
+    parts = []
+    for byte in text.encode("utf-8", "replace"):
+        c = chr(byte)
+        parts.append(c if " " <= c <= "~" and c not in '"\\?' else f"\\{byte:03o}")
+    return '"' + "".join(parts) + '"'
+
+
+def _guarded(guard: str, text: str) -> str:
+    return f"#ifndef {guard}\n#define {guard}\n\n{text}\n#endif\n"
+
+
+def _kernel_header(functions: tuple[str, ...]) -> str:
+    lines = [f"void {f}(void *const *p, int32_t begin, int32_t end, void *scratch);" for f in dict.fromkeys(functions)]
+    return _guarded("ES_KERNELS_H", "#include <stdint.h>\n\n" + "\n".join(lines) + "\n")
+
+
+def _public_header(name: str) -> str:
+    declarations = [
+        "int32_t @_abi_version(void);",
+        "const char *@_version(void);",
+        "int32_t @_input_count(void);",
+        "const es_tensor_info *@_input(int32_t i);",
+        "int32_t @_output_count(void);",
+        "const es_tensor_info *@_output(int32_t i);",
+        "int32_t @_step_count(void);",
+        "const es_step_info *@_step(int32_t i);",
+        "size_t @_context_bytes(int32_t workers);",
+        "es_context *@_init(void *memory, size_t bytes, int32_t workers, es_parallel_for parallel_for, void *pool);",
+        "void @_prepare(es_context *context);",
+        "int32_t @_bind(es_context *context, const void *const *inputs, void *const *outputs);",
+        "int32_t @_run(es_context *context, const void *const *inputs, void *const *outputs);",
+        "int32_t @_run_steps(es_context *context, int32_t begin, int32_t end);",
+        "int32_t @_value_count(void);",
+        "const es_value_info *@_value(int32_t i);",
+        "void *@_arena(es_context *context);",
+    ]
+    body = "\n".join(f"ES_API {d.replace('@', name)}" for d in declarations)
+    return _guarded(
+        f"{name.upper()}_H",
+        f'#include "es_abi.h"\n\n#ifdef __cplusplus\nextern "C" {{\n#endif\n\n{body}\n\n'
+        "#ifdef __cplusplus\n}\n#endif\n",
+    )
+
+
+def _weights_source(name: str) -> str:
+    return f"""/* The weights, included by the assembler from weights.bin. */
+#if defined(__APPLE__)
+#error "this package embeds its weights with ELF assembler directives"
+#endif
+
+extern const unsigned char {name}_weights[];
+
+__asm__(".section .rodata\\n"
+        ".balign 64\\n"
+        ".hidden {name}_weights\\n"
+        ".globl {name}_weights\\n"
+        "{name}_weights:\\n"
+        ".incbin \\"weights.bin\\"\\n"
+        ".balign 64\\n"
+        ".previous\\n");
+"""
+
+
+@dataclass(frozen=True)
+class _Tables:
+    operands: tuple[tuple[int, int], ...]
+    steps: tuple[tuple[str, int, int, int], ...]
+
+
+def _tables(plan: Plan, functions: tuple[str, ...], weights: Weights) -> _Tables:
+    operands: list[tuple[int, int]] = []
+    steps = []
+    for step, function in zip(plan.steps, functions, strict=True):
+        first = len(operands)
+        for value in (*step.region.inputs, *step.region.outputs):
+            operands.append(operand_address(plan, value))
+        operands += [(Space.WEIGHTS, weights.add(array)) for array in step.code.constants]
+        steps.append((function, first, len(operands) - first, step.code.tasks))
+    return _Tables(tuple(operands), tuple(steps))
+
+
+def operand_address(plan: Plan, value: str) -> tuple[int, int]:
+    """(space, byte offset) of a value's first element; for inputs and outputs the space is 16 x index + space."""
+    place = plan.places[value]
+    buffer = plan.buffers[place.root]
+    shift = place.view.offset * place.view.dtype.itemsize
+    if buffer.space in (Space.INPUT, Space.OUTPUT):
+        return 16 * buffer.at + int(buffer.space), shift
+    return int(buffer.space), buffer.at + shift
+
+
+def _tensor_infos(kind: str, values: tuple[str, ...], types: Mapping[str, TensorType]) -> list[str]:
+    lines = []
+    rows = []
+    for i, value in enumerate(values):
+        t = types[value]
+        shape = "NULL"
+        if t.rank:
+            shape = f"{kind}_shape_{i}"
+            lines.append(f"static const int64_t {shape}[] = {{{', '.join(map(str, t.shape))}}};")
+        rows.append(f"    {{{_c_string(value)}, {t.dtype.value}, {t.rank}, {shape}, {t.nbytes}}},")
+    rows = rows or ["    {NULL, 0, 0, NULL, 0},"]
+    return [*lines, f"static const es_tensor_info {kind}s[] = {{", *rows, "};", ""]
+
+
+def _memory_map(plan: Plan) -> list[str]:
+    lines = [
+        f"/* Arena: {plan.arena.nbytes} bytes; the largest set of buffers alive at one step needs {plan.arena.lower_bound},",
+        f" * all buffers side by side would need {plan.arena.naive}.",
+        " *",
+        " *     offset      bytes  value",
+    ]
+    rows = sorted((b.at, v, b.nbytes) for v, b in plan.buffers.items() if b.space is Space.ARENA)
+    lines += [f" * {at:10} {nbytes:10}  {_safe(value)}" for at, value, nbytes in rows]
+    return [*lines, " */"]
+
+
+def _value_rows(plan: Plan) -> list[str]:
+    """Every intermediate value with its address and strides, so that a tool can read and write it between steps."""
+    rows, lines = [], []
+    for i, (value, place) in enumerate(sorted(plan.places.items())):
+        space, at = operand_address(plan, value) if place.root in plan.buffers else (-1, 0)
+        if space < 0:
+            continue
+        view = place.view
+        shape = strides = "NULL"
+        if view.rank:
+            shape, strides = f"value_shape_{i}", f"value_strides_{i}"
+            lines.append(f"static const int64_t {shape}[] = {{{', '.join(map(str, view.shape))}}};")
+            lines.append(f"static const int64_t {strides}[] = {{{', '.join(map(str, view.strides))}}};")
+        rows.append(f"    {{{_c_string(value)}, {view.dtype.value}, {view.rank}, {shape}, {strides}, {space}, {at}}},")
+    return [*lines, "static const es_value_info values[] = {", *rows, "};"]
+
+
+def _model_source(plan: Plan, name: str, version: str, tables: _Tables) -> str:
+    graph = plan.graph
+    n_in, n_out = len(graph.inputs), len(graph.outputs)
+    lines = [
+        f"/* {_safe(graph.name)}: {len(plan.steps)} steps for {plan.target}. Generated by Edgesmith {version}. */",
+        f'#include "{name}.h"',
+        '#include "es_kernels.h"',
+        "",
+        f"enum {{ INPUTS = {n_in}, OUTPUTS = {n_out}, STEPS = {len(plan.steps)}, MAX_OPERANDS = "
+        f"{max((s[2] for s in tables.steps), default=1)} }};",
+        f"#define ARENA_BYTES ((size_t){plan.arena.nbytes})",
+        f"#define SCRATCH_BYTES ((size_t){plan.scratch_bytes})",
+        "#define PREPARED_BYTES ((size_t)0)",
+        "",
+        *_memory_map(plan),
+        "",
+        f"extern const unsigned char {name}_weights[];",
+        "",
+        *_tensor_infos("input", graph.inputs, graph.types),
+        *_tensor_infos("output", graph.outputs, graph.types),
+        "typedef void (*kernel_function)(void *const *p, int32_t begin, int32_t end, void *scratch);",
+        "",
+        "typedef struct {",
+        "    int32_t space; /* 0 arena, 1 weights, 2 prepared, 3 + 16 i input i, 4 + 16 i output i */",
+        "    size_t offset;",
+        "} operand;",
+        "",
+        "typedef struct {",
+        "    kernel_function function;",
+        "    int32_t first_operand, operand_count, tasks;",
+        "} step;",
+        "",
+        "static const operand operands[] = {",
+        *(f"    {{{space}, {offset}}}," for space, offset in tables.operands or ((0, 0),)),
+        "};",
+        "",
+        "static const step steps[] = {",
+        *(f"    {{{f}, {first}, {count}, {tasks}}}," for f, first, count, tasks in tables.steps),
+        *([] if tables.steps else ["    {NULL, 0, 0, 0},"]),
+        "};",
+        "",
+        "static const es_step_info step_infos[] = {",
+        *(
+            f"    {{{_c_string(s.name)}, {_c_string(s.kernel.name)}, {s.code.tasks}, INT64_C({s.problem.cost.macs}), "
+            f"INT64_C({s.problem.bytes_moved})}},"
+            for s in plan.steps
+        ),
+        *([] if plan.steps else ["    {NULL, NULL, 0, 0, 0},"]),
+        "};",
+        "",
+        *_value_rows(plan),
+        "",
+    ]
+    body = (resources.files("edgesmith.codegen") / "templates" / "model_body.c").read_text()
+    return "\n".join(lines) + body.replace("@NAME@", name).replace("@VERSION@", _c_string(version))

@@ -1,0 +1,232 @@
+"""A compiled program in this process: the C API through ctypes."""
+
+from __future__ import annotations
+
+import ctypes as c
+import mmap
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from edgesmith.errors import ArtifactError, BadInput
+from edgesmith.ir import DType, TensorType, View
+
+__all__ = ["Context", "Program"]
+
+ABI_VERSION = 1
+ALIGNMENT = 64
+
+
+class _TensorInfo(c.Structure):
+    _fields_ = [
+        ("name", c.c_char_p),
+        ("dtype", c.c_int32),
+        ("rank", c.c_int32),
+        ("shape", c.POINTER(c.c_int64)),
+        ("bytes", c.c_size_t),
+    ]
+
+
+class _StepInfo(c.Structure):
+    _fields_ = [
+        ("name", c.c_char_p),
+        ("kernel", c.c_char_p),
+        ("tasks", c.c_int32),
+        ("macs", c.c_int64),
+        ("bytes", c.c_int64),
+    ]
+
+
+class _ValueInfo(c.Structure):
+    _fields_ = [
+        ("name", c.c_char_p),
+        ("dtype", c.c_int32),
+        ("rank", c.c_int32),
+        ("shape", c.POINTER(c.c_int64)),
+        ("strides", c.POINTER(c.c_int64)),
+        ("space", c.c_int32),
+        ("offset", c.c_size_t),
+    ]
+
+
+_ARENA, _INPUT, _OUTPUT = 0, 3, 4
+
+
+class Program:
+    """The shared library of a model.
+
+    Args:
+        library: path of the ``.so``.
+        name: prefix of its symbols.
+
+    Raises:
+        ArtifactError: it cannot be loaded or has another ABI version.
+    """
+
+    def __init__(self, library: Path, name: str) -> None:
+        try:
+            self._lib = c.CDLL(str(library))
+            self._abi = self._function(name, "abi_version", c.c_int32)
+        except (OSError, AttributeError) as error:
+            raise ArtifactError(
+                f"cannot load the program: {error}", where=str(library), hint="compile the model again for this machine"
+            ) from error
+        if self._abi() != ABI_VERSION:
+            raise ArtifactError(
+                f"the program has ABI version {self._abi()}, this Edgesmith runs {ABI_VERSION}",
+                where=str(library),
+                hint="compile the model again",
+            )
+        pointers = c.POINTER(c.c_void_p)
+        self._context_bytes = self._function(name, "context_bytes", c.c_size_t, c.c_int32)
+        self._init = self._function(name, "init", c.c_void_p, c.c_void_p, c.c_size_t, c.c_int32, c.c_void_p, c.c_void_p)
+        self._prepare = self._function(name, "prepare", None, c.c_void_p)
+        self._bind = self._function(name, "bind", c.c_int32, c.c_void_p, pointers, pointers)
+        self._run = self._function(name, "run", c.c_int32, c.c_void_p, pointers, pointers)
+        self._run_steps = self._function(name, "run_steps", c.c_int32, c.c_void_p, c.c_int32, c.c_int32)
+        self._arena = self._function(name, "arena", c.c_void_p, c.c_void_p)
+        self._pool_create = self._lib.es_pool_create
+        self._pool_create.argtypes = [c.POINTER(c.c_void_p), c.c_int]
+        self._pool_destroy = self._lib.es_pool_destroy
+        self._pool_destroy.argtypes = [c.c_void_p]
+        self._parallel_for = c.cast(self._lib.es_pool_parallel_for, c.c_void_p)
+        self.inputs = self._tensors(name, "input")
+        self.outputs = self._tensors(name, "output")
+        step = self._function(name, "step", c.POINTER(_StepInfo), c.c_int32)
+        count = self._function(name, "step_count", c.c_int32)()
+        self.steps = tuple((s.name.decode(), s.kernel.decode()) for s in (step(i).contents for i in range(count)))
+        self._values = self._value_table(name)
+
+    def _function(self, name: str, symbol: str, result: object, *arguments: object):  # type: ignore[no-untyped-def]
+        function = getattr(self._lib, f"{name}_{symbol}")
+        function.restype, function.argtypes = result, list(arguments)
+        return function
+
+    def _tensors(self, name: str, kind: str) -> dict[str, TensorType]:
+        info = self._function(name, kind, c.POINTER(_TensorInfo), c.c_int32)
+        count = self._function(name, f"{kind}_count", c.c_int32)()
+        rows = [info(i).contents for i in range(count)]
+        return {r.name.decode(): TensorType(tuple(r.shape[: r.rank] if r.rank else ()), DType(r.dtype)) for r in rows}
+
+    def _value_table(self, name: str) -> dict[str, tuple[int, int, View]]:
+        value = self._function(name, "value", c.POINTER(_ValueInfo), c.c_int32)
+        count = self._function(name, "value_count", c.c_int32)()
+        table = {}
+        for r in (value(i).contents for i in range(count)):
+            shape, strides = (tuple(a[: r.rank] if r.rank else ()) for a in (r.shape, r.strides))
+            table[r.name.decode()] = (r.space, r.offset, View(shape, strides, DType(r.dtype)))
+        return table
+
+    @property
+    def values(self) -> tuple[str, ...]:
+        """Names of the values that can be read and written between steps."""
+        return tuple(self._values)
+
+    def context_bytes(self, threads: int = 1) -> int:
+        return int(self._context_bytes(threads))
+
+
+class Context:
+    """State of one running instance; belongs to one thread at a time.
+
+    Args:
+        threads: number of threads that share one run.
+    """
+
+    def __init__(self, program: Program, threads: int = 1) -> None:
+        self.program = program
+        self._pid = os.getpid()
+        self._pool = c.c_void_p()
+        if threads > 1 and program._pool_create(c.byref(self._pool), threads):
+            raise ArtifactError(f"cannot start {threads} threads")
+        nbytes = program.context_bytes(threads)
+        # Anonymous mappings are page-aligned and are returned to the system at once when the context goes.
+        self._memory = mmap.mmap(-1, nbytes)
+        address = c.addressof(c.c_char.from_buffer(self._memory))
+        parallel_for = program._parallel_for if threads > 1 else None
+        self._handle = program._init(address, nbytes, threads, parallel_for, self._pool)
+        if not self._handle:
+            raise ArtifactError("the program refused its memory")
+        program._prepare(self._handle)
+        self._bound: tuple[object, ...] = ()
+
+    def __del__(self) -> None:
+        pool = getattr(self, "_pool", None)
+        if pool and self._pid == os.getpid():
+            self.program._pool_destroy(pool)
+
+    def bind(self, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> None:
+        """Fix the memory of inputs and outputs (C-contiguous, of the declared types) for ``run_steps``."""
+        pointers = _pointers(inputs), _pointers(outputs)
+        self._check(self.program._bind(self._handle, *pointers))
+        self._bound = (list(inputs), list(outputs), *pointers)
+
+    def run(self, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> None:
+        """One inference into ``outputs``; the GIL is released meanwhile."""
+        self._check(self.program._run(self._handle, _pointers(inputs), _pointers(outputs)))
+
+    def run_steps(self, begin: int, end: int) -> None:
+        """Steps ``begin`` to ``end`` on the bound memory."""
+        self._check(self.program._run_steps(self._handle, begin, end))
+
+    def value(self, name: str) -> np.ndarray:
+        """A value's memory as a writable array in the model's logical shape; valid between the steps that use it."""
+        space, offset, view = self.program._values[name]
+        kind, index = space % 16, space // 16
+        if kind == _ARENA:
+            base = int(self.program._arena(self._handle))
+        else:
+            if not self._bound:
+                raise BadInput("bind inputs and outputs first", where=name)
+            arrays = self._bound[0 if kind == _INPUT else 1]
+            base = arrays[index].ctypes.data  # type: ignore[index]
+        itemsize = view.dtype.itemsize
+        low = sum(min(0, (n - 1) * s) for n, s in zip(view.shape, view.strides, strict=True)) * itemsize
+        buffer = (c.c_char * max(view.span * itemsize, 1)).from_address(base + offset + low)
+        strides = tuple(s * itemsize for s in view.strides)
+        array = np.ndarray(view.shape, view.dtype.numpy, buffer, -low, strides)
+        return array
+
+    @staticmethod
+    def _check(status: int) -> None:
+        if status:
+            raise ArtifactError(f"the program returned status {status}")
+
+
+def _pointers(arrays: Sequence[np.ndarray]) -> c.Array[c.c_void_p]:
+    return (c.c_void_p * max(len(arrays), 1))(*(a.ctypes.data for a in arrays))
+
+
+def checked(array: object, name: str, type: TensorType) -> np.ndarray:
+    """``array`` as C-contiguous memory of exactly ``type``; raises ``BadInput`` otherwise."""
+    given = np.asarray(array)
+    if given.dtype != type.dtype.numpy:
+        raise BadInput(
+            f"dtype is {given.dtype}, the model takes {type.dtype.numpy}",
+            where=name,
+            hint=f"convert it: x.astype(np.{type.dtype.numpy})",
+        )
+    if given.shape != type.shape:
+        raise BadInput(f"shape is {given.shape}, the program was compiled for {type.shape}", where=name)
+    return np.ascontiguousarray(given).reshape(type.shape)
+
+
+def arranged(program: Program, positional: Sequence[object], named: Mapping[str, object]) -> list[np.ndarray]:
+    """The inputs in the model's order; raises ``BadInput`` naming what is missing, unknown or given twice."""
+    names = list(program.inputs)
+    if len(positional) > len(names):
+        raise BadInput(f"{len(positional)} inputs given, the model has {len(names)}: {', '.join(names)}")
+    given = dict(zip(names, positional, strict=False))
+    for name, array in named.items():
+        if name not in program.inputs:
+            raise BadInput("the model has no such input", where=name, hint=f"inputs: {', '.join(names)}")
+        if name in given:
+            raise BadInput("given twice", where=name)
+        given[name] = array
+    missing = [n for n in names if n not in given]
+    if missing:
+        shown = ", ".join(f"{n}: {program.inputs[n]}" for n in missing)
+        raise BadInput(f"missing input {shown}")
+    return [checked(given[n], n, program.inputs[n]) for n in names]

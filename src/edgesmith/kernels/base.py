@@ -1,0 +1,174 @@
+"""The interface of kernels."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, TypeVar
+
+import numpy as np
+
+from edgesmith.ir import Cost, Graph, Node, TensorType, View
+from edgesmith.kernels.region import Region
+from edgesmith.ops import Array
+from edgesmith.registry import Registry
+from edgesmith.target import Target
+
+__all__ = [
+    "KERNELS",
+    "SIGNATURE",
+    "Code",
+    "Kernel",
+    "Place",
+    "Problem",
+    "Reject",
+    "Schedule",
+    "kernel",
+    "operands",
+    "unpack",
+]
+
+Schedule = Mapping[str, int]
+"""The free choices of a kernel for one problem, such as the register tile: name -> value."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a value lies: a view of the buffer that is named after its root value."""
+
+    root: str
+    view: View
+
+
+@dataclass(frozen=True)
+class Reject:
+    """Why a kernel does not take a problem, in words for the user."""
+
+    reason: str
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """A region with the places of its inputs and outputs on a target."""
+
+    graph: Graph
+    region: Region
+    places: Mapping[str, Place]
+    target: Target
+
+    @property
+    def anchor(self) -> Node:
+        return self.region.anchor
+
+    def view(self, value: str) -> View:
+        """The view of a run-time value, offset 0."""
+        return self.places[value].view.at_origin
+
+    def type(self, value: str) -> TensorType:
+        return self.graph.type(value)
+
+    def pointer(self, value: str) -> int:
+        """Position of a region input or output among the step's operands."""
+        return (*self.region.inputs, *self.region.outputs).index(value)
+
+    @property
+    def cost(self) -> Cost:
+        return sum((self.graph.cost(n) for n in self.region.nodes), Cost())
+
+    @property
+    def bytes_moved(self) -> int:
+        """Bytes that must be read and written at least once, constants included."""
+        constants = {v for n in self.region.nodes for v in n.read if v in self.graph.constants}
+        return sum(self.type(v).nbytes for v in (*self.region.inputs, *self.region.outputs, *sorted(constants)))
+
+
+@dataclass(frozen=True, eq=False)
+class Code:
+    """What a kernel emits for one problem.
+
+    The function is ``void @NAME@(void *const *p, int32_t begin, int32_t end, void *scratch)``: it computes tasks
+    ``begin`` to ``end``; ``p`` holds the region's inputs, its outputs, then the constants.
+
+    Args:
+        text: C text in which ``@NAME@`` stands for the function's name.
+        label: middle part of that name: operator, algorithm, dtype, epilogue and tile.
+        constants: arrays that the function reads, packed as it wants them.
+        tasks: number of independent tasks.
+        scratch_bytes: memory that each worker needs while it runs.
+        functions: math functions (``c.mathfunctions``) that the text calls, dependencies first.
+        language: a backend for another language shares everything but the text.
+    """
+
+    text: str
+    label: str
+    constants: tuple[np.ndarray, ...] = ()
+    tasks: int = 1
+    scratch_bytes: int = 0
+    functions: tuple[str, ...] = ()
+    language: str = "c"
+
+
+class Kernel(ABC):
+    """One algorithm for one kind of region."""
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def regions(self, graph: Graph, anchor: Node) -> Iterator[Region]:
+        """Regions around ``anchor`` that this kernel may compute, smallest first."""
+
+    @abstractmethod
+    def accepts(self, problem: Problem) -> Reject | None:
+        """None when it can compute the problem; otherwise the reason."""
+
+    def schedules(self, problem: Problem) -> Sequence[Schedule]:
+        """The tuning space: every schedule worth considering for an accepted problem."""
+        return ({},)
+
+    @abstractmethod
+    def cost(self, problem: Problem, schedule: Schedule) -> float:
+        """Predicted time in nanoseconds on one core."""
+
+    @abstractmethod
+    def emit(self, problem: Problem, schedule: Schedule) -> Code:
+        """C text and packed constants."""
+
+    def in_place(self, problem: Problem) -> tuple[str, ...]:
+        """Inputs whose buffer the output may reuse because each element is read just before it is overwritten."""
+        return ()
+
+
+KERNELS: Registry[Kernel] = Registry("kernel", "edgesmith.kernels")
+
+T = TypeVar("T", bound=Kernel)
+
+
+def kernel(cls: type[T]) -> type[T]:
+    """Class decorator: registers a kernel under its name."""
+    KERNELS.register(cls.name)(cls())
+    return cls
+
+
+def operands(problem: Problem) -> dict[str, Array]:
+    """Run-time operands as C arrays, named ``x0``, ``x1``, ... for inputs and ``y0``, ... for outputs."""
+    inputs = {v: Array(f"x{i}", problem.view(v)) for i, v in enumerate(problem.region.inputs)}
+    return inputs | {v: Array(f"y{i}", problem.view(v)) for i, v in enumerate(problem.region.outputs)}
+
+
+def unpack(problem: Problem, constants: Sequence[tuple[str, np.ndarray]] = ()) -> str:
+    """The declarations at the top of a kernel function: typed pointers to operands and constants."""
+    lines = []
+    for value, array in operands(problem).items():
+        qualifier = "" if value in problem.region.outputs else "const "
+        kind = f"{qualifier}{array.view.dtype.c} *"
+        lines.append(f"{kind}const {array.pointer} = ({kind})p[{problem.pointer(value)}];")
+    first = len(problem.region.inputs) + len(problem.region.outputs)
+    for i, (name, array) in enumerate(constants):
+        kind = f"const {TensorType.of(array).dtype.c} *"
+        lines.append(f"{kind}const {name} = ({kind})p[{first + i}];")
+    return "\n".join(lines)
+
+
+SIGNATURE = "void @NAME@(void *const *p, int32_t begin, int32_t end, void *scratch)"
+"""C declaration of every kernel function."""

@@ -1,0 +1,201 @@
+"""Chains of elementwise operators in one loop."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import ClassVar
+
+import numpy as np
+
+from edgesmith.c.expr import Expr, const, emit, var, vectorizable
+from edgesmith.c.mathfunctions import functions_of
+from edgesmith.c.writer import Writer
+from edgesmith.ir import DType, Graph, Node, TensorType, View
+from edgesmith.kernels.base import SIGNATURE, Code, Kernel, Problem, Reject, Schedule, kernel, operands, unpack
+from edgesmith.kernels.region import Region, epilogue_chains
+from edgesmith.ops import Array, Elementwise
+
+MAX_NODES = 24
+TASK_ELEMENTS = 16384
+
+
+def compose(graph: Graph, nodes: Sequence[Node], leaves: Mapping[str, Expr]) -> Expr:
+    """The expression of the last of some elementwise nodes over ``leaves``; one-element constants become literals."""
+    values = dict(leaves)
+    for node in nodes:
+        assert isinstance(node.op, Elementwise)
+        for v in node.read:
+            if v not in values:
+                values[v] = const(graph.constants[v].item(), graph.type(v).dtype)
+        values[node.outputs[0]] = node.op.expression(*(values[v] for v in node.read))
+    return values[nodes[-1].outputs[0]]
+
+
+def array_constants(graph: Graph, nodes: Sequence[Node]) -> tuple[str, ...]:
+    """Constants with more than one element that the nodes read."""
+    read = dict.fromkeys(v for n in nodes for v in n.read if v in graph.constants)
+    return tuple(v for v in read if graph.constants[v].size > 1)
+
+
+@kernel
+class FusedElementwise(Kernel):
+    """One pass over memory for a whole chain; vectors where the innermost axis is contiguous."""
+
+    name: ClassVar[str] = "elementwise"
+
+    def regions(self, graph: Graph, anchor: Node) -> Iterator[Region]:
+        if isinstance(anchor.op, Elementwise):
+            for candidate in epilogue_chains(graph, anchor):
+                if len(candidate.nodes) > MAX_NODES:
+                    return
+                yield candidate
+
+    def accepts(self, problem: Problem) -> Reject | None:
+        if not all(isinstance(n.op, Elementwise) for n in problem.region.nodes):
+            return Reject("not a chain of elementwise operators")
+        if len(problem.region.outputs) != 1:
+            return Reject("an intermediate value is needed elsewhere")
+        return None
+
+    def in_place(self, problem: Problem) -> tuple[str, ...]:
+        y = problem.places[problem.region.outputs[0]].view
+        return tuple(
+            v
+            for v in problem.region.inputs
+            if problem.view(v).same_place(y.at_origin) and problem.type(v) == problem.type(problem.region.outputs[0])
+        )
+
+    def cost(self, problem: Problem, schedule: Schedule) -> float:
+        plan = _Loop(problem)
+        return 50 + plan.y.view.size * len(problem.region.nodes) * (0.05 if plan.vector else 1.0)
+
+    def emit(self, problem: Problem, schedule: Schedule) -> Code:
+        loop = _Loop(problem)
+        label = "_".join(dict.fromkeys(n.op.name.lower() for n in problem.region.nodes))[:60]
+        dtype = problem.type(problem.region.outputs[0]).dtype
+        return Code(
+            loop.text(),
+            f"{label}_elementwise_{dtype}",
+            tuple(array for _, array in loop.constants),
+            loop.tasks,
+            functions=functions_of(loop.expr),
+        )
+
+
+class _Loop:
+    """The loop nest of one problem with adjacent axes merged where every operand allows."""
+
+    def __init__(self, problem: Problem) -> None:
+        graph, nodes = problem.graph, problem.region.nodes
+        self.problem = problem
+        out = problem.region.outputs[0]
+        y = problem.view(out)
+        arrays = operands(problem)
+        self.constants: list[tuple[str, np.ndarray]] = []
+        for value in array_constants(graph, nodes):
+            # Stored in the axis order of the output, so that it streams along with it.
+            array, view = _like(graph.constants[value], y)
+            name = f"c{len(self.constants)}"
+            self.constants.append((name, array))
+            arrays[value] = Array(name, view)
+        read = [v for v in arrays if v != out]
+        self.expr = compose(graph, nodes, {v: var(arrays[v].pointer, graph.type(v).dtype) for v in read})
+        views = [arrays[v].view.broadcast(y.shape) for v in read]
+        order = y.order()
+        shape, strides = _collapse([y.shape[a] for a in order], [[v.strides[a] for a in order] for v in (y, *views)])
+        made = [
+            Array(arrays[v].pointer, View(tuple(shape), tuple(s), graph.type(v).dtype))
+            for v, s in zip((out, *read), strides, strict=True)
+        ]
+        self.y, self.inputs = made[0], made[1:]
+        inner = {a.view.strides[-1] if shape else 1 for a in self.inputs}
+        self.vector = bool(
+            problem.target.isa
+            and shape
+            and self.y.view.strides[-1] == 1
+            and inner <= {0, 1}
+            and all(a.view.dtype is DType.F32 for a in made)
+            and vectorizable(self.expr) is None
+            and shape[-1] >= problem.target.lanes // 2
+        )
+        self.chunk = 1
+        self.tasks = 1
+        if shape:
+            inner_size = int(np.prod(shape[1:]))
+            self.chunk = max(1, -(-TASK_ELEMENTS // max(inner_size, 1)))
+            if self.vector and len(shape) == 1:
+                self.chunk = max(self.chunk // problem.target.lanes, 1) * problem.target.lanes
+            self.tasks = -(-shape[0] // self.chunk)
+
+    def text(self) -> str:
+        w = Writer()
+        shape = self.y.view.shape
+        index = [f"i{a}" for a in range(len(shape))]
+        with w.block(SIGNATURE):
+            w.lines(unpack(self.problem, self.constants))
+            w.line("(void)scratch;")
+            if not shape:
+                with w.block("if (begin < end)"):
+                    self._element(w, [])
+                return w.text()
+            w.line(f"const int32_t first = begin * {self.chunk};")
+            w.line(f"const int32_t last = end * {self.chunk} < {shape[0]} ? end * {self.chunk} : {shape[0]};")
+            if len(shape) == 1:
+                self._inner(w, index, "first", "last")
+            else:
+                with (
+                    w.block("for (int32_t i0 = first; i0 < last; ++i0)"),
+                    w.nest(list(zip(index[1:-1], shape[1:-1], strict=True))),
+                ):
+                    self._inner(w, index, "0", str(shape[-1]))
+        return w.text()
+
+    def _inner(self, w: Writer, index: list[str], first: str, last: str) -> None:
+        i, lanes = index[-1], self.problem.target.lanes
+        if not self.vector:
+            with w.block(f"for (int32_t {i} = {first}; {i} < {last}; ++{i})"):
+                self._element(w, index)
+            return
+        w.line(f"int32_t {i} = {first};")
+        with w.block(f"for (; {i} + {lanes} <= {last}; {i} += {lanes})"):
+            value = self._vector(w, index, "es_load(&{})")
+            w.line(f"es_store(&{self.y.at(*index)}, {value});")
+        count = self.y.view.shape[-1]
+        if count % lanes:
+            with w.block(f"if ({i} < {last})"):
+                value = self._vector(w, index, f"es_load_n(&{{}}, {last} - {i})")
+                w.line(f"es_store_n(&{self.y.at(*index)}, {value}, {last} - {i});")
+
+    def _vector(self, w: Writer, index: list[str], load: str) -> str:
+        leaves = {}
+        for a in self.inputs:
+            element = a.at(*index)
+            leaves[a.pointer] = load.format(element) if a.view.strides[-1] == 1 else f"es_set1({element})"
+        return emit(self.expr, leaves, w, vector=True)
+
+    def _element(self, w: Writer, index: list[str]) -> None:
+        value = emit(self.expr, {a.pointer: a.at(*index) for a in self.inputs}, w)
+        w.line(f"{self.y.at(*index)} = {value};")
+
+
+def _like(array: np.ndarray, y: View) -> tuple[np.ndarray, View]:
+    """A constant rearranged so that its axes lie in memory in the order of ``y``, and the view of it."""
+    lead = y.rank - array.ndim
+    order = [a - lead for a in y.order() if a >= lead]
+    packed = np.ascontiguousarray(array.transpose(order))
+    view = View.dense(TensorType.of(array), order)
+    return packed.reshape(-1), view
+
+
+def _collapse(shape: list[int], strides: list[list[int]]) -> tuple[list[int], list[list[int]]]:
+    """Drop axes of length 1 and merge neighbours across which all operands step evenly."""
+    keep = [a for a, n in enumerate(shape) if n != 1]
+    shape, strides = [shape[a] for a in keep], [[s[a] for a in keep] for s in strides]
+    a = len(shape) - 1
+    while a > 0:
+        if all(s[a - 1] == s[a] * shape[a] for s in strides):
+            shape[a - 1 : a + 1] = [shape[a - 1] * shape[a]]
+            for s in strides:
+                s[a - 1 : a + 1] = [s[a]]
+        a -= 1
+    return shape, strides

@@ -1,0 +1,187 @@
+"""Where values lie: axis order of each buffer, and views that make movement operators free."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from edgesmith.ir import Graph, Node, View
+from edgesmith.kernels import Place, Region
+from edgesmith.ops import Movement, Operator
+from edgesmith.ops.concat import Concat
+
+__all__ = ["Layout", "channels_last", "preferred_order"]
+
+
+def channels_last(rank: int) -> tuple[int, ...]:
+    """Axis order of (N, C, *spatial) with the channels innermost."""
+    return (0, *range(2, rank), 1) if rank > 2 else tuple(range(rank))
+
+
+def preferred_order(graph: Graph, node: Node, output: str, orders: Mapping[str, Sequence[int]]) -> tuple[int, ...]:
+    """The axis order, outermost first, that the producer of a value likes.
+
+    Args:
+        orders: axis orders of the values already placed.
+    """
+    rank = graph.type(output).rank
+    assert isinstance(node.op, Operator)
+    if node.op.layout == "channels_last":
+        return channels_last(rank)
+    if node.op.layout == "like_input":
+        shape = graph.type(output).shape
+        same = [v for v in node.read if v in orders and graph.type(v).rank == rank]
+        full = [v for v in same if graph.type(v).shape == shape]
+        if full or same:
+            return tuple(orders[(full or same)[0]])
+    return tuple(range(rank))
+
+
+@dataclass
+class _Root:
+    """A buffer of its own, or a part of another root's buffer."""
+
+    order: tuple[int, ...]
+    type_view: View
+    parent: str | None = None
+    part: View | None = None
+
+
+class Layout:
+    """Places of all values that cross region borders.
+
+    Graph inputs and outputs lie in the caller's memory, row-major; every other root lies in the arena.
+    """
+
+    def __init__(self, graph: Graph, regions: Iterable[Region]) -> None:
+        self._graph = graph
+        self._roots: dict[str, _Root] = {}
+        self._alias: dict[str, tuple[str, Node, int]] = {}
+        self._pinned = {*graph.inputs, *graph.outputs}
+        self.notes: dict[str, str] = {}
+        """Node name -> why its move costs a copy, or that it is free."""
+        for value in graph.inputs:
+            self._add_root(value, tuple(range(graph.type(value).rank)))
+        for region in regions:
+            self._place_outputs(region)
+
+    def places(self) -> dict[str, Place]:
+        """The place of every value."""
+        return {v: self.place(v) for v in (*self._roots, *self._alias)}
+
+    def place(self, value: str) -> Place:
+        if value in self._alias:
+            source, node, index = self._alias[value]
+            base = self.place(source)
+            assert isinstance(node.op, Movement)
+            view = node.op.views(base.view)[index]
+            assert view is not None
+            return Place(base.root, view)
+        root = self._roots[value]
+        if root.parent is None:
+            return Place(value, root.type_view)
+        assert root.part is not None
+        parent = self.place(root.parent)
+        return Place(parent.root, _within(root.part, self._roots[root.parent].type_view, parent.view))
+
+    def order(self, value: str) -> tuple[int, ...]:
+        return self.place(value).view.order() if value in self._alias else self._roots[value].order
+
+    def _add_root(self, value: str, order: tuple[int, ...]) -> None:
+        self._roots[value] = _Root(order, View.dense(self._graph.type(value), order))
+
+    def _place_outputs(self, region: Region) -> None:
+        graph, node = self._graph, region.anchor
+        orders = {v: self.order(v) for v in region.inputs}
+        if len(region.nodes) == 1 and isinstance(node.op, Movement) and len(region.inputs) == len(node.read) == 1:
+            self._place_movement(node)
+            return
+        for value in region.outputs:
+            pinned = value in self._pinned
+            order = tuple(range(graph.type(value).rank)) if pinned else self._region_order(region, value, orders)
+            self._add_root(value, order)
+        if isinstance(node.op, Concat):
+            self._embed(node)
+
+    def _region_order(self, region: Region, value: str, orders: Mapping[str, Sequence[int]]) -> tuple[int, ...]:
+        anchor = region.anchor
+        order = preferred_order(self._graph, anchor, anchor.outputs[0], orders)
+        return order if len(order) == self._graph.type(value).rank else tuple(range(self._graph.type(value).rank))
+
+    def _place_movement(self, node: Node) -> None:
+        assert isinstance(node.op, Movement)
+        source = node.read[0]
+        base = self.place(source)
+        try:
+            views: tuple[View | None, ...] = node.op.views(base.view)
+        except NotImplementedError:
+            views = (None,) * len(node.outputs)
+        for i, value in enumerate(node.outputs):
+            if value in self._pinned:
+                self._add_root(value, tuple(range(self._graph.type(value).rank)))
+                self.notes[node.name] = "copies: its output lies in the caller's memory"
+            elif views[i] is None:
+                self._add_root(value, self._copy_order(node, value))
+                self.notes[node.name] = f"copies: no view of {base.view} has this shape"
+            else:
+                self._alias[value] = (source, node, i)
+                self.notes[node.name] = "free: a view of its input"
+
+    def _copy_order(self, node: Node, value: str) -> tuple[int, ...]:
+        return preferred_order(self._graph, node, value, {v: self.order(v) for v in node.read})
+
+    def _embed(self, node: Node) -> None:
+        """Let the producers of a Concat's inputs write straight into their part of its output."""
+        graph, out = self._graph, node.outputs[0]
+        assert isinstance(node.op, Concat)
+        whole = self._roots[out].type_view
+        parts = node.op.parts(whole, [graph.type(v) for v in node.inputs])
+        reasons = []
+        for value, part in zip(node.inputs, parts, strict=True):
+            reason = self._cannot_embed(node, value, part)
+            if reason:
+                reasons.append(f"{value}: {reason}")
+            else:
+                root = self._roots[value]
+                root.parent, root.part = out, part
+        self.notes[node.name] = "copies " + "; ".join(reasons) if reasons else "free: its inputs are written in place"
+
+    def _cannot_embed(self, node: Node, value: str, part: View) -> str | None:
+        if value in self._graph.constants:
+            return "a constant"
+        if value in self._pinned:
+            return "lies in the caller's memory"
+        if value in self._alias:
+            return "a view of another buffer"
+        if node.inputs.count(value) > 1:
+            return "joined more than once"
+        root = self._roots[value]
+        if root.parent is not None:
+            return "already part of another buffer"
+        if View.dense(root.type_view.type, root.order).order() != part.order():
+            return "another axis order"
+        root.parent, root.part = node.outputs[0], part
+        try:
+            for alias in self._alias:
+                self.place(alias)
+        except AssertionError:
+            return "read through a view that needs it gapless"
+        finally:
+            root.parent = root.part = None
+        return None
+
+
+def _within(part: View, whole: View, actual: View) -> View:
+    """``part`` of a dense ``whole`` when the whole really lies at ``actual``."""
+    if whole.same_place(actual):
+        return part
+    strides, offset, rest = [], actual.offset, part.offset
+    for axis in whole.order():
+        step = whole.strides[axis]
+        if step:
+            offset += rest // step * actual.strides[axis]
+            rest %= step
+    for axis, stride in enumerate(part.strides):
+        factor = stride // whole.strides[axis] if whole.strides[axis] else 0
+        strides.append(actual.strides[axis] * factor)
+    return View(part.shape, tuple(strides), part.dtype, offset)

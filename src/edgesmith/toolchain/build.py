@@ -1,0 +1,78 @@
+"""Building objects, libraries and the executable of a C package."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from edgesmith import knobs
+from edgesmith.target import Target
+from edgesmith.toolchain.compiler import FLAGS, Compiler
+
+__all__ = ["build"]
+
+Progress = Callable[[int, int], None]
+MAIN = ("es_main.c", "es_selftest.c")
+
+
+def build(
+    source: Path,
+    output: Path,
+    name: str,
+    target: Target,
+    compiler: Compiler,
+    *,
+    extra: Sequence[str] = (),
+    executable: bool = True,
+    progress: Progress | None = None,
+) -> dict[str, Path]:
+    """Compile the package in ``source`` and put ``lib<name>.so``, ``lib<name>.a`` and the executable in ``output``.
+
+    Args:
+        extra: further compiler flags, such as sanitizers.
+        executable: also build the command-line program (needs ``selftest_data.h``).
+        progress: called with (files compiled, files in all).
+
+    Returns:
+        Kind (``shared``, ``static``, ``executable``) to path.
+
+    Raises:
+        CompilerFailed: the compiler is missing or refused the code.
+    """
+    objects = output / "objects"
+    objects.mkdir(parents=True, exist_ok=True)
+    sources = sorted(p for p in source.glob("*.c") if executable or p.name not in MAIN)
+    flags = [*compiler.flags(target), *FLAGS, *extra]
+    done = 0
+
+    def compile_one(path: Path) -> Path:
+        nonlocal done
+        result = objects / f"{path.stem}.o"
+        compiler.run([*flags, "-c", path.name, "-o", str(result)], cwd=source)
+        done += 1
+        if progress:
+            progress(done, len(sources) + 1)
+        return result
+
+    with ThreadPoolExecutor(knobs.JOBS()) as pool:
+        # The largest first, so that the last one to finish is short.
+        list(pool.map(compile_one, sorted(sources, key=lambda p: -p.stat().st_size)))
+    main = [objects / f"{Path(m).stem}.o" for m in MAIN]
+    parts = [str(objects / f"{p.stem}.o") for p in sources if p.name not in MAIN]
+    link = [*compiler.flags(target), "-O3", *extra]
+    library, archive = output / f"lib{name}.so", output / f"lib{name}.a"
+    compiler.run([*link, "-shared", "-Wl,--build-id=none", *parts, "-o", str(library), "-lm", "-pthread"], cwd=source)
+    compiler.run(["rcsD", str(archive), *parts], cwd=source, archive=True)
+    result = {"shared": library, "static": archive}
+    if executable:
+        program = output / name
+        rpath = "-Wl,-rpath,$ORIGIN"
+        compiler.run([*link, *map(str, main), str(library), rpath, "-o", str(program), "-lm", "-pthread"], cwd=source)
+        result["executable"] = program
+    if progress:
+        progress(len(sources) + 1, len(sources) + 1)
+    for path in objects.iterdir():
+        path.unlink()
+    objects.rmdir()
+    return result

@@ -1,0 +1,93 @@
+"""C compilers as command lines."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from edgesmith import knobs
+from edgesmith.errors import CompilerFailed
+from edgesmith.target import Target
+
+__all__ = ["Compiler", "system", "zig"]
+
+FLAGS = (
+    "-std=gnu99",
+    "-O3",
+    "-fPIC",
+    "-fvisibility=hidden",
+    "-ffp-contract=off",
+    "-fno-math-errno",
+    "-fno-trapping-math",
+    "-Wall",
+    "-Wextra",
+)
+
+
+@dataclass(frozen=True)
+class Compiler:
+    """A compiler driver and the archiver that goes with it.
+
+    Args:
+        name: for messages and the manifest.
+        cc, ar: command prefixes.
+        environment: variables set for every call.
+        target_flags: how it is told the target's triple and features.
+    """
+
+    name: str
+    cc: tuple[str, ...]
+    ar: tuple[str, ...]
+    version: str
+    environment: Mapping[str, str] = field(default_factory=dict)
+    takes_triple: bool = False
+
+    def flags(self, target: Target) -> list[str]:
+        triple = ["-target", _zig_triple(target)] if self.takes_triple else []
+        return [*triple, *(f"-m{f}" for f in target.features)]
+
+    def run(self, arguments: Sequence[str], *, cwd: Path, archive: bool = False) -> str:
+        """Run the driver and return what it printed; raises ``CompilerFailed`` with its messages."""
+        command = [*(self.ar if archive else self.cc), *arguments]
+        environment = {**os.environ, **self.environment}
+        try:
+            done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, errors="replace")
+        except OSError as error:
+            raise CompilerFailed(f"cannot start {command[0]}: {error}", where=self.name) from error
+        if done.returncode:
+            tail = "\n".join((done.stdout + done.stderr).strip().splitlines()[:40])
+            raise CompilerFailed(f"{' '.join(arguments)}\n{tail}", where=f"{self.name}, exit status {done.returncode}")
+        return done.stderr
+
+
+def _zig_triple(target: Target) -> str:
+    return f"{target.triple}.2.17" if target.triple.endswith("-linux-gnu") else target.triple
+
+
+def zig() -> Compiler:
+    """Clang from the ``ziglang`` package: the same compiler on every machine, with a C library for every target."""
+    from importlib.metadata import version
+
+    driver = (sys.executable, "-m", "ziglang")
+    cache = knobs.CACHE_DIR() / "zig"
+    return Compiler(
+        "zig cc",
+        (*driver, "cc"),
+        (*driver, "ar"),
+        version("ziglang"),
+        {"ZIG_GLOBAL_CACHE_DIR": str(cache), "ZIG_LOCAL_CACHE_DIR": str(cache)},
+        takes_triple=True,
+    )
+
+
+def system(command: str) -> Compiler:
+    """A compiler on the PATH, such as ``gcc`` or ``clang``."""
+    if shutil.which(command) is None:
+        raise CompilerFailed(f"{command} is not installed", hint="omit the option to use the bundled compiler")
+    done = subprocess.run([command, "-dumpfullversion", "-dumpversion"], capture_output=True, text=True)
+    return Compiler(command, (command,), ("ar",), done.stdout.strip())
