@@ -44,10 +44,19 @@ def infer_shapes(skeleton: Skeleton, *, strict: bool) -> Shapes:
     for output in graph.output:
         if output.type.WhichOneof("value") == "tensor_type":
             output.type.tensor_type.ClearField("shape")
-    skeleton.through(
-        "shape inference",
-        lambda model: onnx.shape_inference.infer_shapes(model, check_type=strict, strict_mode=strict, data_prop=True),
-    )
+    while True:
+        skeleton.through(
+            "shape inference",
+            lambda model: onnx.shape_inference.infer_shapes(
+                model, check_type=strict, strict_mode=strict, data_prop=True
+            ),
+        )
+        shapes = _collect(skeleton)
+        if not _fill_gaps(skeleton, shapes):
+            return shapes
+
+
+def _collect(skeleton: Skeleton) -> Shapes:
     shapes: dict[str, tuple[int, ...]] = {name: tuple(t.dims) for name, t in skeleton.weights.items()}
     shapes.update((tensor.name, tuple(tensor.dims)) for tensor in skeleton.model.graph.initializer)
     graph = skeleton.model.graph
@@ -57,6 +66,20 @@ def infer_shapes(skeleton: Skeleton, *, strict: bool) -> Shapes:
             byte_count(value.type.tensor_type.elem_type, shape, f"value {value.name!r}")
             shapes[value.name] = shape
     return shapes
+
+
+def _fill_gaps(skeleton: Skeleton, shapes: Shapes) -> bool:
+    """Supply what onnx 1.23 does not infer, the shape of GroupNormalization, one node at a time along a chain."""
+    graph = skeleton.model.graph
+    outputs = {output.name: output for output in graph.output}
+    types = {value.name: value.type for value in chain(graph.input, graph.value_info, graph.output)}
+    filled = False
+    for node in graph.node:
+        if node.op_type == "GroupNormalization" and node.input[0] in shapes and node.output[0] not in shapes:
+            value = outputs.get(node.output[0]) or graph.value_info.add(name=node.output[0])
+            value.type.CopyFrom(types[node.input[0]])
+            filled = True
+    return filled
 
 
 def _static_shape(value: ValueInfoProto) -> tuple[int, ...] | None:

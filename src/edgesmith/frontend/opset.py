@@ -1,9 +1,9 @@
 """Converts a model of static shapes to the one opset that Edgesmith reads, and mends what the converter breaks.
 
 ``onnx.version_converter`` of onnx 1.23 has an adapter for every change from opset 7 to 26. Some are wrong, found by
-comparing each with ONNX Runtime on the original: Upsample and Resize before 11 lose their coordinate rule (asymmetric,
-floor), Hardmax before 13 its flattening, GroupNormalization before 21 the shape of its parameters; Clip and Pad before
-11 give float constants to float16 data, and operators that change their name (Upsample, Scatter) lose their output's.
+comparing each with ONNX Runtime on the original: Upsample and Resize before 11 lose their coordinate rule, Hardmax
+before 13 its flattening; Clip and Pad before 11 give float constants to float16 data; operators that change their name
+(Upsample, Scatter) lose that of their output.
 """
 
 from __future__ import annotations
@@ -53,11 +53,9 @@ def convert(skeleton: Skeleton, shapes: Shapes) -> None:
         if opset < 11:
             for kind, names in renamed.items():
                 _restore_names(graph, kind, names)
-            _mend_resize(graph)
+            _mend_resize(skeleton)
             _mend_constant_types(skeleton, types)
         _drop_empty_resize_inputs(skeleton)
-        if 18 <= opset < 21:
-            _mend_group_normalization(graph, shapes)
     skeleton.model.ir_version = MAX_IR_VERSION
     name_nodes(skeleton.model.graph)
 
@@ -121,11 +119,22 @@ def _restore_names(graph: GraphProto, op_type: str, names: list[str]) -> None:
         value.name = old.get(value.name, value.name)
 
 
-def _mend_resize(graph: GraphProto) -> None:
-    for node in graph.node:
-        if node.op_type == "Resize":
-            rule = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
-            node.attribute.extend(helper.make_attribute(name, value) for name, value in rule.items())
+def _mend_resize(skeleton: Skeleton) -> None:
+    """State the rule of Resize before opset 11, as in ONNX Runtime (``ResizeNearestMode::SIMPLE``, upsamplebase.h)."""
+    constants = {tensor.name: tensor for tensor in skeleton.model.graph.initializer}
+    for node in skeleton.model.graph.node:
+        if node.op_type != "Resize":
+            continue
+        rule = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+        scales = constants.get(node.input[-1])
+        factors = numpy_helper.to_array(scales) if scales is not None else np.ones(1)
+        if np.any(factors < 1) and _attributes(node).get("mode", b"nearest") == b"nearest":
+            if np.any(factors > 1):
+                raise UnsupportedOp(
+                    "nearest Resize before opset 11 that shrinks one axis and grows another", where=label(node)
+                )
+            rule["nearest_mode"] = "ceil"
+        node.attribute.extend(helper.make_attribute(name, value) for name, value in rule.items())
 
 
 def _mend_constant_types(skeleton: Skeleton, types: Mapping[str, int]) -> None:
@@ -148,25 +157,3 @@ def _drop_empty_resize_inputs(skeleton: Skeleton) -> None:
             node.input[1:] = ["" if name in empty else name for name in node.input[1:]]
             while node.input and not node.input[-1]:
                 node.input.pop()
-
-
-def _mend_group_normalization(graph: GraphProto, shapes: Shapes) -> None:
-    """From one scale and bias a group, until opset 20, to one a channel."""
-    nodes: list[NodeProto] = []
-    for node in graph.node:
-        shape = shapes.get(node.input[0], ()) if node.op_type == "GroupNormalization" else ()
-        groups = _attributes(node).get("num_groups")
-        if len(shape) < 2 or not isinstance(groups, int) or groups < 1 or shape[1] % groups:
-            nodes.append(node)
-            continue
-        channel_group = f"{node.output[0]}/group"
-        for position in (1, 2):
-            if shapes.get(node.input[position]) == (groups,) != (shape[1],):
-                per_channel = f"{node.output[0]}/input{position}"
-                nodes.append(helper.make_node("Gather", [node.input[position], channel_group], [per_channel]))
-                node.input[position] = per_channel
-        index = np.repeat(np.arange(groups, dtype=np.int64), shape[1] // groups)
-        graph.initializer.append(numpy_helper.from_array(index, channel_group))
-        nodes.append(node)
-    del graph.node[:]
-    graph.node.extend(nodes)

@@ -44,7 +44,11 @@ def check_operators(graph: GraphProto, opset: int) -> None:
         except onnx.defs.SchemaError as error:
             raise UnsupportedOp(f"opset {opset} has no operator {node.op_type!r}", where=label(node)) from error
         if schema.deprecated:
-            raise ModelError(f"{node.op_type} was removed from ONNX in opset {schema.since_version}", where=label(node))
+            raise UnsupportedOp(
+                f"{node.op_type} is deprecated in opset {opset}",
+                where=label(node),
+                hint="Export the model with a newer opset.",
+            )
         for inner in subgraphs(node):
             check_operators(inner, opset)
 

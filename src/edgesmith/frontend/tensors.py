@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-import numpy as np
 import onnx
 from onnx import TensorProto, numpy_helper
 
@@ -106,7 +105,7 @@ def inline_raw(tensor: TensorProto) -> None:
     if element_count(tensor.dims, tensor.name) == 0:
         tensor.raw_data = b""
         return
-    raw = numpy_helper.from_array(np.ascontiguousarray(numpy_helper.to_array(tensor)), tensor.name)
+    raw = numpy_helper.from_array(numpy_helper.to_array(tensor), tensor.name)
     tensor.CopyFrom(raw)
 
 

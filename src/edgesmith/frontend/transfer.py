@@ -47,22 +47,25 @@ class Request:
 
 
 def write(skeleton: Skeleton, folder: Path) -> None:
-    """Write a model into ``folder``; the large weights are consumed one by one."""
-    model = skeleton.model
-    for tensor in model.graph.initializer:
-        inline_raw(tensor)
+    """Write a model into ``folder``, its initialisers in the order of their first use; the skeleton is consumed."""
+    graph = skeleton.model.graph
+    constants = skeleton.constants()
+    used = [name for node in graph.node for name in node.input if name in constants]
+    order = dict.fromkeys([*used, *constants])
+    del graph.initializer[:]
     with (folder / _WEIGHTS).open("wb") as file:
-        for name in list(skeleton.weights):
-            tensor = skeleton.weights.pop(name)
+        for name in order:
+            tensor = constants.pop(name)
+            large = skeleton.weights.pop(name, None) is not None
             inline_raw(tensor)
-            entry = model.graph.initializer.add(name=name, data_type=tensor.data_type, dims=tensor.dims)
-            if tensor.data_type == TensorProto.STRING:
-                entry.CopyFrom(tensor)
+            if not large or tensor.data_type == TensorProto.STRING:
+                graph.initializer.append(tensor)
                 continue
+            entry = graph.initializer.add(name=name, data_type=tensor.data_type, dims=tensor.dims)
             entry.data_location = TensorProto.EXTERNAL
             entry.external_data.add(key="length", value=str(len(tensor.raw_data)))
             file.write(tensor.raw_data)
-    (folder / _GRAPH).write_bytes(model.SerializeToString())
+    (folder / _GRAPH).write_bytes(skeleton.model.SerializeToString())
 
 
 def read(folder: Path) -> ModelProto:

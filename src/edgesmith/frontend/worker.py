@@ -55,6 +55,7 @@ def clean(
     convert(skeleton, static)
     fold(skeleton)
     _require_static(skeleton)
+    skeleton.model = _tidied(skeleton.model)
     return skeleton
 
 
@@ -125,6 +126,9 @@ def _use_short_domain(graph: GraphProto) -> None:
 
 
 def _checked(model: ModelProto) -> ModelProto:
+    for output in model.graph.output:
+        if output.type.WhichOneof("value") == "tensor_type":
+            output.type.tensor_type.shape.SetInParent()  # may be absent for ONNX Runtime, not for the checker
     onnx.checker.check_model(model)
     return model
 
@@ -150,6 +154,17 @@ def _require_static(skeleton: Skeleton) -> None:
                     where=label(node),
                     hint="Fix shapes with --shape, or bind the input that decides it with --bind.",
                 )
+
+
+def _tidied(model: ModelProto) -> ModelProto:
+    """Only what the result promises: without notes of exporters and traces of the libraries."""
+    result = ModelProto(ir_version=model.ir_version, graph=model.graph)
+    result.opset_import.add(version=model.opset_import[0].version)
+    result.graph.ClearField("doc_string")
+    for node in result.graph.node:
+        for name in ("doc_string", "domain", "metadata_props"):
+            node.ClearField(name)
+    return result
 
 
 def _limit(request: Request) -> None:
