@@ -1,0 +1,57 @@
+"""ShuffleNet v2: channel split and shuffle (Ma et al., arXiv:1807.11164)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from edgesmith.zoo.blocks import classifier, conv_norm
+from edgesmith.zoo.builder import Builder, Value
+from edgesmith.zoo.network import Published, Variant, network
+
+REPEATS = (4, 8, 4)
+
+
+def _branch(net: Builder, x: Value, channels: int, stride: int) -> Value:
+    x = conv_norm(net, x, channels, 1, activation=Builder.relu, name="branch2.0")
+    x = conv_norm(net, x, channels, 3, stride=stride, groups=channels, name="branch2.1")
+    return conv_norm(net, x, channels, 1, activation=Builder.relu, name="branch2.2")
+
+
+def _unit(net: Builder, x: Value, channels: int, stride: int) -> Value:
+    half = channels // 2
+    if stride == 1:
+        kept, worked = net.split(x, (half, half))
+    else:
+        kept = conv_norm(net, x, x.channels, 3, stride=stride, groups=x.channels, name="branch1.0")
+        kept = conv_norm(net, kept, half, 1, activation=Builder.relu, name="branch1.1")
+        worked = x
+    return net.channel_shuffle(net.concat([kept, _branch(net, worked, half, stride)]), 2)
+
+
+def _shufflenet_v2(net: Builder, x: Value, variant: Variant, stages: tuple[int, ...], last: int) -> Mapping[str, Value]:
+    x = conv_norm(net, x, 24, 3, stride=2, activation=Builder.relu, name="conv1")
+    x = net.max_pool(x, 3, 2, padding=1)
+    for number, (channels, repeats) in enumerate(zip(stages, REPEATS, strict=True), start=2):
+        for repeat in range(repeats):
+            with net.scope(f"stage{number}.{repeat}"):
+                x = _unit(net, x, channels, stride=2 if repeat == 0 else 1)
+    x = conv_norm(net, x, last, 1, activation=Builder.relu, name="conv5")
+    return classifier(net, x, variant.classes)
+
+
+@network(
+    "shufflenet-v2-0.5",
+    reference="arXiv:1807.11164",
+    published=Published(41e6, 1.4e6, "megvii-model/ShuffleNet-Series, ShuffleNetV2"),
+)
+def shufflenet_v2_half(net: Builder, x: Value, variant: Variant) -> Mapping[str, Value]:
+    return _shufflenet_v2(net, x, variant, (48, 96, 192), 1024)
+
+
+@network(
+    "shufflenet-v2-1.0",
+    reference="arXiv:1807.11164",
+    published=Published(146e6, 2.3e6, "megvii-model/ShuffleNet-Series, ShuffleNetV2"),
+)
+def shufflenet_v2(net: Builder, x: Value, variant: Variant) -> Mapping[str, Value]:
+    return _shufflenet_v2(net, x, variant, (116, 232, 464), 1024)
