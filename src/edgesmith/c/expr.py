@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from edgesmith.c.meaning import convert
 from edgesmith.c.primitives import PRIMITIVES
 from edgesmith.c.writer import Writer
 from edgesmith.ir import DType
 
-__all__ = ["Expr", "call", "const", "emit", "evaluate", "literal", "select", "var", "vectorizable"]
+__all__ = [
+    "Expr",
+    "call",
+    "cast",
+    "const",
+    "emit",
+    "evaluate",
+    "literal",
+    "polynomial",
+    "primitives_of",
+    "select",
+    "var",
+    "vectorizable",
+]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -86,8 +100,22 @@ def call(op: str, *args: Expr | float, dtype: DType | None = None) -> Expr:
     return Expr(op, exprs, dtype or (DType.BOOL if PRIMITIVES[op].gives_bool else kind))
 
 
+def cast(x: Expr, dtype: DType) -> Expr:
+    """``x`` converted to ``dtype``; floats to integers truncate and saturate, NaN gives 0."""
+    return x if x.dtype is dtype else call("cast", x, dtype=dtype)
+
+
 def select(condition: Expr, then: Expr | float, otherwise: Expr | float) -> Expr:
     return call("select", condition, then, otherwise)
+
+
+def polynomial(x: Expr, coefficients: Sequence[float]) -> Expr:
+    """The polynomial in ``x`` whose coefficients are given highest power first, by Horner's rule."""
+    first, *rest = coefficients
+    result = const(first, x.dtype)
+    for c in rest:
+        result = call("fma", result, x, const(c, x.dtype))
+    return result
 
 
 def literal(value: object, dtype: DType) -> str:
@@ -152,6 +180,8 @@ def vectorizable(expr: Expr) -> str | None:
         seen.add(id(e))
         if e.dtype not in (DType.F32, DType.BOOL):
             return f"{e.op} on {e.dtype}; the vector layer computes f32"
+        if e.dtype is DType.BOOL and not e.args:
+            return "the vector layer has no truth values in memory"
         if e.args and PRIMITIVES[e.op].vector is None:
             return f"{e.op} has no vector form"
         return next((r for r in map(visit, e.args) if r), None)
@@ -210,12 +240,9 @@ def evaluate(expr: Expr, leaves: Mapping[str, np.ndarray]) -> np.ndarray:
                 result = np.asarray(e.value, e.dtype.numpy)
             else:
                 with np.errstate(all="ignore"):
-                    result = PRIMITIVES[e.op].numpy(*[visit(a) for a in e.args])
-                result = np.asarray(result).astype(e.dtype.numpy, copy=False)
+                    result = np.asarray(PRIMITIVES[e.op].numpy(*[visit(a) for a in e.args]))
+                    result = convert(result, e.dtype.numpy)
             done[id(e)] = result
         return done[id(e)]
 
     return visit(expr)
-
-
-Unary = Callable[[Expr], Expr]

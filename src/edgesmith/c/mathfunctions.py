@@ -1,136 +1,56 @@
-"""exp, log, tanh, erf and the logistic function for f32, written once as expressions over exact primitives.
+"""Mathematical functions in generated C: expressions and a little C text, found by name.
 
-No libm is involved, so results do not depend on the C library. The stated errors are against the real value,
-measured over all exponents by ``tests/c/test_mathfunctions.py``.
+No libm transcendental is involved, so results do not depend on the C library; ``floor``, ``rint``, ``sqrt`` and
+``copysign`` are exact everywhere. A function is named after its primitive, with the type where that is not f32
+(``exp``, ``exp_f64``, ``pow_i64``), and its C name is ``es_<primitive>_<type>``; f32 functions have a vector form
+``es_<primitive>_v``.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
-import numpy as np
-
-from edgesmith.c.expr import Expr, call, const, emit, primitives_of, select, var
+from edgesmith.c.bitfunctions import BIT_FUNCTIONS
+from edgesmith.c.expr import Expr, emit, primitives_of, var, vectorizable
+from edgesmith.c.functions_f32 import F32_FUNCTIONS
+from edgesmith.c.functions_f64 import F64_FUNCTIONS, THROUGH_F64
 from edgesmith.c.writer import Writer
+from edgesmith.ir import DType
 
-__all__ = ["FUNCTIONS", "definitions", "functions_of"]
-
-LN2_HIGH = float(np.float32(0.693359375))  # exact product with any |n| <= 2**15
-LN2_LOW = math.log(2.0) - LN2_HIGH
+__all__ = ["FUNCTIONS", "Function", "definitions", "functions_of"]
 
 
-# Least-squares fits at Chebyshev nodes, highest power first.
-# (tanh(sqrt z) / sqrt z - 1) / z for z in [0, 0.31]
-_TANH_SERIES = [
-    0.002507615,
-    -0.008513548,
-    0.02181545,
-    -0.053964417,
-    0.13333324,
-    -0.33333334,
-]
-# erf(sqrt z) / sqrt z for z in [0, 1]
-_ERF_NEAR = [
-    -9.673591e-06,
-    0.00011268254,
-    -0.00084843964,
-    0.0052210535,
-    -0.026865438,
-    0.11283783,
-    -0.37612638,
-    1.1283792,
-]
-# exp(a^2) erfc(a) for a in [1, 4]
-_ERF_FAR = [
-    2.3757548e-05,
-    -0.0005610663,
-    0.0058555477,
-    -0.03566556,
-    0.14121385,
-    -0.3837743,
-    0.7377001,
-    -1.0151447,
-    0.9779348,
-]
+@dataclass(frozen=True)
+class Function:
+    """One function of equal argument and result types, stated as an expression of its arguments."""
+
+    primitive: str
+    dtype: DType
+    build: Callable[..., Expr]
+    arity: int = 1
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        return ("x", "y")[: self.arity]
+
+    @property
+    def expression(self) -> Expr:
+        return self.build(*(var(name, self.dtype) for name in self.arguments))
 
 
-def _horner(x: Expr, coefficients: Iterable[float]) -> Expr:
-    """The polynomial whose coefficients are given highest power first."""
-    first, *rest = coefficients
-    result = const(first)
-    for c in rest:
-        result = call("fma", result, x, const(c))
-    return result
+def _arity(name: str) -> int:
+    return 2 if name == "pow" else 1
 
 
-def _exp(x: Expr) -> Expr:
-    """e**x within 2 ULP; 0 below -104, infinity above 88.73, NaN for NaN."""
-    bounded = call("min", 89.0, call("max", -104.0, x))
-    n = call("rint", bounded * (1 / math.log(2)))
-    r = call("fma", n, const(-LN2_LOW), call("fma", n, const(-LN2_HIGH), bounded))
-    p = _horner(r, [1 / math.factorial(k) for k in range(7, -1, -1)])
-    half = call("floor", n * 0.5)
-    return p * call("exp2i", half) * call("exp2i", n - half)
-
-
-def _log(x: Expr) -> Expr:
-    """ln x within 2 ULP for normal x; -infinity for 0, NaN below 0, infinity for infinity."""
-    tiny = x < float(np.finfo(np.float32).tiny)
-    scaled = select(tiny, x * 2.0**24, x)
-    m, e = call("significand", scaled), call("exponent", scaled)
-    high = m > math.sqrt(2)
-    m = select(high, m * 0.5, m)
-    e = select(high, e + 1.0, e) - select(tiny, const(24.0), const(0.0))
-    # ln m = 2 artanh(s), s = (m - 1) / (m + 1), |s| < 0.1716
-    f = m - 1.0
-    s = f / (f + 2.0)
-    z = s * s
-    tail = z * _horner(z, [2 / 11, 2 / 9, 2 / 7, 2 / 5, 2 / 3])
-    # 2 s = f - s f, exactly rounded in a way that keeps small results accurate
-    result = call("fma", e, const(LN2_HIGH), f - (s * (f - tail) - e * LN2_LOW))
-    special = select(x.__lt__(0.0), const(math.nan), const(-math.inf))
-    positive = x > 0.0
-    usual = select(positive, result, special)
-    infinite = call("ge", x, math.inf)
-    is_nan = call("ne", x, x)
-    return select(call("or", infinite, is_nan), x, usual)
-
-
-def _sigmoid(x: Expr) -> Expr:
-    """1 / (1 + e**-x) within 4 ULP."""
-    return 1.0 / (1.0 + call("exp", -x))
-
-
-def _tanh(x: Expr) -> Expr:
-    """tanh x within 4 ULP: an odd series near 0, 1 - 2 / (e**2|x| + 1) elsewhere."""
-    a = call("min", 10.0, call("abs", x))
-    z = a * a
-    near = call("fma", a * z, _horner(z, _TANH_SERIES), a)
-    far = 1.0 - 2.0 / (call("exp", a + a) + 1.0)
-    magnitude = select(a < 0.55, near, far)
-    signed = select(x < 0.0, -magnitude, magnitude)
-    return select(call("ne", x, x), x, signed)
-
-
-def _erf(x: Expr) -> Expr:
-    """erf x within 4 ULP near 0 and an absolute error of 2e-7 elsewhere."""
-    a = call("min", 4.0, call("abs", x))
-    z = a * a
-    near = a * _horner(z, _ERF_NEAR)
-    far = 1.0 - call("exp", -z) * _horner(a, _ERF_FAR)
-    magnitude = select(a < 1.0, near, far)
-    signed = select(x < 0.0, -magnitude, magnitude)
-    return select(call("ne", x, x), x, signed)
-
-
-FUNCTIONS: dict[str, Callable[[Expr], Expr]] = {
-    "exp": _exp,
-    "log": _log,
-    "sigmoid": _sigmoid,
-    "tanh": _tanh,
-    "erf": _erf,
+FUNCTIONS: dict[str, Function] = {
+    **{n: Function(n, DType.F32, build, _arity(n)) for n, build in (F32_FUNCTIONS | THROUGH_F64).items()},
+    **{f"{n}_f64": Function(n, DType.F64, build, _arity(n)) for n, build in F64_FUNCTIONS.items()},
 }
+
+
+def _name(primitive: str, dtype: DType) -> str:
+    return primitive if dtype is DType.F32 else f"{primitive}_{dtype}"
 
 
 def functions_of(expr: Expr) -> tuple[str, ...]:
@@ -138,23 +58,53 @@ def functions_of(expr: Expr) -> tuple[str, ...]:
     order: list[str] = []
 
     def need(e: Expr) -> None:
-        for op, _ in sorted(primitives_of(e), key=lambda use: use[0]):
-            if op in FUNCTIONS and op not in order:
-                need(FUNCTIONS[op](var("x")))
-                order.append(op)
+        for name in sorted(_name(*use) for use in primitives_of(e)):
+            if name in order:
+                continue
+            if name in FUNCTIONS:
+                need(FUNCTIONS[name].expression)
+                order.append(name)
+            elif name in BIT_FUNCTIONS:
+                order.append(name)
 
     need(expr)
     return tuple(order)
 
 
 def definitions(names: Iterable[str], *, vector: bool) -> str:
-    """C definitions of ``es_<name>_f32`` (and ``es_<name>_v`` when ``vector``) for functions in dependency order."""
+    """C definitions of functions in dependency order, f32 ones also for vectors when ``vector``."""
     writer = Writer()
     for name in names:
-        for is_vector in (False, True) if vector else (False,):
-            kind, suffix = ("es_v", "v") if is_vector else ("float", "f32")
-            with writer.block(f"ES_UNUSED static inline {kind} es_{name}_{suffix}(const {kind} x)"):
-                result = emit(FUNCTIONS[name](var("x")), {"x": "x"}, writer, vector=is_vector)
-                writer.line(f"return {result};")
-            writer.line()
+        if name in BIT_FUNCTIONS:
+            writer.lines(BIT_FUNCTIONS[name])
+        else:
+            function = FUNCTIONS[name]
+            _scalar(writer, function)
+            if vector and function.dtype is DType.F32:
+                writer.line()
+                _vector(writer, function)
+        writer.line()
     return writer.text()
+
+
+def _scalar(writer: Writer, function: Function) -> None:
+    kind = function.dtype.c
+    parameters = ", ".join(f"const {kind} {a}" for a in function.arguments)
+    with writer.block(f"ES_UNUSED static inline {kind} es_{function.primitive}_{function.dtype}({parameters})"):
+        result = emit(function.expression, {a: a for a in function.arguments}, writer)
+        writer.line(f"return {result};")
+
+
+def _vector(writer: Writer, function: Function) -> None:
+    """By vectors where the expression allows, otherwise lane by lane."""
+    parameters = ", ".join(f"const es_v {a}" for a in function.arguments)
+    with writer.block(f"ES_UNUSED static inline es_v es_{function.primitive}_v({parameters})"):
+        if vectorizable(function.expression) is None:
+            result = emit(function.expression, {a: a for a in function.arguments}, writer, vector=True)
+            writer.line(f"return {result};")
+            return
+        writer.line("es_v result = x;")
+        with writer.block("for (int32_t i = 0; i < ES_LANES; ++i)"):
+            lanes = ", ".join(f"{a}[i]" for a in function.arguments)
+            writer.line(f"result[i] = es_{function.primitive}_f32({lanes});")
+        writer.line("return result;")

@@ -62,11 +62,14 @@ VECTOR_PRIMITIVES: dict[str, VectorPrimitive] = {
     "max": _p("es_v", "es_v a, es_v b", "return es_select(a > b, a, b);"),
     "min": _p("es_v", "es_v a, es_v b", "return es_select(a < b, a, b);"),
     "abs": _p("es_v", "es_v a", "return (es_v)((es_m)a & 0x7fffffff);"),
+    "copysign": _p(
+        "es_v", "es_v a, es_v b", "return (es_v)(((es_m)a & 0x7fffffff) | ((es_m)b & ~0x7fffffff));"
+    ),
     "sqrt": _p("es_v", "es_v a", "for (int32_t i = 0; i < ES_LANES; ++i) { a[i] = sqrtf(a[i]); } return a;"),
     "floor": _p("es_v", "es_v a", "for (int32_t i = 0; i < ES_LANES; ++i) { a[i] = floorf(a[i]); } return a;"),
     "ceil": _p("es_v", "es_v a", "for (int32_t i = 0; i < ES_LANES; ++i) { a[i] = ceilf(a[i]); } return a;"),
     "rint": _p("es_v", "es_v a", "for (int32_t i = 0; i < ES_LANES; ++i) { a[i] = rintf(a[i]); } return a;"),
-    "exp2i": _p("es_v", "es_v n", "return (es_v)((__builtin_convertvector(n, es_m) + 127) << 23);"),
+    "exp2i": _p("es_v", "es_v n", "return (es_v)(((es_m)(n + 12582912.0f) + 127) << 23);"),
     "exponent": _p("es_v", "es_v a", "return __builtin_convertvector((((es_m)a >> 23) & 0xff) - 127, es_v);"),
     "significand": _p("es_v", "es_v a", "return (es_v)(((es_m)a & 0x7fffff) | 0x3f800000);"),
     "sum": _p("float", "es_v a", "float s = a[0]; for (int32_t i = 1; i < ES_LANES; ++i) { s += a[i]; } return s;"),
@@ -79,8 +82,11 @@ VECTOR_PRIMITIVES: dict[str, VectorPrimitive] = {
 
 _SCALAR = """
 ES_UNUSED static inline float es_exp2i_f32(const float n) {
-    const uint32_t bits = (uint32_t)((int32_t)n + 127) << 23;
+    const float shifted = n + 12582912.0f;
+    uint32_t bits;
     float x;
+    memcpy(&bits, &shifted, sizeof bits);
+    bits = (bits + 127u) << 23;
     memcpy(&x, &bits, sizeof x);
     return x;
 }

@@ -1,0 +1,92 @@
+"""Functions of one f32 argument, written as expressions over exact primitives: the vector layer computes them lane by lane.
+
+The stated errors are against the real value, measured by ``tests/c/test_mathfunctions.py`` with and without fused
+multiply-add; the polynomials are minimax fits (linear programming at Chebyshev nodes), highest power first.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from edgesmith.c.expr import Expr, call, const, polynomial, select
+from edgesmith.c.logarithm import logarithm
+
+__all__ = ["F32_FUNCTIONS"]
+
+_LN2_HIGH, _LN2_LOW = 0.693359375, -2.12194440e-4
+_ROUNDER = 1.5 * 2.0**23
+"""Adding and subtracting it rounds |x| < 2**22 to the nearest integer."""
+
+# (e**r - 1 - r) / r**2 for |r| <= ln(2) / 2
+_EXP_TAIL = [0.00139507349, 0.00836902474, 0.0416662021, 0.166665177, 0.50000001]
+# (tanh(sqrt z) / sqrt z - 1) / z for z in [0, 0.31]
+_TANH_SERIES = [0.00237622363, -0.0083979986, 0.0217780491, -0.053959011, 0.1333329, -0.333333327]
+# erf(sqrt z) / sqrt z for z in [0, 0.83]
+_ERF_NEAR = [8.46774502e-05, -0.000816592873, 0.00520309759, -0.0268602421, 0.11283711, -0.376126348, 1.12837917]
+# ln(erfc a) for a in [0.9, 4], weighted by erfc a: the error of erf is below 2e-9
+_ERF_FAR = [0.000197180281, -0.00305559383, 0.0222770342, -0.104037254, -0.637059869, -1.1277495, -0.000177510008]
+
+
+def _reduce(x: Expr) -> tuple[Expr, Expr]:
+    """n and r with x = n ln 2 + r, |r| <= ln(2) / 2, n an integer."""
+    n = call("fma", x, const(1 / math.log(2)), const(_ROUNDER)) - _ROUNDER
+    return n, call("fma", n, const(-_LN2_LOW), call("fma", n, const(-_LN2_HIGH), x))
+
+
+def _exp(x: Expr) -> Expr:
+    """e**x within 1.5 ULP; 0 below -104, infinity above 88.73, NaN for NaN."""
+    n, r = _reduce(call("min", 89.0, call("max", -104.0, x)))
+    half = call("floor", n * 0.5)
+    return polynomial(r, [*_EXP_TAIL, 1.0, 1.0]) * call("exp2i", half) * call("exp2i", n - half)
+
+
+def _expm1(x: Expr) -> Expr:
+    """e**x - 1 within 3 ULP; -1 below -18, infinity above 88.73."""
+    n, r = _reduce(call("min", 89.0, call("max", -18.0, x)))
+    small = call("fma", r * r, polynomial(r, _EXP_TAIL), r)
+    half = call("exp2i", n - 1.0)
+    doubled = call("fma", half, small, half - 0.5)
+    return select(call("eq", n, 0.0), select(call("eq", r, 0.0), x, small), doubled + doubled)
+
+
+def _log1p(x: Expr) -> Expr:
+    """ln(1 + x) within 3 ULP; -infinity for -1, NaN below."""
+    u = x + 1.0
+    main = call("log", u)
+    # What rounding 1 + x lost, to first order; NaN where u is 0 or infinite and nothing was.
+    lost = (x - (u - 1.0)) / u
+    return select(call("eq", u, 1.0), x, select(call("eq", lost, lost), main + lost, main))
+
+
+def _sigmoid(x: Expr) -> Expr:
+    """1 / (1 + e**-x) within 3 ULP; 0 below -88.73."""
+    return 1.0 / (1.0 + call("exp", -x))
+
+
+def _tanh(x: Expr) -> Expr:
+    """tanh x within 3 ULP: an odd series near 0, 1 - 2 / (e**2|x| + 1) elsewhere."""
+    a = call("min", 10.0, call("abs", x))
+    z = a * a
+    near = call("fma", a * z, polynomial(z, _TANH_SERIES), a)
+    far = 1.0 - 2.0 / (call("exp", a + a) + 1.0)
+    return call("copysign", select(a < 0.55, near, far), x)
+
+
+def _erf(x: Expr) -> Expr:
+    """erf x within 3 ULP and an absolute error of 2e-7: an odd polynomial near 0, 1 - e**P(|x|) elsewhere."""
+    a = call("min", 4.0, call("abs", x))
+    near = a * polynomial(a * a, _ERF_NEAR)
+    far = 1.0 - call("exp", polynomial(a, _ERF_FAR))
+    return call("copysign", select(a < 0.9, near, far), x)
+
+
+F32_FUNCTIONS: dict[str, Callable[[Expr], Expr]] = {
+    "exp": _exp,
+    "expm1": _expm1,
+    "log": logarithm,
+    "log1p": _log1p,
+    "sigmoid": _sigmoid,
+    "tanh": _tanh,
+    "erf": _erf,
+}

@@ -1,0 +1,58 @@
+"""What primitives mean where numpy has no function for it."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+
+__all__ = ["convert", "divide", "fma", "power", "quarter_turns", "sigmoid"]
+
+_TWO_OVER_PI = Fraction(0xA2F9836E4E441529FC2757D1F534DDC0DB6295993C439041FE5163AB, 1 << 224)
+
+
+def fma(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
+    return (a.astype(np.float64) * b + c).astype(a.dtype)
+
+
+def sigmoid(x: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-x))
+
+
+def divide(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """a / b, truncated for integers, where dividing by 0 gives 0."""
+    if not np.issubdtype(a.dtype, np.integer):
+        return np.divide(a, b)
+    floored = np.floor_divide(a, b)
+    inexact = np.not_equal(floored * b, a) & np.not_equal(b, 0)
+    return floored + (inexact & ((a < 0) != (b < 0)))
+
+
+def power(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """a to the b; for integers wrapping around, truncated where b is negative."""
+    if not np.issubdtype(a.dtype, np.integer):
+        return np.power(a, b)
+    inverse = np.where(a == 1, 1, np.where(a == -1, 1 - 2 * (b & 1), 0))
+    return np.where(b < 0, inverse, np.power(a, np.maximum(b, 0)))
+
+
+def convert(a: np.ndarray, dtype: np.dtype[np.generic]) -> np.ndarray:
+    """Cast; floats to integers truncate and saturate, NaN gives 0."""
+    if not np.issubdtype(a.dtype, np.floating) or not np.issubdtype(dtype, np.integer):
+        return a.astype(dtype)
+    limits = np.iinfo(dtype)
+    too_large, too_small = a >= float(int(limits.max) + 1), a <= float(limits.min)
+    inside = np.where(too_large | too_small | np.isnan(a), 0, a).astype(dtype)
+    return np.where(too_large, limits.max, np.where(too_small, limits.min, inside)).astype(dtype)
+
+
+def quarter_turns(x: np.ndarray) -> np.ndarray:
+    """x * 2 / pi modulo 4, from -2 to 2, as f64; NaN for infinities."""
+
+    def exact(value: float) -> float:
+        if not np.isfinite(value):
+            return float("nan")
+        turns = Fraction(float(value)) * _TWO_OVER_PI
+        return float(turns - 4 * round(turns / 4))
+
+    return np.vectorize(exact, otypes=[np.float64])(x)
