@@ -1,1 +1,8 @@
-__version__ = "0.1.0"
+"""Edgesmith turns trained networks into small, fast, verified native programs."""
+
+from edgesmith.api import compile
+from edgesmith.device import Artifact, load
+from edgesmith.errors import EdgesmithError
+from edgesmith.version import __version__
+
+__all__ = ["Artifact", "EdgesmithError", "__version__", "compile", "load"]

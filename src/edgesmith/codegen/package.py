@@ -118,10 +118,8 @@ def _comment(steps: list[Step]) -> str:
         w.line(f" *   out {first.problem.view(value)}")
     if first.schedule:
         w.line(f" *   schedule {', '.join(f'{k} {v}' for k, v in first.schedule.items())}")
-    macs = first.problem.cost.macs
-    w.line(
-        f" *   {macs} multiply-adds, {first.problem.bytes_moved} bytes, predicted {first.choice.cost_ns / 1e3:.1f} us */"
-    )
+    w.line(f" *   {first.problem.cost.macs} multiply-adds, {first.problem.bytes_moved} bytes")
+    w.line(f" *   predicted {first.choice.cost_ns / 1e3:.1f} us */")
     return w.text()
 
 
@@ -204,8 +202,7 @@ def _tables(plan: Plan, functions: tuple[str, ...], weights: Weights) -> _Tables
     steps = []
     for step, function in zip(plan.steps, functions, strict=True):
         first = len(operands)
-        for value in (*step.region.inputs, *step.region.outputs):
-            operands.append(operand_address(plan, value))
+        operands += [operand_address(plan, v) for v in (*step.region.inputs, *step.region.outputs)]
         operands += [(Space.WEIGHTS, weights.add(array)) for array in step.code.constants]
         steps.append((function, first, len(operands) - first, step.code.tasks))
     return _Tables(tuple(operands), tuple(steps))
@@ -237,8 +234,8 @@ def _tensor_infos(kind: str, values: tuple[str, ...], types: Mapping[str, Tensor
 
 def _memory_map(plan: Plan) -> list[str]:
     lines = [
-        f"/* Arena: {plan.arena.nbytes} bytes; the largest set of buffers alive at one step needs {plan.arena.lower_bound},",
-        f" * all buffers side by side would need {plan.arena.naive}.",
+        f"/* Arena: {plan.arena.nbytes} bytes. The largest set of buffers alive at one step needs",
+        f" * {plan.arena.lower_bound}; all buffers side by side would need {plan.arena.naive}.",
         " *",
         " *     offset      bytes  value",
     ]

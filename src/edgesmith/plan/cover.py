@@ -24,7 +24,9 @@ class _Candidate:
     saving_ns: float
 
 
-def cover(graph: Graph, target: Target, cost: CostModel = analytic) -> tuple[Region, ...]:
+def cover(
+    graph: Graph, target: Target, cost: CostModel = analytic, only: frozenset[str] | None = None
+) -> tuple[Region, ...]:
     """Regions that cover every node once, in topological order.
 
     Each kernel proposes regions; those whose predicted time is less than that of their nodes one by one are taken,
@@ -34,7 +36,7 @@ def cover(graph: Graph, target: Target, cost: CostModel = analytic) -> tuple[Reg
     single = {}
     for node in graph.nodes:
         alone = region(graph, (node,), node)
-        single[node.name] = _time(Problem(graph, alone, places, target), cost)
+        single[node.name] = _time(Problem(graph, alone, places, target), cost, only)
     candidates: dict[frozenset[str], _Candidate] = {}
     for node in graph.nodes:
         for kernel in KERNELS.values():
@@ -42,7 +44,7 @@ def cover(graph: Graph, target: Target, cost: CostModel = analytic) -> tuple[Reg
                 if len(proposed.nodes) < 2 or proposed.names in candidates:
                     continue
                 problem = Problem(graph, proposed, places, target)
-                saving = sum(single[n.name] for n in proposed.nodes) - _time(problem, cost)
+                saving = sum(single[n.name] for n in proposed.nodes) - _time(problem, cost, only)
                 if saving > 0:
                     candidates[proposed.names] = _Candidate(proposed, saving)
     taken: dict[str, Region] = {}
@@ -69,11 +71,11 @@ def assumed_places(graph: Graph) -> dict[str, Place]:
     return {v: Place(v, View.dense(graph.type(v), order)) for v, order in orders.items()}
 
 
-def _time(problem: Problem, cost: CostModel) -> float:
+def _time(problem: Problem, cost: CostModel, only: frozenset[str] | None) -> float:
     if isinstance(problem.anchor.op, Movement) and len(problem.region.nodes) == 1:
         return 0.0
     try:
-        return choose(problem, cost).cost_ns
+        return choose(problem, cost, only).cost_ns
     except NoKernel:
         return float("inf")
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
-from edgesmith.errors import NoKernel
 from edgesmith.ir import Graph, Node, Patch, View, apply
-from edgesmith.kernels import KERNELS, Code, Kernel, Place, Problem, Region, Schedule
+from edgesmith.kernels import Code, Kernel, Place, Problem, Region, Schedule
 from edgesmith.kernels.copy import pending_copies
 from edgesmith.ops import OPS, Movement, Operator
 from edgesmith.plan.arena import Arena, Lifetime, allocate
@@ -89,19 +88,22 @@ def make_plan(
     graph: Graph,
     target: Target,
     cost: CostModel = analytic,
+    only: Sequence[str] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Plan:
     """Cover the graph with kernels, place its values and order the steps.
 
     Args:
         cost: predicted or measured time of a kernel.
+        only: names of the kernels that may be used (default: all).
         progress: called with (steps done, steps in all).
 
     Raises:
         NoKernel: some operator has no kernel on this target.
     """
     graph = _own_memory(graph)
-    regions = cover(graph, target, cost)
+    allowed = None if only is None else frozenset(only)
+    regions = cover(graph, target, cost, allowed)
     layout = Layout(graph, regions)
     places = layout.places()
     steps: list[Step] = []
@@ -111,7 +113,7 @@ def make_plan(
         if isinstance(region.anchor.op, Movement) and not _needs_step(problem):
             free[region.anchor.name] = layout.notes.get(region.anchor.name, "free")
         else:
-            steps += [_step(p, cost) for p in _computable(problem, places)]
+            steps.append(_step(problem, cost, allowed))
         if progress:
             progress(i + 1, len(regions))
     buffers, arena = _allocate(graph, steps, places)
@@ -127,17 +129,8 @@ def _needs_step(problem: Problem) -> bool:
     return True
 
 
-def _computable(problem: Problem, places: Mapping[str, Place]) -> Iterable[Problem]:
-    """The problem, or its nodes one by one where the final layout suits no kernel for the whole region."""
-    if len(problem.region.nodes) == 1 or any(k.accepts(problem) is None for k in KERNELS.values()):
-        return (problem,)
-    raise NoKernel(
-        f"no kernel computes {problem.region.label} in the layout chosen for it", where=problem.region.anchor.name
-    )
-
-
-def _step(problem: Problem, cost: CostModel) -> Step:
-    choice = choose(problem, cost)
+def _step(problem: Problem, cost: CostModel, only: frozenset[str] | None) -> Step:
+    choice = choose(problem, cost, only)
     return Step(problem.region, problem, choice, choice.kernel.emit(problem, choice.schedule))
 
 
@@ -210,18 +203,10 @@ def _in_place(
                 continue
             for value in step.kernel.in_place(step.problem):
                 theirs = places[value].root
-                if (
-                    theirs in roots
-                    and last[theirs] == i
-                    and theirs != mine
-                    and theirs not in _written_by(step, out, places)
-                ):
-                    whole = places[value].view.size == places[theirs].view.size == places[out].view.size
-                    if whole:
-                        host[mine] = host.get(theirs, theirs)
-                        break
+                free = theirs in roots and theirs != mine and last[theirs] == i
+                others = {places[v].root for v in step.region.outputs if v != out}
+                whole = places[value].view.size == places[theirs].view.size == places[out].view.size
+                if free and whole and theirs not in others:
+                    host[mine] = host.get(theirs, theirs)
+                    break
     return host
-
-
-def _written_by(step: Step, out: str, places: Mapping[str, Place]) -> set[str]:
-    return {places[v].root for v in step.region.outputs if v != out}

@@ -1,0 +1,91 @@
+"""The manifest: everything about an artifact that is worth knowing later, as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from edgesmith.codegen import Package
+from edgesmith.device.artifact import FORMAT
+from edgesmith.ir import Graph, TensorType
+from edgesmith.plan import Plan, Step
+
+__all__ = ["describe"]
+
+
+def describe(
+    plan: Plan,
+    package: Package,
+    *,
+    tolerances: Mapping[str, float],
+    threads: int,
+    model: Mapping[str, Any],
+    tools: Mapping[str, str],
+    passes: Mapping[str, int],
+) -> dict[str, Any]:
+    """The manifest of a plan and its package, without the file hashes.
+
+    Args:
+        tolerances: largest absolute difference from the reference for each output.
+        model: name and hash of the source model, its shapes and bindings.
+        tools: names and versions of what made the artifact.
+        passes: number of rewrites by pass.
+    """
+    graph = plan.graph
+    return {
+        "format": FORMAT,
+        "name": package.name,
+        "tools": dict(tools),
+        "target": str(plan.target),
+        "isas": list(plan.target.isas),
+        "threads": threads,
+        "model": dict(model),
+        "inputs": [_tensor(v, graph.type(v)) for v in graph.inputs],
+        "outputs": [{**_tensor(v, graph.type(v)), "tolerance": tolerances[v]} for v in graph.outputs],
+        "preprocess": None,
+        "memory": {
+            "arena_bytes": plan.arena.nbytes,
+            "arena_lower_bound_bytes": plan.arena.lower_bound,
+            "arena_naive_bytes": plan.arena.naive,
+            "scratch_bytes_per_worker": plan.scratch_bytes,
+            "weights_bytes": package.weights_bytes,
+        },
+        "passes": dict(passes),
+        "steps": [_step(graph, s, f) for s, f in zip(plan.steps, package.functions, strict=True)],
+        "free": dict(plan.free),
+    }
+
+
+def _tensor(name: str, type: TensorType) -> dict[str, Any]:
+    return {"name": name, "dtype": str(type.dtype), "shape": list(type.shape)}
+
+
+def _step(graph: Graph, step: Step, function: str) -> dict[str, Any]:
+    cost = step.problem.cost
+    return {
+        "name": step.name,
+        "operators": step.region.label,
+        "nodes": [n.name for n in step.region.nodes],
+        "origin": list(dict.fromkeys(o for n in step.region.nodes for o in n.origin)),
+        "inputs": list(step.region.inputs),
+        "outputs": list(step.region.outputs),
+        "shape": [list(graph.type(v).shape) for v in step.region.outputs],
+        "kernel": step.kernel.name,
+        "schedule": dict(step.schedule),
+        "function": function,
+        "tasks": step.code.tasks,
+        "macs": cost.macs,
+        "flops": cost.flops,
+        "bytes": step.problem.bytes_moved,
+        "predicted_ns": round(step.choice.cost_ns, 1),
+        "considered": _candidates(step),
+    }
+
+
+def _candidates(step: Step) -> Sequence[dict[str, Any]]:
+    return [
+        {"kernel": c.kernel, "predicted_ns": round(c.cost_ns, 1), "schedule": dict(c.schedule)}
+        if c.cost_ns is not None
+        else {"kernel": c.kernel, "reason": c.reason}
+        for c in step.choice.candidates
+    ]

@@ -1,0 +1,36 @@
+"""The data that decides a build: the same recipe, model and tuning lock give the same bytes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+
+__all__ = ["Recipe"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What to build.
+
+    Args:
+        target: as ``target.parse`` reads it.
+        shapes: extents of inputs with dynamic dimensions.
+        threads: default number of threads of the artifact.
+        compiler: ``zig`` (bundled) or a command on the PATH.
+        only: kernels that may be used (None: all).
+        flags: further compiler flags, such as sanitizers.
+        executable: also build the command-line program.
+    """
+
+    target: str = "native"
+    shapes: tuple[tuple[str, tuple[int, ...]], ...] = ()
+    threads: int = 1
+    compiler: str = "zig"
+    only: tuple[str, ...] | None = None
+    flags: tuple[str, ...] = ()
+    executable: bool = True
+
+    def digest(self, *context: str) -> str:
+        """SHA-256 of the recipe and further strings that decide the result."""
+        return hashlib.sha256(json.dumps([asdict(self), *context], sort_keys=True).encode()).hexdigest()
