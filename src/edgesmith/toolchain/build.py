@@ -62,7 +62,20 @@ def build(
     parts = [str(objects / f"{p.stem}.o") for p in sources if p.name not in MAIN]
     link = [*compiler.flags(target), "-O3", *extra]
     library, archive = output / f"lib{name}.so", output / f"lib{name}.a"
-    compiler.run([*link, "-shared", "-Wl,--build-id=none", *parts, "-o", str(library), "-lm", "-pthread"], cwd=source)
+    compiler.run(
+        [
+            *link,
+            "-shared",
+            "-Wl,--build-id=none",
+            f"-Wl,-soname,{library.name}",
+            *parts,
+            "-o",
+            str(library),
+            "-lm",
+            "-pthread",
+        ],
+        cwd=source,
+    )
     compiler.run(["rcsD", str(archive), *parts], cwd=source, archive=True)
     result = {"shared": library, "static": archive}
     if executable:
