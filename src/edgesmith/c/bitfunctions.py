@@ -45,7 +45,8 @@ _POW_I64 = """ES_UNUSED static inline int64_t es_pow_i64(const int64_t a, const 
 }
 """
 
-_QUARTER_TURNS = """/* x * 2 / pi modulo 4, from -2 to 2: the bits of 2 / pi that matter times the significand (Payne and Hanek, 1983). */
+_QUARTER_TURNS = """\
+/* x * 2 / pi modulo 4, from -2 to 2: the significand times the bits of 2 / pi that matter (Payne and Hanek, 1983). */
 ES_UNUSED static inline double es_quarter_turns_f32(const float x) {
     static const uint32_t two_over_pi[8] = {0, 0xa2f9836e, 0x4e441529, 0xfc2757d1,
                                             0xf534ddc0, 0xdb629599, 0x3c439041, 0xfe5163ab};

@@ -131,7 +131,7 @@ def literal(value: object, dtype: DType) -> str:
             text = "INFINITY" if dtype is not DType.F64 else "(double)INFINITY"
             return text if number > 0 else f"(-{text})"
         digits = np.format_float_positional if 1e-4 <= abs(number) < 1e7 or number == 0 else np.format_float_scientific
-        text = digits(dtype.numpy.type(value), unique=True, trim="0") + suffix
+        text = digits(dtype.numpy.type(value), unique=True, trim="0") + suffix  # type: ignore[arg-type]
         return f"({text})" if text.startswith("-") else text
     number = int(value)  # type: ignore[call-overload]
     if dtype is DType.I64:

@@ -51,7 +51,7 @@ def _pow(x: Expr, y: Expr) -> Expr:
 
 
 def _atan(x: Expr) -> Expr:
-    """arctan x within a relative error of 2**-36: |x| > 1 by the reciprocal, above tan(pi / 8) by a rotation of pi / 4."""
+    """arctan x within a relative error of 2**-36: reciprocal above 1, rotation by pi / 4 above tan(pi / 8)."""
     a = call("abs", x)
     steep = a > 1.0
     t = select(steep, 1.0 / a, a)
@@ -109,9 +109,10 @@ def _quadrant(x: Expr) -> tuple[Expr, Expr, Expr]:
     """For an angle: its nearest multiple q of pi / 2, and sine and cosine of what remains; q from -2 to 2."""
     turns = call("quarter_turns", x, dtype=DType.F64)
     q = call("rint", turns)
-    r = (turns - q) * (math.pi / 2)
+    # Not turns - 0 where q is 0: that would lose the sign of zero.
+    r = select(call("eq", q, 0.0), turns, turns - q) * (math.pi / 2)
     z = r * r
-    sine = r + r * z * polynomial(z, [(-1) ** k / math.factorial(2 * k + 1) for k in range(7, 0, -1)])
+    sine = r * polynomial(z, [(-1) ** k / math.factorial(2 * k + 1) for k in range(7, -1, -1)])
     cosine = polynomial(z, [(-1) ** k / math.factorial(2 * k) for k in range(7, -1, -1)])
     return q, sine, cosine
 

@@ -55,26 +55,23 @@ def _name(primitive: str, dtype: DType) -> str:
 
 def functions_of(expr: Expr) -> tuple[str, ...]:
     """Names of the functions that ``expr`` needs, dependencies first."""
-    order: list[str] = []
+    return _with_dependencies(sorted(_name(*use) for use in primitives_of(expr)))
 
-    def need(e: Expr) -> None:
-        for name in sorted(_name(*use) for use in primitives_of(e)):
-            if name in order:
-                continue
-            if name in FUNCTIONS:
-                need(FUNCTIONS[name].expression)
-                order.append(name)
-            elif name in BIT_FUNCTIONS:
-                order.append(name)
 
-    need(expr)
+def _with_dependencies(names: Iterable[str]) -> tuple[str, ...]:
+    order: dict[str, None] = {}
+    for name in names:
+        if name in FUNCTIONS:
+            order.update(dict.fromkeys(functions_of(FUNCTIONS[name].expression)))
+        if name in FUNCTIONS or name in BIT_FUNCTIONS:
+            order[name] = None
     return tuple(order)
 
 
 def definitions(names: Iterable[str], *, vector: bool) -> str:
-    """C definitions of functions in dependency order, f32 ones also for vectors when ``vector``."""
+    """C definitions of functions and of those that they need, f32 ones also for vectors when ``vector``."""
     writer = Writer()
-    for name in names:
+    for name in _with_dependencies(names):
         if name in BIT_FUNCTIONS:
             writer.lines(BIT_FUNCTIONS[name])
         else:

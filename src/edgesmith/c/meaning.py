@@ -6,32 +6,42 @@ from fractions import Fraction
 
 import numpy as np
 
-__all__ = ["convert", "divide", "fma", "power", "quarter_turns", "sigmoid"]
+__all__ = ["convert", "divide", "fma", "maximum", "minimum", "power", "quarter_turns", "sigmoid"]
 
 _TWO_OVER_PI = Fraction(0xA2F9836E4E441529FC2757D1F534DDC0DB6295993C439041FE5163AB, 1 << 224)
 
 
 def fma(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
-    return (a.astype(np.float64) * b + c).astype(a.dtype)
+    return np.asarray(a.astype(np.float64) * b + c, a.dtype)
 
 
 def sigmoid(x: np.ndarray) -> np.ndarray:
-    return 1 / (1 + np.exp(-x))
+    return np.asarray(1 / (1 + np.exp(-x)))
 
 
 def divide(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """a / b, truncated for integers, where dividing by 0 gives 0."""
     if not np.issubdtype(a.dtype, np.integer):
-        return np.divide(a, b)
+        return np.asarray(np.divide(a, b))
     floored = np.floor_divide(a, b)
     inexact = np.not_equal(floored * b, a) & np.not_equal(b, 0)
-    return floored + (inexact & ((a < 0) != (b < 0)))
+    return np.asarray(floored + (inexact & ((a < 0) != (b < 0))))
+
+
+def maximum(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """The larger; the second where either is NaN."""
+    return np.asarray(np.where(a > b, a, b))
+
+
+def minimum(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """The smaller; the second where either is NaN."""
+    return np.asarray(np.where(a < b, a, b))
 
 
 def power(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """a to the b; for integers wrapping around, truncated where b is negative."""
     if not np.issubdtype(a.dtype, np.integer):
-        return np.power(a, b)
+        return np.asarray(np.power(a, b))
     inverse = np.where(a == 1, 1, np.where(a == -1, 1 - 2 * (b & 1), 0))
     return np.where(b < 0, inverse, np.power(a, np.maximum(b, 0)))
 
@@ -40,7 +50,7 @@ def convert(a: np.ndarray, dtype: np.dtype[np.generic]) -> np.ndarray:
     """Cast; floats to integers truncate and saturate, NaN gives 0."""
     if not np.issubdtype(a.dtype, np.floating) or not np.issubdtype(dtype, np.integer):
         return a.astype(dtype)
-    limits = np.iinfo(dtype)
+    limits = np.iinfo(dtype)  # type: ignore[type-var]
     too_large, too_small = a >= float(int(limits.max) + 1), a <= float(limits.min)
     inside = np.where(too_large | too_small | np.isnan(a), 0, a).astype(dtype)
     return np.where(too_large, limits.max, np.where(too_small, limits.min, inside)).astype(dtype)
@@ -55,4 +65,4 @@ def quarter_turns(x: np.ndarray) -> np.ndarray:
         turns = Fraction(float(value)) * _TWO_OVER_PI
         return float(turns - 4 * round(turns / 4))
 
-    return np.vectorize(exact, otypes=[np.float64])(x)
+    return np.asarray(np.vectorize(exact, otypes=[np.float64])(x))

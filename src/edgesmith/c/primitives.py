@@ -24,8 +24,8 @@ class Primitive:
     Args:
         numpy: its meaning.
         scalar: C text: a template over the arguments ``{0}``, ``{1}``, ... in which ``{f}`` is the suffix of a libm
-            function of the argument's type (``f`` or nothing) and ``{t}`` the name of that type (``f32``), or a function
-            where templates do not suffice.
+            function of the argument's type (``f`` or nothing) and ``{t}`` the name of that type (``f32``); or a
+            function where templates do not suffice.
         vector: template over f32 vectors ``es_v`` and masks ``es_m``; None when there is none.
         gives_bool: the result is a truth value.
         wraps: a signed integer result may overflow; computed in the unsigned type, where C defines it.
@@ -130,8 +130,8 @@ PRIMITIVES: dict[str, Primitive] = {
     "fma": Primitive(meaning.fma, "({0} * {1} + {2})", "es_fma({0}, {1}, {2})"),
     "abs": Primitive(np.abs, "fabs{f}({0})", "es_abs({0})", integer=_abs),
     # When either argument is NaN the result is the second one, as for the SSE and AVX instructions.
-    "max": Primitive(lambda a, b: np.where(a > b, a, b), "({0} > {1} ? {0} : {1})", "es_max({0}, {1})"),
-    "min": Primitive(lambda a, b: np.where(a < b, a, b), "({0} < {1} ? {0} : {1})", "es_min({0}, {1})"),
+    "max": Primitive(meaning.maximum, "({0} > {1} ? {0} : {1})", "es_max({0}, {1})"),
+    "min": Primitive(meaning.minimum, "({0} < {1} ? {0} : {1})", "es_min({0}, {1})"),
     "sqrt": Primitive(np.sqrt, "sqrt{f}({0})", "es_sqrt({0})"),
     "floor": Primitive(np.floor, "floor{f}({0})", "es_floor({0})"),
     "ceil": Primitive(np.ceil, "ceil{f}({0})", "es_ceil({0})"),

@@ -62,9 +62,7 @@ VECTOR_PRIMITIVES: dict[str, VectorPrimitive] = {
     "max": _p("es_v", "es_v a, es_v b", "return es_select(a > b, a, b);"),
     "min": _p("es_v", "es_v a, es_v b", "return es_select(a < b, a, b);"),
     "abs": _p("es_v", "es_v a", "return (es_v)((es_m)a & 0x7fffffff);"),
-    "copysign": _p(
-        "es_v", "es_v a, es_v b", "return (es_v)(((es_m)a & 0x7fffffff) | ((es_m)b & ~0x7fffffff));"
-    ),
+    "copysign": _p("es_v", "es_v a, es_v b", "return (es_v)(((es_m)a & 0x7fffffff) | ((es_m)b & ~0x7fffffff));"),
     "sqrt": _p("es_v", "es_v a", "for (int32_t i = 0; i < ES_LANES; ++i) { a[i] = sqrtf(a[i]); } return a;"),
     "floor": _p("es_v", "es_v a", "for (int32_t i = 0; i < ES_LANES; ++i) { a[i] = floorf(a[i]); } return a;"),
     "ceil": _p("es_v", "es_v a", "for (int32_t i = 0; i < ES_LANES; ++i) { a[i] = ceilf(a[i]); } return a;"),

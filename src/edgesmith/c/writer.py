@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from math import prod
 
 __all__ = ["Writer"]
 
@@ -50,6 +51,17 @@ class Writer:
             for index, count in loops:
                 stack.enter_context(self.loop(index, count))
             yield
+
+    def unravel(self, linear: str, coordinates: Sequence[tuple[str, int]]) -> None:
+        """Constants for the coordinates (name, extent), outermost first, of a row-major index."""
+        total, inner = prod(max(n, 1) for _, n in coordinates), 1
+        for name, extent in reversed(coordinates):
+            if extent == 1:
+                self.line(f"enum {{ {name} = 0 }};")
+                continue
+            quotient = linear if inner == 1 else f"{linear} / {inner}"
+            inner *= max(extent, 1)
+            self.line(f"const int32_t {name} = {quotient if inner == total else f'{quotient} % {max(extent, 1)}'};")
 
     def fresh(self, stem: str = "t") -> str:
         """A name not given before by this writer."""
