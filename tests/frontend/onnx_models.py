@@ -66,10 +66,10 @@ def assert_normal(model: ModelProto) -> None:
     assert all(not node.domain and node.op_type != "Constant" for node in graph.node)
     assert all(not tensor.external_data for tensor in graph.initializer)
     typed = {value.name: value.type.tensor_type for value in [*graph.input, *graph.output, *graph.value_info]}
-    for node in graph.node:
-        for name in filter(None, node.output):
-            assert typed[name].elem_type and typed[name].HasField("shape")
-            assert all(dim.HasField("dim_value") for dim in typed[name].shape.dim), name
+    computed = {name for node in graph.node for name in node.output if name}
+    for name in computed | {output.name for output in graph.output}:
+        assert typed[name].elem_type and typed[name].HasField("shape")
+        assert all(dim.HasField("dim_value") for dim in typed[name].shape.dim), name
 
 
 def convolutions(opset: int = 13) -> ModelProto:

@@ -73,7 +73,7 @@ def test_wrong_shapes(shapes: dict[str, tuple[int, ...]], message: str) -> None:
     [
         ({"z": np.ones(3, np.float32)}, "'z' is not an input"),
         ({"a": np.ones((2, 4), np.float32)}, "contradicts"),
-        ({"a": np.array(["x", "y", "z"])}, "STRING.*FLOAT|not a tensor"),
+        ({"a": np.array([["x", "y", "z"]])}, "STRING.*FLOAT|not a tensor"),
         ({"a": np.full((1, 3), 2**60 + 1)}, "INT64.*FLOAT"),
         ({"a": [object()]}, "not a tensor"),
     ],

@@ -70,21 +70,22 @@ def _confined(location: str, folder: Path | None, where: str) -> Path:
     root = folder.resolve()
     try:
         path = (root / location).resolve()
+        exists, regular = path.exists(), path.is_file()
     except (OSError, RuntimeError) as error:
-        raise ModelError(f"cannot resolve the external data file {location!r}", where=where) from error
+        raise ModelError(f"cannot resolve the external data file {location[:80]!r}", where=where) from error
     if escapes or not path.is_relative_to(root):
         raise ModelError(
             f"the external data file {location!r} is outside of the model's folder",
             where=where,
             hint="Refused for safety; put the data file beside the model, without symbolic links.",
         )
-    if not path.exists():
+    if not exists:
         raise ModelError(
             f"the external data file {location!r} is missing",
             where=where,
             hint=f"Put it into {root}.",
         )
-    if not path.is_file():
+    if not regular:
         raise ModelError(f"the external data {location!r} is not a regular file", where=where)
     return path
 

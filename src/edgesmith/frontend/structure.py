@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 
 import onnx
-from onnx import GraphProto, NodeProto
+from google.protobuf.message import Message  # type: ignore[import-untyped]
+from onnx import GraphProto, NodeProto, TensorProto
 
 from edgesmith.errors import ModelError, UnsupportedOp
 
-__all__ = ["STANDARD_DOMAINS", "check_operators", "label", "name_nodes", "remove_unused", "sort_nodes", "subgraphs"]
+__all__ = [
+    "STANDARD_DOMAINS",
+    "check_operators",
+    "check_text",
+    "label",
+    "name_nodes",
+    "remove_unused",
+    "sort_nodes",
+    "subgraphs",
+]
 
 STANDARD_DOMAINS = ("", "ai.onnx")
 
@@ -28,6 +38,24 @@ def subgraphs(node: NodeProto) -> Iterator[GraphProto]:
         if attribute.HasField("g"):
             yield attribute.g
         yield from attribute.graphs
+
+
+def check_text(message: Message) -> None:
+    """Raise ModelError for a name that is not UTF-8; protobuf hands such out as bytes, on which libraries stumble."""
+    if isinstance(message, TensorProto):
+        names: list[object] = [message.name, *(entry.value for entry in message.external_data)]
+    else:
+        names = []
+        for field, value in message.ListFields():
+            if field.type == field.TYPE_STRING:
+                names += value if isinstance(value, Sequence) and not isinstance(value, str | bytes) else [value]
+            elif field.type == field.TYPE_MESSAGE:
+                for inner in [value] if isinstance(value, Message) else value:
+                    check_text(inner)
+    for name in names:
+        if isinstance(name, bytes):
+            hint = "The file is damaged."
+            raise ModelError(f"the text {name[:40]!r} in {type(message).__name__} is not UTF-8", hint=hint)
 
 
 def check_operators(graph: GraphProto, opset: int) -> None:

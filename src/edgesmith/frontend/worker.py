@@ -15,7 +15,7 @@ import onnx
 import onnx.checker
 import onnx.inliner
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
-from onnx import FunctionProto, GraphProto, ModelProto, TensorProto
+from onnx import FunctionProto, GraphProto, ModelProto, TensorProto, helper
 
 from edgesmith.errors import EdgesmithError, ModelError, ResourceLimit, UnsupportedOp
 from edgesmith.frontend import external_data, transfer
@@ -25,7 +25,15 @@ from edgesmith.frontend.limits import MAX_IR_VERSION, MAX_OPSET, MIN_IR_VERSION,
 from edgesmith.frontend.opset import convert
 from edgesmith.frontend.signature import fix_inputs
 from edgesmith.frontend.skeleton import Skeleton
-from edgesmith.frontend.structure import STANDARD_DOMAINS, check_operators, label, name_nodes, sort_nodes, subgraphs
+from edgesmith.frontend.structure import (
+    STANDARD_DOMAINS,
+    check_operators,
+    check_text,
+    label,
+    name_nodes,
+    sort_nodes,
+    subgraphs,
+)
 from edgesmith.frontend.tensors import attribute_tensors, check_data
 from edgesmith.frontend.transfer import Request
 
@@ -40,6 +48,7 @@ def clean(
     It runs in the calling process, without limits.
     """
     model = _parse(data)
+    check_text(model)
     _check_header(model)
     _gather_data(model, folder)
     model = _inline_functions(model)
@@ -146,7 +155,8 @@ def _refuse_control_flow(graph: GraphProto) -> None:
 def _require_static(skeleton: Skeleton) -> None:
     """Check with strict inference, and that every value has a static shape; leave exactly those in ``value_info``."""
     shapes = infer_shapes(skeleton, strict=True)
-    for node in skeleton.model.graph.node:
+    graph = skeleton.model.graph
+    for node in graph.node:
         for name in filter(None, node.output):
             if name not in shapes:
                 raise UnsupportedOp(
@@ -154,6 +164,14 @@ def _require_static(skeleton: Skeleton) -> None:
                     where=label(node),
                     hint="Fix shapes with --shape, or bind the input that decides it with --bind.",
                 )
+    constants = skeleton.constants()
+    inputs = {value.name: value for value in graph.input}
+    for output in graph.output:  # inference leaves out those that no node computes
+        if output.name in inputs:
+            output.CopyFrom(inputs[output.name])
+        elif output.name in constants:
+            tensor = constants[output.name]
+            output.CopyFrom(helper.make_tensor_value_info(output.name, tensor.data_type, tensor.dims))
 
 
 def _tidied(model: ModelProto) -> ModelProto:
