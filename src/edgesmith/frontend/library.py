@@ -19,7 +19,8 @@ OUT_OF_MEMORY = re.compile(
 _NODE = re.compile(r"\(op_type: ?(?P<op>[^,)]*), node name: ?(?P<name>[^)]*)\): *")
 _CHECKER_CONTEXT = re.compile(r"Bad node spec for node\. Name: (?P<name>.*) OpType: (?P<op>\S+)")
 _NOISE = re.compile(
-    r"^(?:\[[A-Za-z]*Error\] *|\[ONNXRuntimeError\] : \d+ : \w+ : |Inference error\(s\): *|[\w/.:-]+: *(?=\[))+"
+    r"^(?:\[[A-Za-z]*Error\] *|\[ONNXRuntimeError\] : \d+ : \w+ : |Inference error\(s\): *|[\w/.:-]+: *(?=\[)"
+    r"|\S+\.(?:cc|h):\d+: \w+: |Assertion `.*?` failed: )+"
 )
 
 
