@@ -79,13 +79,14 @@ class Array:
     view: View
 
     def at(self, *index: str | int) -> str:
-        """C text of the element at a logical index."""
+        """C text of the element at a logical index; computed in 64 bits where the view spans 2**31 elements or more."""
+        wide = "(int64_t)" if self.view.span > 2**31 - 1 else ""
         terms = []
         for i, stride, n in zip(index, self.view.strides, self.view.shape, strict=True):
             if n == 1 or stride == 0 or i in (0, "0"):
                 continue
             factor = str(i) if str(i).isidentifier() or str(i).isdigit() else f"({i})"
-            terms.append(factor if stride == 1 else f"{factor} * {stride}")
+            terms.append(wide + (factor if stride == 1 else f"{factor} * {stride}"))
         return f"{self.pointer}[{' + '.join(terms) or '0'}]"
 
     def at_linear(self, index: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,8 +10,8 @@ from typing import ClassVar
 import numpy as np
 
 from edgesmith.c.writer import Writer
-from edgesmith.errors import ModelError
-from edgesmith.ir import Cost, TensorType
+from edgesmith.errors import ModelError, UnsupportedOp
+from edgesmith.ir import Cost, DType, TensorType
 from edgesmith.ops.base import Array, Case, Layout, OnnxNode, Operator, f32, operator
 from edgesmith.ops.window import Window
 
@@ -45,7 +44,10 @@ class Conv(Operator):
         x, w = inputs[0], inputs[1]
         assert x is not None and w is not None
         channels, filters = x.shape[1], w.shape[0]
-        if channels != w.shape[1] * self.group or filters % self.group or w.shape[2:] != self.window.kernel:
+        if x.dtype not in (DType.F32, DType.F64) or w.dtype is not x.dtype:
+            raise UnsupportedOp(f"Conv of {x} with {w}")
+        fits = self.group > 0 and channels == w.shape[1] * self.group and filters % self.group == 0
+        if not fits or w.shape[2:] != self.window.kernel:
             raise ModelError(f"input {x}, weights {w} and group {self.group} do not fit", where=self.name)
         if len(inputs) > 2 and inputs[2] is not None and inputs[2].shape != (filters,):
             raise ModelError(f"bias {inputs[2]} does not fit {filters} filters", where=self.name)
@@ -54,24 +56,13 @@ class Conv(Operator):
     def reference(self, *inputs: np.ndarray | None) -> tuple[np.ndarray, ...]:
         x, w, b = (*inputs, None)[:3]
         assert x is not None and w is not None
-        window, groups = self.window, self.group
-        padded = np.pad(x, [(0, 0), (0, 0), *zip(window.pads_begin, window.pads_end, strict=True)])
-        out = window.output(x.shape[2:], self.name)
-        y = np.zeros((x.shape[0], w.shape[0], *out), x.dtype)
-        c, m = w.shape[1], w.shape[0] // groups
-        for tap in itertools.product(*map(range, window.kernel)):
-            taken = padded[
-                (slice(None), slice(None))
-                + tuple(
-                    slice(t * d, t * d + (n - 1) * s + 1, s)
-                    for t, d, n, s in zip(tap, window.dilations, out, window.strides, strict=True)
-                )
-            ]
-            for g in range(groups):
-                y[:, g * m : (g + 1) * m] += np.einsum(
-                    "nc...,mc->nm...", taken[:, g * c : (g + 1) * c], w[(slice(g * m, (g + 1) * m), slice(None), *tap)]
-                )
-        return (y if b is None else y + b.reshape(-1, *(1,) * len(out)),)
+        c, m = w.shape[1], w.shape[0] // self.group
+        y = np.zeros((x.shape[0], w.shape[0], *self.window.output(x.shape[2:], self.name)), x.dtype)
+        for tap, taken in self.window.taps(x, self.name):
+            for g in range(self.group):
+                weights = w[(slice(g * m, (g + 1) * m), slice(None), *tap)]
+                y[:, g * m : (g + 1) * m] += np.einsum("nc...,mc->nm...", taken[:, g * c : (g + 1) * c], weights)
+        return (y if b is None else y + b.reshape(-1, *(1,) * (x.ndim - 2)),)
 
     def cost(self, inputs: Sequence[TensorType | None], outputs: Sequence[TensorType]) -> Cost:
         return Cost(macs=outputs[0].size * self.reduction_length(inputs))
@@ -87,34 +78,20 @@ class Conv(Operator):
         x, k, b = (*inputs, None)[:3]
         (y,) = outputs
         assert x is not None and k is not None
-        filters, taps = k.view.shape[:2]
-        axes = range(self.window_rank)
+        batch, filters, *out = y.view.shape
+        depth, axes = k.view.shape[1], range(len(out))
+        at_output = [f"o{a}" for a in axes]
         with w.block("for (int32_t task = begin; task < end; ++task)"):
-            w.line(
-                f"const int32_t n = task / {filters}, m = task % {filters}, c0 = m / {filters // self.group} * {taps};"
-            )
-            with w.nest([(f"o{a}", y.view.shape[2 + a]) for a in axes]):
+            w.unravel("task", (("n", batch), ("m", filters)))
+            first = "c" if self.group == 1 else f"m / {filters // self.group} * {depth} + c"
+            with w.nest(list(zip(at_output, out, strict=True))):
                 w.line(f"{y.view.dtype.c} sum = {b.at('m') if b else '0'};")
-                with w.nest([("c", taps), *((f"k{a}", k.view.shape[2 + a]) for a in axes)]):
-                    inside = self._position(w, x)
-                    position, kernel = [f"i{a}" for a in axes], [f"k{a}" for a in axes]
-                    term = f"sum += {x.at('n', 'c0 + c', *position)} * {k.at('m', 'c', *kernel)};"
+                with w.nest([("c", depth), *((f"k{a}", k.view.shape[2 + a]) for a in axes)]):
+                    inside = self.window.write_position(w, x.view.shape[2:], out)
+                    element = x.at("n", first, *(f"i{a}" for a in axes))
+                    term = f"sum += {element} * {k.at('m', 'c', *(f'k{a}' for a in axes))};"
                     w.line(f"if ({inside}) {{ {term} }}" if inside else term)
-                w.line(f"{y.at('n', 'm', *(f'o{a}' for a in axes))} = sum;")
-
-    @property
-    def window_rank(self) -> int:
-        return len(self.window.kernel)
-
-    def _position(self, w: Writer, x: Array) -> str:
-        """Write the input position ``i<axis>`` of a tap and return the C condition that it lies inside."""
-        conditions = []
-        for a in range(self.window_rank):
-            s, d = self.window.strides[a], self.window.dilations[a]
-            begin, end = self.window.pads_begin[a], self.window.pads_end[a]
-            w.line(f"const int32_t i{a} = o{a} * {s} + k{a} * {d} - {begin};")
-            conditions += [f"i{a} >= 0"] * (begin > 0) + [f"i{a} < {x.view.shape[2 + a]}"] * (end > 0)
-        return " && ".join(conditions)
+                w.line(f"{y.at('n', 'm', *at_output)} = sum;")
 
     @classmethod
     def cases(cls) -> Iterator[Case]:
@@ -136,5 +113,6 @@ class Conv(Operator):
         yield case("grouped", (1, 8, 6, 6), 12, 3, 4, pads_begin=(1, 1), pads_end=(1, 1))
         yield case("dilated", (1, 4, 12, 12), 6, 3, dilations=(2, 3), pads_begin=(2, 3), pads_end=(2, 3))
         yield case("7x7-wide-pad", (1, 3, 5, 5), 4, 7, pads_begin=(4, 3), pads_end=(3, 4))
+        yield case("one-pixel", (1, 3, 1, 1), 2, 3, pads_begin=(1, 1), pads_end=(1, 1))
         yield case("1d", (2, 6, 15), 4, 3, pads_begin=(1,), pads_end=(1,))
         yield case("3d", (1, 2, 5, 6, 7), 3, 3, strides=(1, 2, 1))

@@ -10,9 +10,9 @@ import numpy as np
 
 from edgesmith.c.expr import literal
 from edgesmith.c.writer import Writer
-from edgesmith.errors import ModelError
-from edgesmith.ir import Cost, TensorType
-from edgesmith.ops.base import Array, Case, Operator, broadcast_shape, f32, operator
+from edgesmith.errors import ModelError, UnsupportedOp
+from edgesmith.ir import Cost, DType, TensorType
+from edgesmith.ops.base import Array, Case, OnnxNode, Operator, broadcast_shape, f32, operator
 
 
 @operator
@@ -26,9 +26,17 @@ class Gemm(Operator):
     transA: int = 0
     transB: int = 0
 
+    @classmethod
+    def from_onnx(cls, node: OnnxNode) -> tuple[Operator, tuple[str, ...]]:
+        op, inputs = super().from_onnx(node)
+        assert isinstance(op, Gemm)
+        return op, inputs if op.beta else inputs[:2]
+
     def infer(self, inputs: Sequence[TensorType | None]) -> tuple[TensorType, ...]:
         a, b = inputs[0], inputs[1]
         assert a is not None and b is not None
+        if a.dtype not in (DType.F32, DType.F64) or b.dtype is not a.dtype:
+            raise UnsupportedOp(f"Gemm of {a} with {b}")
         if a.rank != 2 or b.rank != 2 or a.shape[1 - self.transA] != b.shape[self.transB]:
             raise ModelError(
                 f"cannot multiply {a} by {b} (transA {self.transA}, transB {self.transB})", where=self.name

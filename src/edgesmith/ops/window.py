@@ -1,10 +1,14 @@
-"""The sliding window that convolutions and pools share: kernel, strides, pads, dilations, rounding of the output size."""
+"""The sliding window that convolutions and pools share: kernel, strides, pads, dilations, rounding of the output."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
+from edgesmith.c.writer import Writer
 from edgesmith.errors import ModelError
 from edgesmith.ops.base import OnnxNode
 
@@ -20,8 +24,8 @@ class Window:
         strides: step between outputs.
         pads_begin, pads_end: virtual elements before and after the input.
         dilations: step between taps.
-        ceil: round the output size up instead of down (a last window may hang over, but must start inside input or
-            leading pad).
+        ceil: round the output size up instead of down (the last window may hang over the end, but must start inside
+            the input or the leading pad).
     """
 
     kernel: tuple[int, ...]
@@ -62,6 +66,8 @@ class Window:
         else:
             pads = ints("pads", 0, 2 * rank)
             begin, end = pads[:rank], pads[rank:]
+            if min(pads, default=0) < 0:
+                raise ModelError(f"pads {pads} are negative", where=node.name)
         return cls(tuple(kernel), strides, begin, end, dilations, ceil)
 
     def output(self, spatial: Sequence[int], where: str) -> tuple[int, ...]:
@@ -78,6 +84,35 @@ class Window:
                 raise ModelError(f"window {self.kernel} is larger than the padded input {tuple(spatial)}", where=where)
             extents.append(count)
         return tuple(extents)
+
+    def taps(self, x: np.ndarray, where: str, fill: float = 0) -> Iterator[tuple[tuple[int, ...], np.ndarray]]:
+        """Each tap of the kernel with the input elements (N, C, *output) that it meets; ``fill`` outside the input."""
+        out = self.output(x.shape[2:], where)
+        geometry = list(zip(out, self.strides, self.dilations, self.kernel, self.pads_begin, x.shape[2:], strict=True))
+        pads = [(b, max(0, (o - 1) * s + (k - 1) * d + 1 - b - n)) for o, s, d, k, b, n in geometry]
+        padded = np.pad(x, [(0, 0), (0, 0), *pads], constant_values=fill)
+        for tap in itertools.product(*map(range, self.kernel)):
+            region = [slice(t * d, t * d + (o - 1) * s + 1, s) for t, (o, s, d, *_) in zip(tap, geometry, strict=True)]
+            yield tap, padded[(slice(None), slice(None), *region)]
+
+    def write_position(self, w: Writer, spatial: Sequence[int], out: Sequence[int]) -> str:
+        """Write the input position ``i<axis>`` of tap ``k<axis>`` of output ``o<axis>``.
+
+        Args:
+            spatial, out: extents of input and output.
+
+        Returns:
+            the C condition that the position lies inside the input; empty when it always does.
+        """
+        conditions = []
+        for a, (n, o) in enumerate(zip(spatial, out, strict=True)):
+            s, d, begin = self.strides[a], self.dilations[a], self.pads_begin[a]
+            before = [f"i{a} >= 0"] if begin else []
+            after = [f"i{a} < {n}"] if (o - 1) * s + (self.kernel[a] - 1) * d - begin >= n else []
+            if n > 1 or before or after:
+                w.line(f"const int32_t i{a} = o{a} * {s} + k{a} * {d} - {begin};")
+            conditions += before + after
+        return " && ".join(conditions)
 
     def to_onnx(self) -> dict[str, object]:
         return {
