@@ -17,7 +17,7 @@ from onnx import numpy_helper
 from edgesmith import zoo
 from edgesmith.errors import BadInput, EdgesmithError
 
-QUICK = ("lenet-5", "mobilenet-v3-small", "ghostnet", "yolo-tiny")
+QUICK = ("lenet-5", "mobilenet-v3-small")
 
 
 def _weights(model: onnx.ModelProto) -> dict[str, np.ndarray]:
@@ -51,7 +51,7 @@ def test_weights_do_not_depend_on_size_and_batch() -> None:
         np.testing.assert_array_equal(mine[name], theirs[name])
 
 
-@pytest.mark.parametrize("name", ["mobilenet-v2", "shufflenet-v1", "googlenet", "unet-bilinear", "ssd-mobilenet-v2"])
+@pytest.mark.parametrize("name", ["shufflenet-v1", "ssd-mobilenet-v2"])
 def test_batch_gives_each_picture_its_own_result(name: str) -> None:
     batched, single = (zoo.build(name, image_size=64, batch=b) for b in (2, 1))
     sessions = [
