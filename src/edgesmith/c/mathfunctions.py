@@ -18,7 +18,7 @@ from edgesmith.c.functions_f64 import F64_FUNCTIONS, THROUGH_F64
 from edgesmith.c.writer import Writer
 from edgesmith.ir import DType
 
-__all__ = ["FUNCTIONS", "Function", "definitions", "functions_of"]
+__all__ = ["FUNCTIONS", "Function", "definitions", "functions_of", "missing_functions"]
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,13 @@ def _name(primitive: str, dtype: DType) -> str:
 def functions_of(expr: Expr) -> tuple[str, ...]:
     """Names of the functions that ``expr`` needs, dependencies first."""
     return _with_dependencies(sorted(_name(*use) for use in primitives_of(expr)))
+
+
+def missing_functions(expr: Expr) -> tuple[str, ...]:
+    """Names of functions that ``expr`` needs and that do not exist, because of their types."""
+    primitives = {f.primitive for f in FUNCTIONS.values()}
+    names = sorted(_name(op, dtype) for op, dtype in primitives_of(expr) if op in primitives)
+    return tuple(name for name in names if name not in FUNCTIONS and name not in BIT_FUNCTIONS)
 
 
 def _with_dependencies(names: Iterable[str]) -> tuple[str, ...]:

@@ -23,7 +23,7 @@ from edgesmith.target import Target
 
 __all__ = ["INCLUDES", "VECTOR_PRIMITIVES", "VectorPrimitive", "header"]
 
-INCLUDES = "#include <math.h>\n#include <stdint.h>\n#include <string.h>\n"
+INCLUDES = "#include <math.h>\n#include <stddef.h>\n#include <stdint.h>\n#include <string.h>\n"
 
 _UNUSED = """#if defined(__GNUC__)
 #define ES_UNUSED __attribute__((unused))

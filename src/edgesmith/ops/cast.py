@@ -1,0 +1,59 @@
+"""Cast and CastLike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from edgesmith.c.expr import Expr, cast
+from edgesmith.ir import DType, TensorType
+from edgesmith.ops.base import OPS, Case, OnnxNode, Operator, operator
+from edgesmith.ops.elementwise import Elementwise
+
+
+@operator
+@dataclass(frozen=True)
+class Cast(Elementwise):
+    """x in another type (https://onnx.ai/onnx/operators/onnx__Cast.html).
+
+    Integers wrap around. Floats that an integer type cannot hold, which ONNX leaves open, saturate; NaN gives 0.
+    """
+
+    name: ClassVar[str] = "Cast"
+    to: DType
+
+    @classmethod
+    def from_onnx(cls, node: OnnxNode) -> tuple[Operator, tuple[str, ...]]:
+        number = int(node.attributes["to"])  # type: ignore[call-overload]
+        try:
+            return cls(DType(number)), node.inputs
+        except ValueError:
+            raise node.unsupported(f"to ONNX element type {number}") from None
+
+    def to_onnx(self) -> tuple[str, dict[str, object], tuple[np.ndarray | None, ...]]:
+        return self.name, {"to": self.to.value}, ()
+
+    def expression(self, *args: Expr) -> Expr:
+        return cast(args[0], self.to)
+
+    @classmethod
+    def cases(cls) -> Iterator[Case]:
+        dtypes = [d for d in DType if d is not DType.F16]
+        for source in dtypes:
+            for to in dtypes:
+                values: TensorType | np.ndarray = TensorType((3, 7), source)
+                if source.is_float and not to.is_signed and to is not DType.BOOL:
+                    values = np.linspace(0, 200, 21).astype(source.numpy).reshape(3, 7)
+                yield Case(cls(to), (values,), f"{source} to {to}")
+
+
+@OPS.register("CastLike")
+class CastLike(Cast):
+    """https://onnx.ai/onnx/operators/onnx__CastLike.html."""
+
+    @classmethod
+    def from_onnx(cls, node: OnnxNode) -> tuple[Operator, tuple[str, ...]]:
+        return Cast(node.type(1).dtype), node.inputs[:1]
