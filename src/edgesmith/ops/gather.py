@@ -21,10 +21,16 @@ MAX_COPIES = 16
 """Constant indices that fall into more arithmetic progressions stay an operand."""
 
 
-def write_index(w: Writer, name: str, element: str, extent: int) -> None:
-    """Write the constant ``name``: the index ``element``, counted from the end when negative, kept inside the axis."""
+def write_index(w: Writer, name: str, indices: Array, at: Sequence[str | int], extent: int) -> None:
+    """Write the constant ``name``: an element of ``indices``, counted from the end when negative, kept inside the axis.
+
+    Along an axis of one element there is nothing to write: ``Array.at`` leaves its index out.
+    """
+    if extent == 1:
+        w.line(f"(void){indices.pointer};")
+        return
     given, place, last = f"{name}_given", f"{name}_place", extent - 1
-    w.line(f"const int64_t {given} = (int64_t){element};")
+    w.line(f"const int64_t {given} = (int64_t){indices.at(*at)};")
     w.line(f"const int64_t {place} = {given} < 0 ? {given} + {extent} : {given};")
     w.line(f"const int32_t {name} = (int32_t)({place} < 0 ? 0 : {place} > {last} ? {last} : {place});")
 
@@ -88,8 +94,7 @@ class Gather(Operator):
         loops = [(i, n) for i, n in zip(rest, x.view.shape, strict=True) if i != rest[self.axis]]
         with w.block("for (int32_t task = begin; task < end; ++task)"):
             w.unravel("task", list(zip(at, indices.view.shape, strict=True)))
-            if x.view.shape[self.axis] > 1:
-                write_index(w, rest[self.axis], indices.at(*at), x.view.shape[self.axis])
+            write_index(w, rest[self.axis], indices, at, x.view.shape[self.axis])
             with w.nest(loops):
                 w.line(f"{y.at(*before, *at, *after)} = {x.at(*rest)};")
 

@@ -69,8 +69,7 @@ class GatherElements(Operator):
             w.block(f"for (int32_t {index[0]} = begin; {index[0]} < end; ++{index[0]})"),
             w.nest(list(zip(index[1:], y.view.shape[1:], strict=True))),
         ):
-            if x.view.shape[self.axis] > 1:
-                write_index(w, "place", indices.at(*index), x.view.shape[self.axis])
+            write_index(w, "place", indices, index, x.view.shape[self.axis])
             w.line(f"{y.at(*index)} = {x.at(*source)};")
 
     @classmethod

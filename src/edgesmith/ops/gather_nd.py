@@ -63,8 +63,7 @@ class GatherND(Operator):
         inner = [f"i{a}" for a in range(x.view.rank - b - depth)]
         with w.block("if (begin < end)"), w.nest(list(zip(at, indices.view.shape, strict=False))):
             for k, place in enumerate(places):
-                if x.view.shape[b + k] > 1:
-                    write_index(w, place, indices.at(*at, k), x.view.shape[b + k])
+                write_index(w, place, indices, (*at, k), x.view.shape[b + k])
             with w.nest(list(zip(inner, x.view.shape[b + depth :], strict=True))):
                 w.line(f"{y.at(*at, *inner)} = {x.at(*at[:b], *places, *inner)};")
 

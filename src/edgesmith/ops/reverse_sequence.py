@@ -56,7 +56,9 @@ class ReverseSequence(Operator):
         source = [*index]
         source[self.time_axis] = "from"
         with w.block("if (begin < end)"), w.loop(batch, x.view.shape[self.batch_axis]):
-            if steps > 1:
+            if steps == 1:
+                w.line(f"(void){lengths.pointer};")
+            else:
                 w.line(f"const int64_t given = {lengths.at(batch)};")
                 w.line(f"const int32_t length = (int32_t)(given < 0 ? 0 : given > {steps} ? {steps} : given);")
             with w.loop(time, steps):
