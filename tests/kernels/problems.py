@@ -1,0 +1,185 @@
+"""Problems for kernels, made from the cases of operators."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from edgesmith.bench.trial import Trial
+from edgesmith.ir import DType, Graph, Node, TensorType, View
+from edgesmith.kernels import KERNELS, Place, Problem
+from edgesmith.ops import OPS, Elementwise
+from edgesmith.ops.base import Case
+from edgesmith.ops.clip import Clip
+from edgesmith.plan.layout import channels_last
+from edgesmith.target import Target
+from edgesmith.verify import output_tolerances
+
+LAYOUTS = ("row_major", "channels_last", "part", "reversed")
+
+
+def case_graph(case: Case) -> Graph:
+    """One node; arrays become constants."""
+    types: dict[str, TensorType] = {}
+    constants: dict[str, np.ndarray] = {}
+    names = []
+    for i, given in enumerate(case.inputs):
+        if given is None:
+            names.append("")
+            continue
+        name = f"in{i}"
+        names.append(name)
+        types[name] = given if isinstance(given, TensorType) else TensorType.of(given)
+        if not isinstance(given, TensorType):
+            constants[name] = given
+    made = case.op.infer([types[n] if n else None for n in names])
+    outputs = tuple(f"out{i}" for i in range(len(made)))
+    types.update(zip(outputs, made, strict=True))
+    node = Node("node", case.op, tuple(names), outputs)
+    inputs = tuple(dict.fromkeys(n for n in names if n and n not in constants))
+    return Graph(inputs, outputs, (node,), types, constants)
+
+
+def with_epilogue(graph: Graph) -> Graph | None:
+    """The graph's only f32 output scaled by channel, added to a residual, and clipped."""
+    if len(graph.outputs) != 1 or graph.type(graph.outputs[0]).dtype is not DType.F32:
+        return None
+    (y,) = graph.outputs
+    shape = graph.type(y).shape
+    if len(shape) < 2 or not graph.inputs:
+        return None
+    scale = np.linspace(0.5, 1.5, shape[1], dtype=np.float32).reshape(-1, *(1,) * (len(shape) - 2))
+    full = graph.type(y)
+    nodes = (
+        *graph.nodes,
+        Node("scale", OPS["Mul"](), (y, "factors"), ("scaled",)),
+        Node("add", OPS["Add"](), ("scaled", "residual"), ("sum",)),
+        Node("clip", Clip(0.0, 6.0), ("sum",), ("clipped",)),
+    )
+    types = {**graph.types, "factors": TensorType.of(scale), "residual": full, "scaled": full, "sum": full}
+    return Graph(
+        (*graph.inputs, "residual"),
+        ("clipped",),
+        nodes,
+        types | {"clipped": full},
+        {**graph.constants, "factors": scale},
+    )
+
+
+def places(graph: Graph, layout: str) -> dict[str, Place]:
+    """A place for every value.
+
+    Args:
+        layout: ``row_major``; ``channels_last``; ``part``: channels last, each value a part of a larger buffer;
+            ``reversed``: channels last, inputs with their middle axes in descending order.
+    """
+    result = {}
+    for value, kind in graph.types.items():
+        if layout == "row_major":
+            view = View.dense(kind)
+        elif layout == "channels_last":
+            view = View.dense(kind, channels_last(kind.rank))
+        else:
+            larger = TensorType(
+                tuple(n + (2 * a + 1) * (layout == "part") for a, n in enumerate(kind.shape)), kind.dtype
+            )
+            whole = View.dense(larger, channels_last(kind.rank))
+            starts, steps = [min(1, m - n) for m, n in zip(larger.shape, kind.shape, strict=True)], [1] * kind.rank
+            if layout == "reversed" and value in graph.inputs and kind.size:
+                for a in range(2, kind.rank):
+                    starts[a], steps[a] = kind.shape[a] - 1, -1
+            view = whole.slice(starts, kind.shape, steps)
+        result[value] = Place(value, view)
+    return result
+
+
+def feeds(graph: Graph) -> dict[str, np.ndarray]:
+    """Seeded values of the graph's inputs."""
+    rng = np.random.default_rng(zlib.crc32(graph.text().encode()))
+    result = {}
+    for value in graph.inputs:
+        kind = graph.type(value)
+        if kind.dtype.is_float:
+            result[value] = rng.normal(size=kind.shape).astype(kind.dtype.numpy)
+        elif kind.dtype is DType.BOOL:
+            result[value] = rng.integers(0, 2, kind.shape).astype(bool)
+        else:
+            low = -8 if kind.dtype.is_signed else 0
+            result[value] = rng.integers(low, 8, kind.shape).astype(kind.dtype.numpy)
+    return result
+
+
+@dataclass(frozen=True, eq=False)
+class Check:
+    """A trial with what it must give."""
+
+    name: str
+    trial: Trial
+    feeds: Mapping[str, np.ndarray]
+    expected: Mapping[str, np.ndarray]
+    tolerances: Mapping[str, float]
+
+    def compare(self, got: Mapping[str, np.ndarray]) -> None:
+        """Raises ``AssertionError`` where an output is further from the reference than its tolerance."""
+        for value, result in got.items():
+            want = self.expected[value]
+            assert result.shape == want.shape
+            both = np.isfinite(want.astype(np.float64)) & np.isfinite(result.astype(np.float64))
+            np.testing.assert_array_equal(result[~both], want[~both], err_msg=f"{self.name} {value}")
+            difference = np.abs(result[both].astype(np.float64) - want[both].astype(np.float64))
+            worst = float(difference.max(initial=0))
+            limit = self.tolerances[value]
+            assert worst <= limit, f"{self.name} {value}: error {worst:.3g}, tolerance {limit:.3g}"
+
+
+def checks(case: Case, name: str, target: Target, kernels: Sequence[str] = ()) -> Iterator[Check]:
+    """Every kernel that accepts the case, by itself and with an epilogue, in every layout.
+
+    Schedules are sampled evenly, and elementwise operators tried in two layouts. Portable C depends neither on the instruction set nor on how far apart elements are,
+    so it is checked on the portable target alone, in two layouts.
+
+    Args:
+        kernels: names of the kernels to check (default: all).
+    """
+    plain = case_graph(case)
+    chained = None if isinstance(case.op, Elementwise) and case.op.name != "Sigmoid" else with_epilogue(plain)
+    for graph in filter(None, (plain, chained)):
+        values = feeds(graph)
+        expected = graph.reference(values)
+        for layout in ("row_major", "part") if isinstance(case.op, Elementwise) else LAYOUTS:
+            where = places(graph, layout)
+            for kernel in KERNELS.values():
+                portable = kernel.name == "portable"
+                if (kernels and kernel.name not in kernels) or (
+                    portable and (target.isa or layout not in ("row_major", "part"))
+                ):
+                    continue
+                regions = list(kernel.regions(graph, graph.nodes[0]))
+                region = regions[-1] if regions else None
+                if region is None or (len(region.nodes) > 1) != (graph is chained):
+                    continue
+                problem = Problem(graph, region, where, target)
+                if kernel.accepts(problem) is not None:
+                    continue
+                tolerances = output_tolerances(replace(graph, outputs=region.outputs), expected)
+                for schedule in _spread(kernel.schedules(problem), 3):
+                    label = f"{name} {region.label} by {kernel.name} {dict(schedule)} {layout}"
+                    yield Check(label, Trial(problem, kernel, schedule), values, expected, tolerances)
+
+
+def _spread(items: Sequence[Mapping[str, int]], most: int) -> list[Mapping[str, int]]:
+    if len(items) <= most:
+        return list(items)
+    return [items[round(i * (len(items) - 1) / (most - 1))] for i in range(most)]
+
+
+def operator_cases() -> list[tuple[str, Case]]:
+    """Every case of every operator, named."""
+    found = []
+    for name, op in OPS.items():
+        for i, case in enumerate(op.cases()):
+            found.append((f"{name}-{case.name or i}", case))
+    return found

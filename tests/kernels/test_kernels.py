@@ -1,0 +1,71 @@
+"""Every kernel computes every case that it accepts, on every instruction set of this machine.
+
+A new kernel or operator case is covered by being registered.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import pytest
+
+from edgesmith.bench.trial import TrialLibrary
+from edgesmith.kernels import KERNELS
+from edgesmith.ops import OPS
+from edgesmith.target import parse
+from edgesmith.toolchain.compiler import Compiler, system, zig
+
+from .problems import Check, checks, operator_cases
+
+pytestmark = pytest.mark.toolchain
+
+# Optimised lightly: the meaning is the same and the build is several times faster.
+FLAGS = ("-Werror", "-O1")
+
+
+def available_targets() -> list[str]:
+    return ["portable", *(f"native+{isa}" for isa in parse("native").isas)]
+
+
+@cache
+def all_checks(target: str) -> tuple[Check, ...]:
+    parsed = parse(target)
+    return tuple(check for name, case in operator_cases() for check in checks(case, name, parsed))
+
+
+def build_and_compare(target: str, compiler: Compiler, *, kernels: str = "") -> None:
+    todo = [c for c in all_checks(target) if kernels in c.trial.kernel.name]
+    library = TrialLibrary([c.trial for c in todo], parse(target), compiler, FLAGS)
+    failures = []
+    for i, check in enumerate(todo):
+        try:
+            whole = library.run(i, check.feeds)
+            check.compare(whole)
+            apart = library.run(i, check.feeds, apart=True)
+            for value, result in whole.items():
+                np.testing.assert_array_equal(apart[value], result, err_msg=f"{check.name}: depends on the split")
+        except (AssertionError, RuntimeError) as error:
+            failures.append(f"{check.name}: {str(error).strip()}")
+    assert not failures, f"{len(failures)} of {len(todo)} failed\n" + "\n".join(failures[:20])
+
+
+@pytest.mark.parametrize("target", available_targets())
+def test_kernels_agree_with_the_reference(target: str) -> None:
+    build_and_compare(target, zig())
+
+
+@pytest.mark.parametrize("target", ["portable", "native"])
+def test_code_is_clean_under_gcc(target: str) -> None:
+    build_and_compare(target, system("gcc"))
+
+
+def test_every_kernel_is_exercised() -> None:
+    used = {c.trial.kernel.name for target in available_targets() for c in all_checks(target)}
+    assert used == set(KERNELS)
+
+
+def test_every_operator_has_a_case_with_a_kernel() -> None:
+    covered = {c.trial.problem.anchor.op.name for c in all_checks("portable")}
+    without = {name for name, op in OPS.items() if name not in covered and any(True for _ in op.cases())}
+    assert not without
