@@ -1,0 +1,121 @@
+"""Epilogues: the elementwise operators that a kernel applies to its result while it is still in registers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from edgesmith.c.expr import emit, var, vectorizable
+from edgesmith.c.mathfunctions import functions_of
+from edgesmith.c.writer import Writer
+from edgesmith.ir import DType, View
+from edgesmith.kernels.base import Problem
+from edgesmith.kernels.elementwise import array_constants, compose, like_output
+from edgesmith.ops import Array, Elementwise
+
+__all__ = ["Epilogue"]
+
+Address = Callable[[Array], str]
+"""C text of the address of an operand's element for the output vector at hand."""
+
+
+class Epilogue:
+    """The operators after the anchor as one vector expression over the anchor's result.
+
+    Args:
+        axis: the axis that vectors run along; operands must be contiguous or constant along it.
+        project: brings an operand's view (shaped like the output) into the kernel's own axes; None when its strides do
+            not allow that. Default: the output's axes.
+    """
+
+    def __init__(
+        self, problem: Problem, axis: int = 1, project: Callable[[View], View | None] = lambda view: view
+    ) -> None:
+        region, graph = problem.region, problem.graph
+        self.reject: str | None = None
+        self.nodes = region.nodes[1:]
+        self.axis = axis
+        anchor = region.anchor.outputs[0]
+        out = region.outputs[0] if region.outputs else anchor
+        self.functions: tuple[str, ...] = ()
+        self.operands: list[Array] = []
+        self.values: list[str] = []
+        self.constants: list[tuple[str, np.ndarray]] = []
+        if len(region.outputs) != 1:
+            self.reject = "an intermediate value is needed elsewhere"
+            return
+        if not all(isinstance(n.op, Elementwise) for n in self.nodes):
+            self.reject = "an operator after it is not elementwise"
+            return
+        if not self.nodes:
+            self.expr = var("acc")
+            return
+        y = problem.view(out)
+        read = dict.fromkeys(v for n in self.nodes for v in n.read if v in region.inputs)
+        views: list[tuple[str, View]] = []
+        for value in read:
+            views.append((f"x{region.inputs.index(value)}", problem.view(value).broadcast(y.shape)))
+            self.values.append(value)
+        for value in array_constants(graph, self.nodes):
+            array, view = like_output(graph.constants[value], y)
+            name = f"e{len(self.constants)}"
+            self.constants.append((name, array))
+            views.append((name, view.broadcast(y.shape)))
+        for pointer, view in views:
+            projected = project(view)
+            if projected is None:
+                self.reject = f"operand {view} has uneven rows"
+                return
+            self.operands.append(Array(pointer, projected))
+        leaves = {
+            v: var(a.pointer) for v, a in zip((*read, *array_constants(graph, self.nodes)), self.operands, strict=True)
+        }
+        if any(graph.type(v).dtype is not DType.F32 for v in leaves):
+            self.reject = "an operand of the operators after it is not f32"
+            return
+        for array in self.operands:
+            if array.view.strides[axis] not in (0, 1) and array.view.shape[axis] > 1:
+                self.reject = f"operand {array.view} is not contiguous along the vectors"
+                return
+        self.expr = compose(graph, self.nodes, {**leaves, anchor: var("acc")})
+        self.reject = vectorizable(self.expr)
+        self.functions = functions_of(self.expr)
+
+    @property
+    def label(self) -> str:
+        """Names of the operators, for a function name."""
+        return "".join(f"_{n.op.name.lower()}" for n in self.nodes)[:40]
+
+    def apply(self, w: Writer, accumulator: str, address: Address, lanes: int | None) -> str:
+        """Write the statements and return the C expression of the final vector.
+
+        Args:
+            lanes: number of lanes of a partial vector (None: all).
+        """
+        leaves = {"acc": accumulator}
+        for array in self.operands:
+            at = address(array)
+            if array.view.strides[self.axis] == 0 and array.view.shape[self.axis] > 1:
+                leaves[array.pointer] = f"es_set1(*({at}))"
+            else:
+                leaves[array.pointer] = f"es_load({at})" if lanes is None else f"es_load_n({at}, {lanes})"
+        return emit(self.expr, leaves, w, vector=True)
+
+    def in_place(self, problem: Problem) -> tuple[str, ...]:
+        """Run-time operands that lie exactly like the output, so that it may overwrite them."""
+        y = problem.view(problem.region.outputs[0])
+        shared = set(problem.anchor.read)
+        return tuple(v for v in self.values if v not in shared and problem.view(v).same_place(y))
+
+
+def strided(view: View, index: Sequence[tuple[int, str]]) -> str:
+    """C text of an offset: the sum of index x stride over (axis, index text) pairs, zero terms left out."""
+    terms = []
+    for axis, text in index:
+        stride = view.strides[axis]
+        if stride == 0 or text == "0" or view.shape[axis] == 1:
+            continue
+        factor = text if text.isidentifier() or text.isdigit() else f"({text})"
+        terms.append(factor if stride == 1 else f"{factor} * {stride}")
+    return " + ".join(terms) or "0"
