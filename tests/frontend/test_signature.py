@@ -118,6 +118,13 @@ def test_initialiser_listed_as_input_becomes_a_constant_unless_bound() -> None:
         normalize(model, shapes={"w": (2,)})
 
 
+def test_initialiser_that_contradicts_its_input() -> None:
+    node = helper.make_node("Add", ["x", "w"], ["y"])
+    model = build([node], {"x": [2], "w": [3]}, ["y"], {"w": np.ones(2, np.float32)})
+    with pytest.raises(ModelError, match=r"'w'.*FLOAT of shape \(2,\), declared as FLOAT \(3\)"):
+        normalize(model)
+
+
 def test_order_and_names_survive_and_unused_inputs_stay(tmp_path: Path) -> None:
     nodes = [helper.make_node("Relu", ["b"], ["second"]), helper.make_node("Neg", ["b"], ["first"])]
     result = normalize(build(nodes, {"c": [1], "b": [2], "a": [3]}, ["first", "second"]))

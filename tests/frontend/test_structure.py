@@ -146,12 +146,13 @@ def test_data_dependent_shape_is_refused() -> None:
         normalize(build(nodes, {"x": [2]}, ["y"]))
 
 
-def test_local_functions_are_inlined_and_standard_ones_kept() -> None:
+@pytest.mark.parametrize("opset", [20, 21])
+def test_local_functions_are_inlined_and_standard_ones_kept(opset: int) -> None:
     body = [make("Relu", ["a"], ["r"]), make("Gelu", ["r"], ["b"])]
     imports = [helper.make_opsetid("", 20)]
     function = helper.make_function("mine", "Activate", ["a"], ["b"], body, imports)
     model = build(
-        [make("Activate", ["x"], ["m"], domain="mine"), make("HardSwish", ["m"], ["y"])], {"x": [2]}, ["y"], opset=20
+        [make("Activate", ["x"], ["m"], domain="mine"), make("HardSwish", ["m"], ["y"])], {"x": [2]}, ["y"], opset=opset
     )
     model.opset_import.append(helper.make_opsetid("mine", 1))
     model.functions.append(function)

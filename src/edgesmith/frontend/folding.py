@@ -9,7 +9,7 @@ from itertools import chain
 import numpy as np
 import onnx
 import onnxruntime  # type: ignore[import-untyped]
-from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, numpy_helper
+from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
 from edgesmith.errors import EdgesmithError, ModelError
 from edgesmith.frontend.branches import inline_constant_if
@@ -41,8 +41,15 @@ def infer_shapes(skeleton: Skeleton, *, strict: bool) -> Shapes:
     """
     graph = skeleton.model.graph
     del graph.value_info[:]
+    constants = skeleton.constants()
+    inputs = {value.name: value for value in graph.input}
     for output in graph.output:
-        if output.type.WhichOneof("value") == "tensor_type":
+        if output.name in inputs:
+            output.CopyFrom(inputs[output.name])
+        elif output.name in constants:
+            tensor = constants[output.name]
+            output.CopyFrom(helper.make_tensor_value_info(output.name, tensor.data_type, tensor.dims))
+        elif output.type.WhichOneof("value") == "tensor_type":
             output.type.tensor_type.ClearField("shape")
     while True:
         skeleton.through(

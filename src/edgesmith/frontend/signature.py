@@ -24,7 +24,7 @@ def fix_inputs(graph: GraphProto, shapes: Mapping[str, Sequence[int]], bindings:
         ModelError: an input with a negative dimension.
         UnsupportedOp: an input that is not a tensor.
     """
-    constants = {tensor.name for tensor in graph.initializer}
+    constants = {tensor.name: tensor for tensor in graph.initializer}
     bound = {tensor.name: tensor for tensor in bindings}
     inputs = {value.name: value for value in graph.input}
     runtime = [name for name in inputs if name not in constants]
@@ -35,6 +35,8 @@ def fix_inputs(graph: GraphProto, shapes: Mapping[str, Sequence[int]], bindings:
         _check_kind(inputs[name])
         if name in given:
             _match(inputs[name], given[name], symbols)
+    for name in inputs.keys() & constants.keys():
+        _check_default(inputs[name], constants[name])
     for name, tensor in bound.items():
         _bind(graph, inputs[name], tensor)
     remaining = [value for name, value in inputs.items() if name in runtime and name not in bound]
@@ -77,6 +79,20 @@ def _check_kind(value: ValueInfoProto) -> None:
     for dim in value.type.tensor_type.shape.dim:
         if dim.dim_value < -1:
             raise ModelError(f"the input has a dimension of {dim.dim_value}", where=where)
+
+
+def _check_default(value: ValueInfoProto, tensor: TensorProto) -> None:
+    declared = value.type.tensor_type
+    dims = [_static(dim) for dim in declared.shape.dim] if declared.HasField("shape") else list(tensor.dims)
+    agrees = len(dims) == len(tensor.dims) and all(
+        dim in (None, size) for dim, size in zip(dims, tensor.dims, strict=True)
+    )
+    if declared.elem_type != tensor.data_type or not agrees:
+        found = f"{type_name(tensor.data_type)} of shape {tuple(tensor.dims)}"
+        raise ModelError(
+            f"the initialiser is {found}, declared as {type_name(declared.elem_type)} {_text(value)}",
+            where=f"input {value.name!r}",
+        )
 
 
 def _text(value: ValueInfoProto) -> str:

@@ -14,8 +14,9 @@ from pathlib import Path
 import onnx
 import onnx.checker
 import onnx.inliner
+import onnx.shape_inference
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
-from onnx import FunctionProto, GraphProto, ModelProto, TensorProto, helper
+from onnx import FunctionProto, GraphProto, ModelProto, TensorProto
 
 from edgesmith.errors import EdgesmithError, ModelError, ResourceLimit, UnsupportedOp
 from edgesmith.frontend import external_data, transfer
@@ -119,6 +120,8 @@ def _inline_functions(model: ModelProto) -> ModelProto:
     """Inline the model's own functions, and leave one opset import."""
     version = next(entry.version for entry in model.opset_import if entry.domain in STANDARD_DOMAINS)
     if model.functions:
+        if any(entry.version != version for function in model.functions for entry in function.opset_import):
+            model = guarded("shape inference", onnx.shape_inference.infer_shapes, model)  # conversion needs the types
         model = guarded("inlining functions", onnx.inliner.inline_local_functions, model, True)
     del model.opset_import[:], model.functions[:], model.training_info[:]
     model.opset_import.add(version=version)
@@ -155,8 +158,7 @@ def _refuse_control_flow(graph: GraphProto) -> None:
 def _require_static(skeleton: Skeleton) -> None:
     """Check with strict inference, and that every value has a static shape; leave exactly those in ``value_info``."""
     shapes = infer_shapes(skeleton, strict=True)
-    graph = skeleton.model.graph
-    for node in graph.node:
+    for node in skeleton.model.graph.node:
         for name in filter(None, node.output):
             if name not in shapes:
                 raise UnsupportedOp(
@@ -164,14 +166,6 @@ def _require_static(skeleton: Skeleton) -> None:
                     where=label(node),
                     hint="Fix shapes with --shape, or bind the input that decides it with --bind.",
                 )
-    constants = skeleton.constants()
-    inputs = {value.name: value for value in graph.input}
-    for output in graph.output:  # inference leaves out those that no node computes
-        if output.name in inputs:
-            output.CopyFrom(inputs[output.name])
-        elif output.name in constants:
-            tensor = constants[output.name]
-            output.CopyFrom(helper.make_tensor_value_info(output.name, tensor.data_type, tensor.dims))
 
 
 def _tidied(model: ModelProto) -> ModelProto:
