@@ -7,6 +7,8 @@ after training. float64 and the rounding in ``round_bits`` make the stored stati
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
+from itertools import product
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -59,7 +61,8 @@ def resample(x: Array, size: Pair) -> Array:
 
 def _windows(x: Array, kernel: Pair, stride: Pair, pads: Pads, dilation: int, fill: float) -> Array:
     top, left, bottom, right = pads
-    x = np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)), constant_values=fill)
+    if any(pads):
+        x = np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)), constant_values=fill)
     extent = tuple(min(dilation * (k - 1) + 1, size) for k, size in zip(kernel, x.shape[2:], strict=True))
     view = sliding_window_view(x, extent, axis=(2, 3))
     return view[:, :, :: stride[0], :: stride[1], ::dilation, ::dilation]
@@ -73,11 +76,9 @@ def conv(x: Array, weight: Array, stride: Pair, pads: Pads, groups: int, dilatio
     if weight.shape[1] == 1 and weight.shape[0] == groups:
         return np.asarray(np.einsum("nchwij,cij->nchw", windows, weight[:, 0]))
     batch, _, height, width = windows.shape[:4]
-    out = []
-    for part, kernels in zip(np.split(windows, groups, axis=1), np.split(weight, groups), strict=True):
-        columns = part.transpose(0, 2, 3, 1, 4, 5).reshape(batch * height * width, -1)
-        out.append(columns @ kernels.reshape(len(kernels), -1).T)
-    return np.concatenate(out, axis=1).reshape(batch, height, width, -1).transpose(0, 3, 1, 2)
+    columns = windows.transpose(0, 1, 4, 5, 2, 3).reshape(batch, groups, -1, height * width)
+    out = weight.reshape(groups, len(weight) // groups, -1) @ columns
+    return np.asarray(out.reshape(batch, len(weight), height, width))
 
 
 def conv_transpose(x: Array, weight: Array) -> Array:
@@ -93,23 +94,24 @@ def _cover(size: int, kernel: int, stride: int, pad: int, ceil: bool) -> int:
     return max(missing, 0)
 
 
-def _pool_windows(x: Array, kernel: int, stride: int, pads: Pads, ceil: bool, fill: float) -> Array:
+def _pool(x: Array, kernel: int, stride: int, pads: Pads, ceil: bool, fill: float, combine: np.ufunc) -> Array:
     top, left, bottom, right = pads
     bottom += _cover(x.shape[2], kernel, stride, top + bottom, ceil)
     right += _cover(x.shape[3], kernel, stride, left + right, ceil)
-    return _windows(x, (kernel, kernel), (stride, stride), (top, left, bottom, right), 1, fill)
+    windows = _windows(x, (kernel, kernel), (stride, stride), (top, left, bottom, right), 1, fill)
+    taps = product(range(windows.shape[4]), range(windows.shape[5]))
+    return np.asarray(reduce(combine, (windows[..., i, j] for i, j in taps)))
 
 
 def max_pool(x: Array, kernel: int, stride: int, pads: Pads, ceil: bool) -> Array:
     """Largest value of each window."""
-    return np.asarray(_pool_windows(x, kernel, stride, pads, ceil, -np.inf).max(axis=(4, 5)))
+    return _pool(x, kernel, stride, pads, ceil, -np.inf, np.maximum)
 
 
 def average_pool(x: Array, kernel: int, stride: int, pads: Pads, include_pad: bool) -> Array:
     """Mean of each window, over its padding too when ``include_pad``."""
-    total = _pool_windows(x, kernel, stride, pads, False, 0.0).sum(axis=(4, 5))
-    counted = np.ones_like(x[:1, :1])
-    count = _pool_windows(counted, kernel, stride, pads, False, float(include_pad)).sum(axis=(4, 5))
+    total = _pool(x, kernel, stride, pads, False, 0.0, np.add)
+    count = _pool(np.ones_like(x[:1, :1]), kernel, stride, pads, False, float(include_pad), np.add)
     return np.asarray(total / count)
 
 

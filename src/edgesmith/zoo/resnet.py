@@ -9,6 +9,8 @@ from edgesmith.zoo.blocks import SqueezeExcite, classifier, conv_norm
 from edgesmith.zoo.builder import Builder, Value
 from edgesmith.zoo.network import Published, Variant, network
 
+DEEP_PROBE_SIZE = 160
+
 
 @dataclass(frozen=True, slots=True)
 class Residual:
@@ -71,6 +73,7 @@ def resnet_18(net: Builder, x: Value, variant: Variant) -> Mapping[str, Value]:
     "resnet-34",
     reference="arXiv:1512.03385",
     published=Published(3.6e9, 21.8e6, "arXiv:1512.03385, Table 1; parameters: PyTorch torchvision"),
+    probe_size=DEEP_PROBE_SIZE,
 )
 def resnet_34(net: Builder, x: Value, variant: Variant) -> Mapping[str, Value]:
     return _resnet(net, x, variant, (3, 4, 6, 3), Residual(bottleneck=False))
@@ -80,6 +83,7 @@ def resnet_34(net: Builder, x: Value, variant: Variant) -> Mapping[str, Value]:
     "resnet-50",
     reference="arXiv:1512.03385",
     published=Published(4.09e9, 25.6e6, "PyTorch torchvision, ResNet50_Weights (v1.5: the 3x3 convolution strides)"),
+    probe_size=DEEP_PROBE_SIZE,
 )
 def resnet_50(net: Builder, x: Value, variant: Variant) -> Mapping[str, Value]:
     return _resnet(net, x, variant, (3, 4, 6, 3), Residual(bottleneck=True))
@@ -89,6 +93,7 @@ def resnet_50(net: Builder, x: Value, variant: Variant) -> Mapping[str, Value]:
     "resnext-50",
     reference="arXiv:1611.05431",
     published=Published(4.2e9, 25.0e6, "arXiv:1611.05431, Table 1 (32x4d)"),
+    probe_size=DEEP_PROBE_SIZE,
 )
 def resnext_50(net: Builder, x: Value, variant: Variant) -> Mapping[str, Value]:
     return _resnet(net, x, variant, (3, 4, 6, 3), Residual(bottleneck=True, groups=32, group_width=4))
@@ -98,6 +103,7 @@ def resnext_50(net: Builder, x: Value, variant: Variant) -> Mapping[str, Value]:
     "se-resnet-50",
     reference="arXiv:1709.01507",
     published=Published(3.87e9, 28.1e6, "arXiv:1709.01507, Table 2; parameters: timm"),
+    probe_size=DEEP_PROBE_SIZE,
 )
 def se_resnet_50(net: Builder, x: Value, variant: Variant) -> Mapping[str, Value]:
     return _resnet(net, x, variant, (3, 4, 6, 3), Residual(bottleneck=True, stride_first=True, squeeze=True))
