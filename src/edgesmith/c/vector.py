@@ -12,13 +12,20 @@ Kernels are written against these names; a header of ``static inline`` functions
 ``es_store_n(p,v,n)``  store the first n
 ``es_set1(x)``      x in all lanes
 ``es_fma(a,b,c)``   a * b + c, fused where the instruction set can
+``es_interleave_low(a,b)``, ``_high``  a0 b0 a1 b1 ... of the lower, of the upper half of the lanes
+``es_even(a,b)``, ``es_odd``  the lanes of even (odd) number of a, then those of b
+``ES_SHUFFLE(a,b,...)``  lanes chosen from a (0 to ES_LANES - 1) and b (from ES_LANES)
 ==================  ==================================================================================
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+
+from edgesmith.c import meaning
 from edgesmith.target import Target
 
 __all__ = ["INCLUDES", "VECTOR_PRIMITIVES", "VectorPrimitive", "header"]
@@ -32,49 +39,115 @@ _UNUSED = """#if defined(__GNUC__)
 #endif
 """
 
+_SHUFFLE = """#if defined(__clang__) || __GNUC__ >= 12
+#define ES_SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+#define ES_SHUFFLE(a, b, ...) __builtin_shuffle(a, b, (es_m){__VA_ARGS__})
+#endif"""
+
 
 @dataclass(frozen=True)
 class VectorPrimitive:
-    """A function of the vector layer: C signature and the body used when the ISA has no instruction for it."""
+    """A function of the vector layer.
+
+    Args:
+        result, parameters: C signature.
+        fallback: the body used when the ISA has no instruction for it.
+        numpy: its meaning on arrays of ES_LANES elements; that of a store gives what the memory then holds.
+    """
 
     result: str
     parameters: tuple[tuple[str, str], ...]
     fallback: str
+    numpy: Callable[..., np.ndarray]
 
 
-def _p(result: str, parameters: str, fallback: str) -> VectorPrimitive:
+def _p(result: str, parameters: str, fallback: str, numpy: Callable[..., np.ndarray]) -> VectorPrimitive:
     pairs = tuple(
         (p.strip().rstrip("abcmnpvx"), p.strip().rpartition(" ")[2].lstrip("*")) for p in parameters.split(",")
     )
-    return VectorPrimitive(result, pairs, fallback)
+    return VectorPrimitive(result, pairs, fallback, numpy)
+
+
+def _lane_by_lane(function: str) -> str:
+    return f"for (int32_t i = 0; i < ES_LANES; ++i) {{ a[i] = {function}(a[i]); }} return a;"
+
+
+def _first(n: int, chosen: np.ndarray, others: np.ndarray | float) -> np.ndarray:
+    return np.where(np.arange(chosen.size) < n, chosen, others).astype(chosen.dtype)
+
+
+def _interleaved(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return np.stack([a, b], 1).reshape(-1)
 
 
 VECTOR_PRIMITIVES: dict[str, VectorPrimitive] = {
-    "load": _p("es_v", "const float *p", "return *(const es_v_unaligned *)p;"),
-    "store": _p("void", "float *p, es_v v", "*(es_v_unaligned *)p = v;"),
+    "load": _p("es_v", "const float *p", "return *(const es_v_unaligned *)p;", lambda p: p),
+    "store": _p("void", "float *p, es_v v", "*(es_v_unaligned *)p = v;", lambda p, v: v),
     "load_n": _p(
-        "es_v", "const float *p, int32_t n", "es_v v = {0.0f}; memcpy(&v, p, (size_t)n * sizeof(float)); return v;"
+        "es_v",
+        "const float *p, int32_t n",
+        "es_v v = {0.0f}; memcpy(&v, p, (size_t)n * sizeof(float)); return v;",
+        lambda p, n: _first(n, p, 0.0),
     ),
-    "store_n": _p("void", "float *p, es_v v, int32_t n", "memcpy(p, &v, (size_t)n * sizeof(float));"),
-    "set1": _p("es_v", "float x", "return x - (es_v){0.0f};"),
-    "fma": _p("es_v", "es_v a, es_v b, es_v c", "return a * b + c;"),
-    "select": _p("es_v", "es_m m, es_v a, es_v b", "return (es_v)(((es_m)a & m) | ((es_m)b & ~m));"),
-    "max": _p("es_v", "es_v a, es_v b", "return es_select(a > b, a, b);"),
-    "min": _p("es_v", "es_v a, es_v b", "return es_select(a < b, a, b);"),
-    "abs": _p("es_v", "es_v a", "return (es_v)((es_m)a & 0x7fffffff);"),
-    "copysign": _p("es_v", "es_v a, es_v b", "return (es_v)(((es_m)a & 0x7fffffff) | ((es_m)b & ~0x7fffffff));"),
-    "sqrt": _p("es_v", "es_v a", "for (int32_t i = 0; i < ES_LANES; ++i) { a[i] = sqrtf(a[i]); } return a;"),
-    "floor": _p("es_v", "es_v a", "for (int32_t i = 0; i < ES_LANES; ++i) { a[i] = floorf(a[i]); } return a;"),
-    "ceil": _p("es_v", "es_v a", "for (int32_t i = 0; i < ES_LANES; ++i) { a[i] = ceilf(a[i]); } return a;"),
-    "rint": _p("es_v", "es_v a", "for (int32_t i = 0; i < ES_LANES; ++i) { a[i] = rintf(a[i]); } return a;"),
-    "exp2i": _p("es_v", "es_v n", "return (es_v)(((es_m)(n + 12582912.0f) + 127) << 23);"),
-    "exponent": _p("es_v", "es_v a", "return __builtin_convertvector((((es_m)a >> 23) & 0xff) - 127, es_v);"),
-    "significand": _p("es_v", "es_v a", "return (es_v)(((es_m)a & 0x7fffff) | 0x3f800000);"),
-    "sum": _p("float", "es_v a", "float s = a[0]; for (int32_t i = 1; i < ES_LANES; ++i) { s += a[i]; } return s;"),
+    "store_n": _p(
+        "void",
+        "float *p, es_v v, int32_t n",
+        "memcpy(p, &v, (size_t)n * sizeof(float));",
+        lambda p, v, n: _first(n, v, p),
+    ),
+    "set1": _p("es_v", "float x", "return x - (es_v){0.0f};", lambda x: x),
+    "fma": _p("es_v", "es_v a, es_v b, es_v c", "return a * b + c;", meaning.fma),
+    "select": _p("es_v", "es_m m, es_v a, es_v b", "return (es_v)(((es_m)a & m) | ((es_m)b & ~m));", np.where),
+    "max": _p("es_v", "es_v a, es_v b", "return es_select(a > b, a, b);", meaning.maximum),
+    "min": _p("es_v", "es_v a, es_v b", "return es_select(a < b, a, b);", meaning.minimum),
+    "abs": _p("es_v", "es_v a", "return (es_v)((es_m)a & 0x7fffffff);", np.abs),
+    "copysign": _p(
+        "es_v",
+        "es_v a, es_v b",
+        "return (es_v)(((es_m)a & 0x7fffffff) | ((es_m)b & ~0x7fffffff));",
+        np.copysign,
+    ),
+    "sqrt": _p("es_v", "es_v a", _lane_by_lane("sqrtf"), np.sqrt),
+    "floor": _p("es_v", "es_v a", _lane_by_lane("floorf"), np.floor),
+    "ceil": _p("es_v", "es_v a", _lane_by_lane("ceilf"), np.ceil),
+    "rint": _p("es_v", "es_v a", _lane_by_lane("rintf"), np.rint),
+    "exp2i": _p("es_v", "es_v n", "return (es_v)(((es_m)(n + 12582912.0f) + 127) << 23);", np.exp2),
+    "exponent": _p(
+        "es_v",
+        "es_v a",
+        "return __builtin_convertvector((((es_m)a >> 23) & 0xff) - 127, es_v);",
+        lambda a: np.floor(np.log2(a)),
+    ),
+    "significand": _p(
+        "es_v", "es_v a", "return (es_v)(((es_m)a & 0x7fffff) | 0x3f800000);", lambda a: np.frexp(a)[0] * 2
+    ),
+    "interleave_low": _p(
+        "es_v",
+        "es_v a, es_v b",
+        "return ES_SHUFFLE(a, b, ES_INTERLEAVE_LOW);",
+        lambda a, b: _interleaved(a, b)[: a.size],
+    ),
+    "interleave_high": _p(
+        "es_v",
+        "es_v a, es_v b",
+        "return ES_SHUFFLE(a, b, ES_INTERLEAVE_HIGH);",
+        lambda a, b: _interleaved(a, b)[a.size :],
+    ),
+    "even": _p("es_v", "es_v a, es_v b", "return ES_SHUFFLE(a, b, ES_EVEN);", lambda a, b: np.concatenate([a, b])[::2]),
+    "odd": _p("es_v", "es_v a, es_v b", "return ES_SHUFFLE(a, b, ES_ODD);", lambda a, b: np.concatenate([a, b])[1::2]),
+    # Neighbours are combined until every lane holds the result.
+    "sum": _p(
+        "float",
+        "es_v a",
+        "for (int32_t n = ES_LANES; n > 1; n /= 2) { a = es_even(a, a) + es_odd(a, a); } return a[0];",
+        np.sum,
+    ),
     "reduce_max": _p(
         "float",
         "es_v a",
-        "float s = a[0]; for (int32_t i = 1; i < ES_LANES; ++i) { s = a[i] > s ? a[i] : s; } return s;",
+        "for (int32_t n = ES_LANES; n > 1; n /= 2) { a = es_max(es_even(a, a), es_odd(a, a)); } return a[0];",
+        np.max,
     ),
 }
 
@@ -116,6 +189,8 @@ def header(target: Target) -> str:
     lines = [
         f"#include <{isa.header}>" if isa.header else "",
         f"#define ES_LANES {lanes}",
+        *_lane_lists(lanes),
+        _SHUFFLE,
         f"typedef float es_v __attribute__((vector_size({4 * lanes})));",
         f"typedef int32_t es_m __attribute__((vector_size({4 * lanes})));",
         f"typedef float es_v_unaligned __attribute__((vector_size({4 * lanes}), aligned(4), may_alias));",
@@ -131,3 +206,15 @@ def header(target: Target) -> str:
             body = f"{call};" if primitive.result == "void" else f"return ({primitive.result}){call};"
         lines.append(f"ES_UNUSED static inline {primitive.result} es_{name}({parameters}) {{ {body} }}")
     return text + "\n" + "\n".join(lines) + "\n"
+
+
+def _lane_lists(lanes: int) -> list[str]:
+    """The lanes that the rearranging primitives choose, as arguments of ``ES_SHUFFLE``."""
+    interleaved = [lane for pair in zip(range(lanes), range(lanes, 2 * lanes), strict=True) for lane in pair]
+    lists = {
+        "INTERLEAVE_LOW": interleaved[:lanes],
+        "INTERLEAVE_HIGH": interleaved[lanes:],
+        "EVEN": range(0, 2 * lanes, 2),
+        "ODD": range(1, 2 * lanes, 2),
+    }
+    return [f"#define ES_{name} {', '.join(map(str, chosen))}" for name, chosen in lists.items()]
