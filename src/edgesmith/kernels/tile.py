@@ -7,6 +7,7 @@ element a row and multiplies it with ``vectors`` vectors of packed weights.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -15,7 +16,7 @@ import numpy as np
 from edgesmith.c.writer import Writer
 from edgesmith.target import Target
 
-__all__ = ["Panels", "Segment", "TileShape", "accumulate", "candidates", "cycles_per_step", "pack"]
+__all__ = ["Panels", "Segment", "TileShape", "accumulate", "candidates", "cycles_per_step", "input_cycles", "pack"]
 
 GIGAHERTZ = 3.5
 """Clock that turns cycles into nanoseconds; only ratios between kernels matter."""
@@ -23,6 +24,11 @@ GIGAHERTZ = 3.5
 FMA_PER_CYCLE = 2
 FMA_LATENCY = 4
 LOADS_PER_CYCLE = 2
+FLOAT_BYTES = 4
+LINE_BYTES = 64
+L1_WAYS = 12
+CYCLES_PER_FILL = 5.0
+CYCLES_PER_CONFLICT = 2.7
 
 
 @dataclass(frozen=True)
@@ -46,11 +52,33 @@ def candidates(target: Target, rows: int, vectors: int) -> list[TileShape]:
     return found
 
 
-def cycles_per_step(tile: TileShape) -> float:
-    """Cycles of one reduction step: multiply-add issue, load issue or latency, whichever binds, plus loop overhead."""
+def cycles_per_step(tile: TileShape, input_cycles: float = 0.0) -> float:
+    """Cycles of one reduction step: multiply-add issue, load issue or latency, whichever binds, plus loop overhead.
+
+    Args:
+        input_cycles: load slots lost to bringing input rows into the first-level cache (see ``input_cycles``).
+    """
     multiply = tile.rows * tile.vectors / FMA_PER_CYCLE
-    load = (tile.rows + tile.vectors) / LOADS_PER_CYCLE
+    load = (tile.rows + tile.vectors) / LOADS_PER_CYCLE + input_cycles
     return max(multiply, load, FMA_LATENCY) + 0.5
+
+
+def input_cycles(target: Target, rows: int, row_stride: int, steps: int) -> float:
+    """Load slots a step that input rows cost when they do not stay in the first-level cache.
+
+    Each row brings in one line every 16 steps; rows whose distance is a multiple of the cache's way size compete for
+    the same lines, and those beyond its associativity are fetched again at every step.
+
+    Args:
+        row_stride: elements from one row to the next.
+        steps: reduction steps that touch neighbouring elements of a row.
+    """
+    if rows * steps * FLOAT_BYTES <= target.l1_bytes // 4:
+        return 0.0
+    sets = max(target.l1_bytes // (LINE_BYTES * L1_WAYS), 1)
+    distinct = sets // math.gcd(max(row_stride * FLOAT_BYTES // LINE_BYTES, 1), sets)
+    excess = max(0, rows - L1_WAYS * distinct)
+    return rows * FLOAT_BYTES / LINE_BYTES * CYCLES_PER_FILL + excess * CYCLES_PER_CONFLICT
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from edgesmith.ops.conv import Conv
 
 MAX_VARIANTS = 16
 TARGET_TASKS = 16
+MEMORY_BYTES_PER_NS = 70.0
 
 
 @kernel
@@ -83,8 +84,9 @@ class Depthwise(Kernel):
             per_tap_row = max(products / 2, loads / 2, 4.0) + 2
             cycles += c.tiles * (kh * per_tap_row + c.rows * vectors * (1 + len(problem.region.nodes)) / 2 + 10)
         blocks = -(-channels // (vectors * problem.target.lanes))
-        moved = problem.bytes_moved / 20.0
-        return 100 + max(cycles * blocks * height * batch / GIGAHERTZ, moved * 0.5)
+        compute = cycles * blocks * height * batch / GIGAHERTZ
+        memory = problem.bytes_moved / MEMORY_BYTES_PER_NS
+        return 100 + max(compute, memory) + 0.2 * min(compute, memory)
 
     def in_place(self, problem: Problem) -> tuple[str, ...]:
         return Epilogue(problem).in_place(problem)

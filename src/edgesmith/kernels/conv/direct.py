@@ -28,6 +28,7 @@ from edgesmith.kernels.tile import (
     candidates,
     cycles_per_step,
     declare,
+    input_cycles,
     pack,
     pack_bias,
 )
@@ -35,6 +36,7 @@ from edgesmith.ops import Array
 from edgesmith.ops.conv import Conv
 
 MAX_VARIANTS = 24
+MEMORY_BYTES_PER_NS = 50.0
 
 
 def conv2d_reject(problem: Problem) -> Reject | None:
@@ -113,7 +115,8 @@ class _Geometry:
             count = self.panels.full if (vectors, None) == (self.tile.vectors, None) and self.panels.full else 1
             for cols in self.columns:
                 useful = sum(map(len, cols.taps)) / (cols.rows * len(cols.taps))
-                step = cycles_per_step(TileShape(cols.rows, vectors))
+                fill = input_cycles(self.problem.target, cols.rows, self.row_stride, self.in_channels)
+                step = cycles_per_step(TileShape(cols.rows, vectors), fill)
                 edge = 1.0 if cols.inside else 1.1
                 total += count * cols.tiles * (step * self.steps * useful * edge + 10 + 2 * cols.rows * vectors)
         rows = self.group * self.batch * self.height
@@ -171,7 +174,9 @@ class DirectConv(Kernel):
         ]
 
     def cost(self, problem: Problem, schedule: Schedule) -> float:
-        return 100 + _Geometry(problem, TileShape(schedule["rows"], schedule["vectors"])).cycles() / GIGAHERTZ
+        geometry = _Geometry(problem, TileShape(schedule["rows"], schedule["vectors"]))
+        compute, memory = geometry.cycles() / GIGAHERTZ, geometry.weights_bytes / MEMORY_BYTES_PER_NS
+        return 100 + max(compute, memory) + 0.2 * min(compute, memory)
 
     def in_place(self, problem: Problem) -> tuple[str, ...]:
         return Epilogue(problem).in_place(problem)

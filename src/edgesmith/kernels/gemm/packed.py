@@ -21,6 +21,7 @@ from edgesmith.kernels.tile import (
     candidates,
     cycles_per_step,
     declare,
+    input_cycles,
     pack,
     pack_bias,
 )
@@ -29,7 +30,7 @@ from edgesmith.ops.conv import Conv
 from edgesmith.ops.gemm import Gemm
 from edgesmith.ops.matmul import MatMul
 
-MEMORY_BYTES_PER_NS = 25.0
+MEMORY_BYTES_PER_NS = 50.0
 TARGET_TASKS = 32
 
 
@@ -165,13 +166,16 @@ class PackedGemm(Kernel):
             full, rest = divmod(product.rows, tile.rows)
             for rows, tiles in ((tile.rows, full), (rest, 1)):
                 if rows and tiles:
-                    each = cycles_per_step(TileShape(rows, vectors)) * product.steps + 10 + 2 * rows * vectors
+                    fill = input_cycles(problem.target, rows, product.x.strides[0], product.steps)
+                    step = cycles_per_step(TileShape(rows, vectors), fill)
+                    each = step * product.steps + 10 + 2 * rows * vectors
                     cycles += count * tiles * each
         panel_bytes = product.steps * tile.vectors * problem.target.lanes * 4
         reloads = -(-product.rows // tile.rows) * panels.count
         cycles += max(0.0, panel_bytes - 0.75 * problem.target.l1_bytes) / 64 * reloads * 0.5
         memory = product.weights.nbytes / MEMORY_BYTES_PER_NS
-        return 60 + max(cycles / GIGAHERTZ, memory)
+        compute = cycles / GIGAHERTZ
+        return 60 + max(compute, memory) + 0.2 * min(compute, memory)
 
     def in_place(self, problem: Problem) -> tuple[str, ...]:
         return _Product(problem).epilogue.in_place(problem)
