@@ -51,6 +51,7 @@ def compile(
     tune: str = "cached",
     verify: bool = True,
     compiler: str = "zig",
+    name: str | None = None,
     progress: Progress | None = None,
 ) -> Artifact:
     """Compile an ONNX model into an artifact and prove that it computes the same.
@@ -66,6 +67,7 @@ def compile(
         tune: ``off``: kernels by the analytic cost model; ``cached``: measured times where they are known.
         verify: compare with ONNX Runtime; a difference beyond the derived tolerance raises ``VerificationFailed``.
         compiler: ``zig`` (bundled) or a command on the PATH.
+        name: base of the C symbols and files (default: the model's name).
         progress: told about each stage.
 
     Raises:
@@ -79,7 +81,7 @@ def compile(
     graph = bind(clean)
     report("read", 1, 1)
     recipe = Recipe(target, _frozen(shapes), threads, compiler)
-    source = {"name": Path(model).name if isinstance(model, str | Path) else graph.name}
+    source = {"name": name or (Path(model).name if isinstance(model, str | Path) else graph.name)}
     oracle = Oracle(clean)
     place = Path(output) if output else Path(f"{Path(source['name']).stem}.edgesmith")
     return compile_graph(graph, recipe, place, reference=oracle.run, source=source, progress=report)

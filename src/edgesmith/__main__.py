@@ -1,0 +1,5 @@
+"""``python -m edgesmith``: the command line."""
+
+from edgesmith.cli import main
+
+main()

@@ -1,0 +1,1 @@
+"""Measuring: kernels by themselves, whole programs, and the programs of others."""

@@ -1,0 +1,151 @@
+"""Measured time of each step, next to the least time that the machine allows."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from edgesmith.codegen.selftest import selftest_inputs
+from edgesmith.device import Artifact, Context
+from edgesmith.target import Machine
+from edgesmith.target.machine import Bound
+
+__all__ = ["Profile", "StepTime", "profile"]
+
+
+@dataclass(frozen=True)
+class StepTime:
+    """One step.
+
+    Args:
+        index: position in the program.
+        operators: such as ``Conv+Clip``.
+        time_ns, least_ns: median and minimum of the measured times.
+        limit_ns: no program on this machine is faster (roofline).
+        bound: what that limit comes from.
+    """
+
+    index: int
+    name: str
+    operators: str
+    kernel: str
+    macs: int
+    bytes: int
+    time_ns: float
+    least_ns: float
+    limit_ns: float
+    bound: Bound
+
+    @property
+    def roofline_share(self) -> float:
+        """Limit over measured time: 1 is the best possible."""
+        return self.limit_ns / self.time_ns
+
+    @property
+    def flops_per_second(self) -> float:
+        return 2 * self.macs / self.time_ns * 1e9
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Times of all steps in order.
+
+    Args:
+        total_ns: median time of a whole run, timed as one.
+        call_ns: time of one call from Python without any step, subtracted from the steps' times.
+    """
+
+    steps: tuple[StepTime, ...]
+    total_ns: float
+    call_ns: float
+    machine: Machine
+    repetitions: int
+
+    @property
+    def sum_ns(self) -> float:
+        return sum(s.time_ns for s in self.steps)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "total_ns": self.total_ns,
+            "sum_of_steps_ns": self.sum_ns,
+            "call_ns": self.call_ns,
+            "repetitions": self.repetitions,
+            "machine": self.machine.to_json(),
+            "steps": [
+                {
+                    **vars(s),
+                    "share": s.time_ns / self.sum_ns,
+                    "roofline_share": s.roofline_share,
+                    "gflops": s.flops_per_second / 1e9,
+                }
+                for s in self.steps
+            ],
+        }
+
+
+def profile(
+    artifact: Artifact,
+    machine: Machine,
+    repetitions: int = 30,
+    progress: Callable[[int, int], None] | None = None,
+) -> Profile:
+    """Run the program step by step and as a whole, in turn, ``repetitions`` times.
+
+    Args:
+        machine: peak rates for as many threads as the artifact uses.
+    """
+    entries = artifact.manifest["steps"]
+    context = artifact.context()
+    feeds = selftest_inputs(list(artifact.inputs.values()))
+    outputs = [np.empty(t.shape, t.dtype.numpy) for t in artifact.outputs.values()]
+    context.bind(feeds, outputs)
+    context.run_steps(0, len(entries))
+    times = np.empty((repetitions, len(entries)))
+    whole, empty = np.empty(repetitions), np.empty(repetitions)
+    for i in range(repetitions):
+        for step in range(len(entries)):
+            times[i, step] = _timed(context, step, step + 1)
+        empty[i] = _timed(context, 0, 0)
+        whole[i] = _timed(context, 0, len(entries))
+        if progress:
+            progress(i + 1, repetitions)
+    call = float(np.median(empty))
+    net = np.maximum(times - call, 1.0)
+    median, least = np.median(net, axis=0), net.min(axis=0)
+    resident = artifact.manifest["memory"]["weights_bytes"] + artifact.manifest["memory"]["arena_bytes"]
+    steps = tuple(
+        _step(i, entry, float(median[i]), float(least[i]), machine, resident) for i, entry in enumerate(entries)
+    )
+    return Profile(steps, float(np.median(whole)) - call, call, machine, repetitions)
+
+
+def _timed(context: Context, begin: int, end: int) -> float:
+    start = time.perf_counter_ns()
+    context.run_steps(begin, end)
+    return float(time.perf_counter_ns() - start)
+
+
+def _step(
+    index: int, entry: dict[str, Any], time_ns: float, least_ns: float, machine: Machine, resident_bytes: int
+) -> StepTime:
+    """The limit assumes that operands come from the cache that holds them: at best that of one step alone."""
+    compute = machine.compute_ns(entry["macs"], entry["flops"])
+    working_set = min(entry["bytes"], resident_bytes) / machine.threads
+    memory = machine.memory_ns(entry["bytes"], working_set)
+    return StepTime(
+        index,
+        entry["name"],
+        entry["operators"],
+        entry["kernel"],
+        entry["macs"],
+        entry["bytes"],
+        time_ns,
+        least_ns,
+        max(compute, memory),
+        "compute" if compute >= memory else "memory",
+    )

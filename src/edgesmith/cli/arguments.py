@@ -1,0 +1,110 @@
+"""Arguments that several commands share, and how their text is read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import onnx
+import typer
+
+from edgesmith import zoo
+from edgesmith.errors import BadInput
+
+__all__ = ["ArtifactArgument", "BindOption", "Model", "ModelArgument", "ShapeOption", "bindings", "model", "shapes"]
+
+Model = Path | onnx.ModelProto
+
+ModelArgument = Annotated[
+    str, typer.Argument(metavar="MODEL", help="An ONNX file, or zoo:NAME for a built-in network (zoo:mobilenet-v2).")
+]
+ArtifactArgument = Annotated[Path, typer.Argument(metavar="ARTIFACT", help="The folder that 'edgesmith compile' made.")]
+ShapeOption = Annotated[
+    list[str] | None,
+    typer.Option("--shape", metavar="NAME=N,C,H,W", help="Shape of an input whose dimensions the model leaves open."),
+]
+BindOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--bind", metavar="NAME=VALUE", help="Fix an input to a value: a number, a,b,c for a list, or @file.npy."
+    ),
+]
+
+ZOO = "zoo:"
+
+
+def model(text: str) -> Model:
+    """The model that ``text`` names: a path, or a network of the zoo with seeded weights.
+
+    Raises:
+        EdgesmithError: the zoo has no such network.
+    """
+    return zoo.build(text.removeprefix(ZOO)) if text.startswith(ZOO) else Path(text)
+
+
+def _pair(text: str, option: str, example: str) -> tuple[str, str]:
+    name, separator, value = text.rpartition("=") if "=@" not in text else text.partition("=")
+    if not separator or not name or not value:
+        raise BadInput(f"cannot read {text!r}", where=option, hint=f"Write {option} {example}")
+    return name, value
+
+
+def shapes(texts: Sequence[str] | None) -> dict[str, tuple[int, ...]]:
+    """``["x=1,3,224,224"]`` -> ``{"x": (1, 3, 224, 224)}``; ``1x3x224x224`` is read as well.
+
+    Raises:
+        BadInput: a text of another form, or a name given twice.
+    """
+    found: dict[str, tuple[int, ...]] = {}
+    for text in texts or ():
+        name, value = _pair(text, "--shape", "x=1,3,224,224")
+        try:
+            extents = tuple(int(n) for n in value.replace("x", ",").split(",") if n.strip())
+        except ValueError:
+            raise BadInput(f"{value!r} is not a shape", where="--shape", hint="Write --shape x=1,3,224,224") from None
+        if name in found:
+            raise BadInput(f"{name!r} is given twice", where="--shape")
+        found[name] = extents
+    return found
+
+
+def bindings(texts: Sequence[str] | None) -> dict[str, np.ndarray]:
+    """Values of inputs that become constants: ``n=3`` (a scalar), ``n=1,2,3`` (a list), ``n=@file.npy``.
+
+    Whole numbers become int64, others float32; the frontend converts them to the input's type where nothing is lost.
+
+    Raises:
+        BadInput: a text of another form, a file that is no array, or a name given twice.
+    """
+    found: dict[str, np.ndarray] = {}
+    for text in texts or ():
+        name, value = _pair(text, "--bind", "n=3 or n=@file.npy")
+        if name in found:
+            raise BadInput(f"{name!r} is given twice", where="--bind")
+        found[name] = _array(Path(value[1:])) if value.startswith("@") else _numbers(value)
+    return found
+
+
+def _numbers(text: str) -> np.ndarray:
+    parts = text.split(",")
+    try:
+        values = (
+            [int(p) for p in parts] if all(p.strip().lstrip("+-").isdigit() for p in parts) else [*map(float, parts)]
+        )
+    except ValueError:
+        raise BadInput(
+            f"{text!r} is neither a number nor a list of numbers",
+            where="--bind",
+            hint="For an array write --bind NAME=@file.npy",
+        ) from None
+    array = np.array(values, np.int64 if isinstance(values[0], int) else np.float32)
+    return array if len(parts) > 1 else array.reshape(())
+
+
+def _array(path: Path) -> np.ndarray:
+    try:
+        return np.asarray(np.load(path, allow_pickle=False))
+    except (OSError, ValueError, EOFError) as error:
+        raise BadInput(f"cannot be read as an array: {error}", where=str(path)) from error

@@ -1,0 +1,133 @@
+"""``edgesmith compile``: a model becomes an artifact."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edgesmith import api
+from edgesmith.cli import arguments
+from edgesmith.cli.arguments import BindOption, ModelArgument, ShapeOption
+from edgesmith.cli.console import console, figures, print_json
+from edgesmith.cli.picture import (
+    BgrOption,
+    FitOption,
+    LayoutOption,
+    MeanOption,
+    ScaleOption,
+    SizeOption,
+    StdOption,
+    preprocessing,
+)
+from edgesmith.cli.progress import stages
+from edgesmith.device import Artifact, load
+from edgesmith.device.settings import PREPROCESS, SOURCE, keep
+from edgesmith.report.units import count, nbytes
+
+
+def command(
+    model: ModelArgument,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Folder of the artifact. [default: NAME.edgesmith]")
+    ] = None,
+    shape: ShapeOption = None,
+    bind: BindOption = None,
+    target: Annotated[
+        str, typer.Option(help="native, portable (plain C99), native+avx2, or a triple; see 'edgesmith targets'.")
+    ] = "native",
+    threads: Annotated[int, typer.Option(min=1, help="Threads that share one run.")] = 1,
+    verify: Annotated[bool, typer.Option("--verify/--no-verify", help="Compare with ONNX Runtime.")] = True,
+    tune: Annotated[str, typer.Option(help="off: predicted times; cached: measured times where known.")] = "cached",
+    compiler: Annotated[str, typer.Option(help="zig (bundled) or a command such as gcc.")] = "zig",
+    name: Annotated[str | None, typer.Option(help="Prefix of the C symbols; default: the model's name.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the manifest.")] = False,
+    size: SizeOption = None,
+    fit: FitOption = None,
+    scale: ScaleOption = None,
+    mean: MeanOption = None,
+    std: StdOption = None,
+    bgr: BgrOption = None,
+    layout: LayoutOption = None,
+) -> None:
+    """Turn a model into a native program and prove that it computes the same as ONNX Runtime.
+
+    The artifact is a folder with a shared and a static library, a C header, an executable with a self-test, the C
+    sources, and manifest.json, which says what was decided. It replaces an artifact of that name when all went well.
+
+    How pictures become inputs (--mean, --std, ...) can be given here, and is then kept for 'edgesmith run'.
+
+    \b
+    Examples:
+      edgesmith compile model.onnx -o out/
+      edgesmith compile model.onnx -o out/ --shape x=1,3,224,224
+      edgesmith compile model.onnx -o out/ --bind sizes=@sizes.npy --threads 2
+      edgesmith compile zoo:mobilenet-v2 --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225
+      edgesmith compile model.onnx -o out/ --target portable --compiler gcc
+    """
+    picture = preprocessing(None, size, fit, scale, mean, std, bgr, layout)
+    start = time.perf_counter()
+    with stages() as report:
+        artifact = api.compile(
+            arguments.model(model),
+            target=target,
+            output=output or Path(f"{Path(model.removeprefix(arguments.ZOO)).stem}.edgesmith"),
+            shapes=arguments.shapes(shape),
+            bindings=arguments.bindings(bind),
+            threads=threads,
+            tune=tune,
+            verify=verify,
+            compiler=compiler,
+            name=name,
+            progress=report,
+        )
+    seconds = time.perf_counter() - start
+    keep(artifact.path, SOURCE, model if model.startswith(arguments.ZOO) else os.path.relpath(model, artifact.path))
+    if picture is not None:
+        keep(artifact.path, PREPROCESS, picture.to_json())
+    if as_json:
+        print_json(load(artifact.path).manifest)
+    else:
+        _summary(artifact, seconds)
+
+
+def _summary(artifact: Artifact, seconds: float) -> None:
+    manifest = artifact.manifest
+    memory, steps = manifest["memory"], manifest["steps"]
+    kernels = Counter(step["kernel"] for step in steps)
+    arena, bound = memory["arena_bytes"], memory["arena_lower_bound_bytes"]
+    above = f" (+{arena / bound - 1:.1%})" if bound and arena > bound else ""
+    rows = [
+        ("artifact", str(artifact.path)),
+        ("target", f"{manifest['target']}, {manifest['threads']} thread{'s' * (manifest['threads'] > 1)}"),
+        ("inputs", ", ".join(f"{v} {t}" for v, t in artifact.inputs.items())),
+        ("outputs", ", ".join(f"{v} {t}" for v, t in artifact.outputs.items())),
+        ("steps", f"{len(steps)}, {count(sum(s['macs'] for s in steps))} MACs"),
+        ("kernels", ", ".join(f"{kernel} {n}" for kernel, n in kernels.most_common())),
+        ("moves", f"{len(manifest['free'])} of the model's data movements are views, at no cost"),
+        (
+            "arena",
+            f"{nbytes(arena)}; lower bound {nbytes(bound)}{above}; without reuse {nbytes(memory['arena_naive_bytes'])}",
+        ),
+        ("weights", nbytes(memory["weights_bytes"])),
+        ("code", nbytes(max(artifact.library.stat().st_size - memory["weights_bytes"], 0))),
+        *_proof(artifact),
+        ("time", f"{seconds:.1f} s"),
+    ]
+    if not manifest["free"]:
+        rows = [row for row in rows if row[0] != "moves"]
+    console().print(figures(rows))
+
+
+def _proof(artifact: Artifact) -> list[tuple[str, str]]:
+    """What verification found: the error of each output next to its tolerance."""
+    found = artifact.manifest.get("verification")
+    if not found:
+        return [("verified", "no (--no-verify)")]
+    return [
+        ("verified", f"{o['name']}: error {o['error']:.3g}, tolerance {o['tolerance']:.3g}") for o in found["outputs"]
+    ]

@@ -1,0 +1,84 @@
+"""``edgesmith profile``: measured time of each step."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from edgesmith.bench.machine import this_machine
+from edgesmith.bench.profile import Profile
+from edgesmith.bench.profile import profile as measure
+from edgesmith.cli.arguments import ArtifactArgument
+from edgesmith.cli.console import console, error_console, figures, print_json, table
+from edgesmith.cli.progress import one_bar
+from edgesmith.device import load
+from edgesmith.report.units import count, duration, rate
+
+
+def command(
+    artifact: ArtifactArgument,
+    repetitions: Annotated[int, typer.Option("-n", "--repetitions", min=3, help="Times each step is measured.")] = 30,
+    in_order: Annotated[bool, typer.Option("--in-order", help="In the program's order, not slowest first.")] = False,
+    limit: Annotated[int, typer.Option(min=0, help="Print this many steps; 0: all.")] = 0,
+    threads: Annotated[int | None, typer.Option(min=1, help="Default: as compiled.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Measure each step of a compiled model, next to the limit of this machine.
+
+    The program is run step by step and as a whole, in turn; medians are printed. 'of roofline' is the least time that
+    the machine allows for the step's operations and bytes, over the measured time: 100 % cannot be beaten. The
+    machine's peak is measured once and kept; 'edgesmith targets --measure' measures it again.
+
+    \b
+    Examples:
+      edgesmith profile out/
+      edgesmith profile out/ --in-order --limit 20
+      edgesmith profile out/ --json | jq '.steps[] | {name, time_ns, roofline_share}'
+    """
+    program = load(artifact, threads)
+    with error_console().status("measuring this machine"):
+        machine = this_machine(program.threads)
+    with one_bar("profile") as progress:
+        found = measure(program, machine, repetitions, progress)
+    if as_json:
+        print_json(found.to_json())
+    else:
+        _print(found, in_order, limit)
+
+
+def _print(found: Profile, in_order: bool, limit: int) -> None:
+    steps = found.steps if in_order else sorted(found.steps, key=lambda s: -s.time_ns)
+    shown = table("", ">step|layer|operators|kernel|>time|>share|>GFLOP/s|>of roofline|bound")
+    for step in steps[: limit or None]:
+        shown.add_row(
+            str(step.index),
+            step.name,
+            step.operators,
+            step.kernel,
+            duration(step.time_ns),
+            f"{step.time_ns / found.sum_ns:.1%}",
+            f"{step.flops_per_second / 1e9:.1f}" if step.macs else "",
+            f"{step.roofline_share:.0%}",
+            step.bound,
+        )
+    macs = sum(s.macs for s in found.steps)
+    best = sum(s.limit_ns for s in found.steps)
+    machine = found.machine
+    out = console()
+    out.print(shown)
+    out.print(
+        figures(
+            [
+                ("whole run", f"{duration(found.total_ns)} (median of {found.repetitions})"),
+                ("sum of the steps", duration(found.sum_ns)),
+                ("MACs", f"{count(macs)}, {rate(2 * macs / found.total_ns * 1e9, 'FLOP/s')}"),
+                ("roofline limit", f"{duration(best)}, {best / found.total_ns:.0%} of the measured time"),
+                (
+                    "machine",
+                    f"{machine.name}, {machine.isa}, {machine.threads} thread{'s' * (machine.threads > 1)}: "
+                    f"{rate(machine.flops, 'FLOP/s')}, {rate(machine.bandwidths[-1][1], 'B/s')} from memory",
+                ),
+            ]
+        )
+    )
