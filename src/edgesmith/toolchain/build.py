@@ -40,6 +40,7 @@ def build(
     Raises:
         CompilerFailed: the compiler is missing or refused the code.
     """
+    output = output.absolute()  # compilers run in the source folder
     objects = output / "objects"
     objects.mkdir(parents=True, exist_ok=True)
     sources = sorted(p for p in source.glob("*.c") if executable or p.name not in MAIN)
