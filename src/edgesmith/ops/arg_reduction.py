@@ -91,7 +91,7 @@ class ArgMax(ArgReduction):
     better: ClassVar[str] = ">"
 
     def index(self, x: np.ndarray, axis: int) -> np.ndarray:
-        return np.argmax(x, axis)
+        return np.asarray(np.argmax(x, axis))
 
 
 @operator
@@ -103,4 +103,4 @@ class ArgMin(ArgReduction):
     better: ClassVar[str] = "<"
 
     def index(self, x: np.ndarray, axis: int) -> np.ndarray:
-        return np.argmin(x, axis)
+        return np.asarray(np.argmin(x, axis))

@@ -52,7 +52,8 @@ class CumSum(Operator):
         line = np.flip(x, self.axis) if self.reverse else x
         y = np.cumsum(line, self.axis, dtype=x.dtype)
         if self.exclusive:
-            y = y - line
+            first, rest = np.split(np.roll(y, 1, self.axis), [1], self.axis)
+            y = np.concatenate([np.zeros_like(first), rest], self.axis)
         return (np.flip(y, self.axis).copy() if self.reverse else y,)
 
     def reduction_length(self, inputs: Sequence[TensorType | None]) -> int:
@@ -68,7 +69,7 @@ class CumSum(Operator):
         dtype, n = x.view.dtype, x.view.shape[self.axis]
         index = [f"i{a}" for a in range(x.view.rank)]
         with w.block("for (int32_t task = begin; task < end; ++task)"):
-            w.unravel("task", [(i, m) for a, (i, m) in enumerate(zip(index, x.view.shape, strict=True)) if a != self.axis])
+            w.unravel("task", [(index[a], x.view.shape[a]) for a in range(x.view.rank) if a != self.axis])
             w.line(f"{dtype.c} sum = 0;")
             with w.loop("k", n):
                 index[self.axis] = f"{n - 1} - k" if self.reverse else "k"

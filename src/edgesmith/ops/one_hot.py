@@ -23,7 +23,7 @@ class OneHot(Operator):
 
     Args:
         axis: position of the new axis in the output.
-        depth: its extent.
+        depth: its extent; the constant input of the same name stays, so that the operator can be written back.
     """
 
     name: ClassVar[str] = "OneHot"
@@ -36,17 +36,20 @@ class OneHot(Operator):
         axis = int(node.attributes.get("axis", -1))  # type: ignore[call-overload]
         if not depth or not -rank <= axis < rank:
             raise ModelError(f"axis {axis} with depth {depth}", where=node.name)
-        return cls(axis % rank, depth[0]), (node.inputs[0], node.inputs[2])
+        return cls(axis % rank, depth[0]), node.inputs
+
+    def to_onnx(self) -> tuple[str, dict[str, object], tuple[np.ndarray | None, ...]]:
+        return self.name, {"axis": self.axis}, ()
 
     def infer(self, inputs: Sequence[TensorType | None]) -> tuple[TensorType, ...]:
-        indices, values = inputs
+        indices, _, values = inputs
         assert indices is not None and values is not None
         if values.shape != (2,) or self.axis > indices.rank or self.depth < 1 or indices.dtype is DType.F16:
             raise ModelError(f"{self} of {indices} with {values}", where=self.name)
         return (TensorType((*indices.shape[: self.axis], self.depth, *indices.shape[self.axis :]), values.dtype),)
 
     def reference(self, *inputs: np.ndarray | None) -> tuple[np.ndarray, ...]:
-        indices, values = inputs
+        indices, _, values = inputs
         assert indices is not None and values is not None
         given = indices.astype(np.int64)
         places = np.where(given < 0, given + self.depth, given)
@@ -57,7 +60,7 @@ class OneHot(Operator):
         return Cost()
 
     def portable(self, w: Writer, inputs: Sequence[Array | None], outputs: Sequence[Array]) -> None:
-        (indices, values), (y,) = inputs, outputs
+        (indices, _, values), (y,) = inputs, outputs
         assert indices is not None and values is not None
         at = [f"i{a}" for a in range(indices.view.rank)]
         with w.block("if (begin < end)"), w.nest(list(zip(at, indices.view.shape, strict=True))):
@@ -70,5 +73,5 @@ class OneHot(Operator):
     @classmethod
     def cases(cls) -> Iterator[Case]:
         values = np.array([0.0, 1.0], np.float32)
-        yield Case(cls(1, 5), (np.array([0, 3, -1, 9]), values), "constant")
-        yield Case(cls(0, 4), (TensorType((2, 3), DType.I64), TensorType((2,), DType.I32)), "axis 0")
+        yield Case(cls(1, 5), (np.array([0, 3, -1, 9]), np.array(5), values), "constant")
+        yield Case(cls(0, 4), (TensorType((2, 3), DType.I64), np.array(4), TensorType((2,), DType.I32)), "axis 0")
