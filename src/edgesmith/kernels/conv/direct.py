@@ -124,7 +124,7 @@ class _Geometry:
         panel_bytes = self.steps * self.tile.vectors * self.problem.target.lanes * 4
         reloads = rows * self.panels.count * len(self.columns)
         beyond_l1 = max(0.0, panel_bytes - 0.75 * self.problem.target.l1_bytes) / 64 * reloads
-        return total * rows * vertical + beyond_l1 * 0.5
+        return total * rows * vertical + beyond_l1 * 0.8
 
     @property
     def weights_bytes(self) -> int:

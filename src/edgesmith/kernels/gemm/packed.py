@@ -46,7 +46,7 @@ def _matrix(view: View) -> View | None:
     return view.reshape((view.size // max(view.shape[-1], 1), view.shape[-1])) if view.size else None
 
 
-class _Product:
+class Product:
     """The product Y (rows, channels) = X (rows, steps) W' + bias behind a problem."""
 
     def __init__(self, problem: Problem) -> None:
@@ -136,6 +136,25 @@ class _Product:
     def steps(self) -> int:
         return self.x.shape[1]
 
+    def nanoseconds(self, tile: TileShape) -> float:
+        """Predicted time on one core: multiply-adds or the weights' way from memory, whichever binds."""
+        target = self.problem.target
+        panels = Panels(self.channels, target.lanes, tile.vectors)
+        cycles = 0.0
+        for vectors, tail in panels.variants():
+            count = panels.full if tail is None and vectors == tile.vectors and panels.full else 1
+            full, rest = divmod(self.rows, tile.rows)
+            for rows, tiles in ((tile.rows, full), (rest, 1)):
+                if rows and tiles:
+                    fill = input_cycles(target, rows, self.x.strides[0], self.steps)
+                    step = cycles_per_step(TileShape(rows, vectors), fill)
+                    cycles += count * tiles * (step * self.steps + 10 + 2 * rows * vectors)
+        panel_bytes = self.steps * tile.vectors * target.lanes * 4
+        reloads = -(-self.rows // tile.rows) * panels.count
+        cycles += max(0.0, panel_bytes - 0.75 * target.l1_bytes) / 64 * reloads * 0.8
+        compute, memory = cycles / GIGAHERTZ, self.weights.nbytes / MEMORY_BYTES_PER_NS
+        return max(compute, memory) + 0.2 * min(compute, memory)
+
 
 @kernel
 class PackedGemm(Kernel):
@@ -148,44 +167,32 @@ class PackedGemm(Kernel):
             yield from epilogue_chains(graph, anchor)
 
     def accepts(self, problem: Problem) -> Reject | None:
-        reason = _Product(problem).reject
+        reason = Product(problem).reject
         return Reject(reason) if reason else None
 
     def schedules(self, problem: Problem) -> Sequence[Schedule]:
-        product = _Product(problem)
+        product = Product(problem)
         vectors = -(-product.channels // problem.target.lanes)
         return [{"rows": t.rows, "vectors": t.vectors} for t in candidates(problem.target, product.rows, vectors)]
 
     def cost(self, problem: Problem, schedule: Schedule) -> float:
-        product = _Product(problem)
-        tile = TileShape(schedule["rows"], schedule["vectors"])
-        panels = Panels(product.channels, problem.target.lanes, tile.vectors)
-        cycles = 0.0
-        for vectors, tail in panels.variants():
-            count = panels.full if tail is None and vectors == tile.vectors and panels.full else 1
-            full, rest = divmod(product.rows, tile.rows)
-            for rows, tiles in ((tile.rows, full), (rest, 1)):
-                if rows and tiles:
-                    fill = input_cycles(problem.target, rows, product.x.strides[0], product.steps)
-                    step = cycles_per_step(TileShape(rows, vectors), fill)
-                    each = step * product.steps + 10 + 2 * rows * vectors
-                    cycles += count * tiles * each
-        panel_bytes = product.steps * tile.vectors * problem.target.lanes * 4
-        reloads = -(-product.rows // tile.rows) * panels.count
-        cycles += max(0.0, panel_bytes - 0.75 * problem.target.l1_bytes) / 64 * reloads * 0.5
-        memory = product.weights.nbytes / MEMORY_BYTES_PER_NS
-        compute = cycles / GIGAHERTZ
-        return 60 + max(compute, memory) + 0.2 * min(compute, memory)
+        return 60 + Product(problem).nanoseconds(TileShape(schedule["rows"], schedule["vectors"]))
 
     def in_place(self, problem: Problem) -> tuple[str, ...]:
-        return _Product(problem).epilogue.in_place(problem)
+        return Product(problem).epilogue.in_place(problem)
 
     def emit(self, problem: Problem, schedule: Schedule) -> Code:
-        return _Emitter(_Product(problem), TileShape(schedule["rows"], schedule["vectors"])).code()
+        return ProductEmitter(Product(problem), TileShape(schedule["rows"], schedule["vectors"])).code()
 
 
-class _Emitter:
-    def __init__(self, product: _Product, tile: TileShape) -> None:
+class ProductEmitter:
+    """Writes the tiles and the loops of one product.
+
+    Args:
+        tiles_per_task: row tiles of a task that does all panels (default: chosen by cache sizes).
+    """
+
+    def __init__(self, product: Product, tile: TileShape, tiles_per_task: int | None = None) -> None:
         self.p, self.tile = product, tile
         target = product.problem.target
         self.lanes = target.lanes
@@ -193,7 +200,9 @@ class _Emitter:
         self.weights, self.bias = pack(product.weights, self.panels), pack_bias(product.bias, self.panels)
         self.epilogue = product.epilogue
         tiles = -(-product.rows // tile.rows)
-        if product.weights.nbytes > target.l2_bytes // 2:
+        if tiles_per_task is not None:
+            self.tiles_per_task, self.panels_per_task = tiles_per_task, self.panels.count
+        elif product.weights.nbytes > target.l2_bytes // 2:
             # Each panel is read from memory once and stays in cache for all rows.
             self.tiles_per_task, self.panels_per_task = tiles, 1
         else:
