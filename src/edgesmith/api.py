@@ -2,42 +2,44 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 
+from edgesmith import cache as artifacts
 from edgesmith.codegen import generate
 from edgesmith.codegen.selftest import selftest_header, selftest_inputs
 from edgesmith.device import Artifact
-from edgesmith.device.artifact import MANIFEST, sha256
+from edgesmith.device.artifact import MANIFEST, VERIFICATION, sha256
+from edgesmith.device.folder import FAILED, failed_folder, replacing
 from edgesmith.device.manifest import describe
-from edgesmith.errors import ArtifactError
+from edgesmith.errors import BadInput, VerificationFailed
 from edgesmith.frontend.normalize import normalize
 from edgesmith.frontend.onnx import bind
 from edgesmith.ir import Graph
 from edgesmith.oracle import Oracle
 from edgesmith.passes import optimize
-from edgesmith.plan import make_plan
+from edgesmith.plan import make_plan, own_memory
 from edgesmith.recipe import Recipe
 from edgesmith.target import parse
-from edgesmith.toolchain import build, zig
+from edgesmith.toolchain import Compiler, build, zig
 from edgesmith.toolchain.compiler import system
-from edgesmith.verify import output_tolerances
+from edgesmith.verify import Accumulated, Verification, accumulate
+from edgesmith.verify import verify as compare_layers
 from edgesmith.version import __version__
 
-__all__ = ["Progress", "compile", "compile_graph"]
+__all__ = ["Progress", "compile", "compile_graph", "verify"]
 
+Arrays = Mapping[str, np.ndarray]
 Progress = Callable[[str, int, int], None]
 """Called with the stage's name, the pieces done and the pieces in all."""
 
-Reference = Callable[[Mapping[str, np.ndarray]], Mapping[str, np.ndarray]]
+TUNING = ("off", "cached")
 
 
 def compile(
@@ -46,12 +48,13 @@ def compile(
     target: str = "native",
     output: str | Path | None = None,
     shapes: Mapping[str, Sequence[int]] | None = None,
-    bindings: Mapping[str, np.ndarray] | None = None,
+    bindings: Arrays | None = None,
     threads: int = 1,
     tune: str = "cached",
     verify: bool = True,
     compiler: str = "zig",
     name: str | None = None,
+    cache: bool = True,
     progress: Progress | None = None,
 ) -> Artifact:
     """Compile an ONNX model into an artifact and prove that it computes the same.
@@ -68,23 +71,44 @@ def compile(
         verify: compare with ONNX Runtime; a difference beyond the derived tolerance raises ``VerificationFailed``.
         compiler: ``zig`` (bundled) or a command on the PATH.
         name: base of the C symbols and files (default: the model's name).
+        cache: take the artifact from the build cache when the same model was compiled in the same way before.
         progress: told about each stage.
 
     Raises:
         ModelError, UnsupportedOp, BadInput, ResourceLimit: the model or the arguments.
         TargetError, NoKernel, CompilerFailed: the target.
-        VerificationFailed: the program differs; the evidence is kept beside ``output``.
+        ArtifactError: the folder cannot be written.
+        VerificationFailed: the program differs; it and the evidence are kept in ``<output>.failed``.
     """
     report = progress or _silent
+    if tune not in TUNING:
+        raise BadInput(f"{tune!r} is not one of {', '.join(TUNING)}", where="tune")
+    fixed = {k: np.asarray(v) for k, v in (bindings or {}).items()}
+    recipe = Recipe(target, _shapes(shapes), _digests(fixed), threads, tune, compiler)
+    path = Path(model) if isinstance(model, str | Path) else None
+    title = name or (path.name if path else "") or (model.graph.name if isinstance(model, onnx.ModelProto) else "")
+    place = Path(output) if output else Path(f"{Path(title or 'model').stem}.edgesmith")
+    digest = artifacts.model_digest(model)
+    key = _cache_key(recipe, title, digest) if cache and digest else None
+    if key and _from_cache(key, place, verify, report):
+        return Artifact(place)
     report("read", 0, 1)
-    clean = normalize(model, shapes=shapes, bindings=bindings)
+    clean = normalize(model, shapes=shapes, bindings=fixed)
     graph = bind(clean)
     report("read", 1, 1)
-    recipe = Recipe(target, _frozen(shapes), threads, compiler)
-    source = {"name": name or (Path(model).name if isinstance(model, str | Path) else graph.name)}
-    oracle = Oracle(clean)
-    place = Path(output) if output else Path(f"{Path(source['name']).stem}.edgesmith")
-    return compile_graph(graph, recipe, place, reference=oracle.run, source=source, progress=report)
+    source = {"name": title, "sha256": digest, "shapes": dict(recipe.shapes), "bindings": dict(recipe.bindings)}
+    artifact = compile_graph(
+        graph,
+        recipe,
+        place,
+        original=lambda feeds: Oracle(_runnable(model), fixed).run(feeds, graph.outputs),
+        source=source,
+        verify=verify,
+        progress=report,
+    )
+    if key:
+        artifacts.insert(key, place)
+    return artifact
 
 
 def compile_graph(
@@ -92,32 +116,34 @@ def compile_graph(
     recipe: Recipe,
     output: Path,
     *,
-    reference: Reference | None = None,
+    original: Callable[[Arrays], Arrays] | None = None,
     source: Mapping[str, Any] | None = None,
+    verify: bool = True,
     progress: Progress | None = None,
 ) -> Artifact:
-    """Compile a graph into an artifact, without verification.
+    """Compile a graph into an artifact; see ``compile``.
 
     Args:
-        reference: gives the expected outputs for given inputs (default: the operators' numpy references).
+        original: gives the outputs of the model that the graph comes from (default: the graph itself in ONNX Runtime).
     """
     report = progress or _silent
     target = parse(recipe.target)
+    tool = _compiler(recipe)
+    source = source or {"name": graph.name}
+    feeds = dict(zip(graph.inputs, selftest_inputs([graph.type(v) for v in graph.inputs]), strict=True))
     graph, passes = optimize(graph)
     plan = make_plan(graph, target, only=recipe.only, progress=lambda i, n: report("plan", i, n))
-    package = generate(plan, (source or {}).get("name", graph.name).rsplit(".onnx", 1)[0], __version__)
-    feeds = dict(zip(graph.inputs, selftest_inputs([graph.type(v) for v in graph.inputs]), strict=True))
-    expected = (reference or graph.reference)(feeds)
-    tolerances = output_tolerances(graph, expected)
-    header = selftest_header(
-        list(feeds.values()), [expected[v] for v in graph.outputs], [tolerances[v] for v in graph.outputs]
-    )
-    with _replacing(output) as folder:
+    report("reference", 0, 1)
+    known = accumulate(plan.graph, feeds)
+    expected = original(feeds) if original else known.outputs
+    report("reference", 1, 1)
+    package = generate(plan, source["name"].rsplit(".onnx", 1)[0], __version__)
+    with replacing(output) as folder:
         src = folder / "src"
         src.mkdir()
-        for name, data in {**package.files, "selftest_data.h": header.encode()}.items():
-            (src / name).write_bytes(data)
-        tool = zig() if recipe.compiler == "zig" else system(recipe.compiler)
+        header = _selftest(plan.graph, feeds, expected, known)
+        for file, data in {**package.files, "selftest_data.h": header}.items():
+            (src / file).write_bytes(data)
         build(
             src,
             folder,
@@ -131,49 +157,118 @@ def compile_graph(
         manifest = describe(
             plan,
             package,
-            tolerances=tolerances,
+            tolerances=known.tolerances,
             threads=recipe.threads,
-            model=source or {"name": graph.name},
+            model=source,
             tools={"edgesmith": __version__, "compiler": f"{tool.name} {tool.version}"},
             passes=passes.applied,
         )
         files = sorted(p for p in folder.rglob("*") if p.is_file())
         manifest["files"] = {p.relative_to(folder).as_posix(): sha256(p) for p in files}
         (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
+        if verify:
+            result = compare_layers(
+                Artifact(folder),
+                plan.graph,
+                feeds,
+                expected=expected,
+                accumulated=known,
+                progress=lambda i, n: report("verify", i, n),
+            )
+            if not result.ok:
+                _keep_evidence(result, folder, failed_folder(output))
+            result.write(folder)
     return Artifact(output)
+
+
+def verify(
+    artifact: Artifact,
+    model: str | Path | onnx.ModelProto,
+    *,
+    inputs: Arrays | None = None,
+    bindings: Arrays | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Verification:
+    """Compare an artifact with the model that it was compiled from, in ONNX Runtime, layer by layer.
+
+    Args:
+        inputs: by name (default: random, from ``seed``; 0 gives the self-test's inputs).
+        bindings: the bindings that it was compiled with.
+
+    Raises:
+        ArtifactError: the artifact was compiled from another model.
+        ModelError, BadInput: the model cannot be read, or the inputs do not fit it.
+    """
+    report = progress or _silent
+    fixed = {k: np.asarray(v) for k, v in (bindings or {}).items()}
+    graph = bind(normalize(model, shapes=artifact.manifest["model"].get("shapes"), bindings=fixed))
+    outputs = graph.outputs
+    graph = own_memory(optimize(graph)[0])
+    io = [graph.type(v) for v in graph.inputs]
+    feeds = artifact.checked(inputs) if inputs else dict(zip(graph.inputs, selftest_inputs(io, seed), strict=True))
+    return compare_layers(
+        artifact,
+        graph,
+        feeds,
+        expected=Oracle(_runnable(model), fixed).run(feeds, outputs),
+        seed=None if inputs else seed,
+        progress=lambda i, n: report("verify", i, n),
+    )
 
 
 def _silent(stage: str, done: int, total: int) -> None:
     """The progress callback of a caller who gave none."""
 
 
-def _frozen(shapes: Mapping[str, Sequence[int]] | None) -> tuple[tuple[str, tuple[int, ...]], ...]:
+def _runnable(model: str | Path | onnx.ModelProto) -> str | onnx.ModelProto:
+    return str(model) if isinstance(model, str | Path) else model
+
+
+def _compiler(recipe: Recipe) -> Compiler:
+    return zig() if recipe.compiler == "zig" else system(recipe.compiler)
+
+
+def _selftest(graph: Graph, feeds: Arrays, expected: Arrays, known: Accumulated) -> bytes:
+    tolerances = [known.tolerances[v] for v in graph.outputs]
+    return selftest_header(list(feeds.values()), [expected[v] for v in graph.outputs], tolerances).encode()
+
+
+def _keep_evidence(result: Verification, folder: Path, failed: Path) -> None:
+    """Move the program that failed to ``failed`` together with the evidence, and raise ``VerificationFailed``."""
+    with replacing(failed) as kept:
+        for part in folder.iterdir():
+            part.rename(kept / part.name)
+        (kept / MANIFEST).rename(kept / FAILED)
+        result.keep(kept)
+    result.evidence_path = failed
+    result.require()
+    raise VerificationFailed("unreachable")
+
+
+def _from_cache(key: str, output: Path, verified: bool, report: Progress) -> bool:
+    report("cache", 0, 1)
+    with replacing(output) as folder:
+        hit = artifacts.find(key, VERIFICATION if verified else MANIFEST, folder)
+        if not hit:
+            folder.rmdir()
+    report("cache", 1, 1)
+    return hit
+
+
+def _cache_key(recipe: Recipe, title: str, digest: str) -> str:
+    tool = _compiler(recipe)
+    return recipe.digest(
+        title, digest, artifacts.source_digest(), tool.name, tool.version, repr(parse(recipe.target)), __version__
+    )
+
+
+def _shapes(shapes: Mapping[str, Sequence[int]] | None) -> tuple[tuple[str, tuple[int, ...]], ...]:
     return tuple(sorted((name, tuple(shape)) for name, shape in (shapes or {}).items()))
 
 
-@contextmanager
-def _replacing(output: Path) -> Iterator[Path]:
-    """A fresh folder that takes the place of ``output`` when the block succeeds and vanishes when it fails.
+def _digests(arrays: Arrays) -> tuple[tuple[str, str], ...]:
+    def digest(a: np.ndarray) -> str:
+        return hashlib.sha256(f"{a.dtype}{a.shape}".encode() + a.tobytes()).hexdigest()
 
-    Raises:
-        ArtifactError: ``output`` exists and is neither empty nor an artifact.
-    """
-    if output.exists() and not (output / MANIFEST).is_file() and (output.is_file() or any(output.iterdir())):
-        raise ArtifactError(
-            "exists and holds no artifact; it is left alone", where=str(output), hint="choose another folder with -o"
-        )
-    output.parent.mkdir(parents=True, exist_ok=True)
-    fresh = Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))
-    try:
-        yield fresh
-        fresh.chmod(0o755)
-        if output.exists():
-            old = Path(tempfile.mkdtemp(prefix=f".{output.name}.old.", dir=output.parent))
-            output.rename(old / "artifact")
-            fresh.rename(output)
-            shutil.rmtree(old)
-        else:
-            fresh.rename(output)
-    except BaseException:
-        shutil.rmtree(fresh, ignore_errors=True)
-        raise
+    return tuple(sorted((name, digest(a)) for name, a in arrays.items()))

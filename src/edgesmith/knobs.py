@@ -11,7 +11,7 @@ import platformdirs
 
 T = TypeVar("T", int, str, Path)
 
-__all__ = ["CACHE_DIR", "FRONTEND_MEMORY_MB", "FRONTEND_SECONDS", "JOBS", "KNOBS", "Knob"]
+__all__ = ["CACHE_DIR", "CACHE_MB", "FRONTEND_MEMORY_MB", "FRONTEND_SECONDS", "JOBS", "KNOBS", "Knob"]
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,15 @@ class Knob(Generic[T]):
 
 
 CACHE_DIR = Knob("EDGESMITH_CACHE_DIR", Path(platformdirs.user_cache_dir("edgesmith")), "Folder of the build cache.")
+CACHE_MB = Knob("EDGESMITH_CACHE_MB", 4096, "Most disk space of compiled artifacts in the build cache.")
 FRONTEND_SECONDS = Knob("EDGESMITH_FRONTEND_SECONDS", 300, "Longest time that reading one model may take.")
 FRONTEND_MEMORY_MB = Knob("EDGESMITH_FRONTEND_MEMORY_MB", 16384, "Most memory that reading one model may take.")
 JOBS = Knob("EDGESMITH_JOBS", os.cpu_count() or 1, "Number of compiler processes that run at once.")
 
-KNOBS: tuple[Knob[int] | Knob[str] | Knob[Path], ...] = (CACHE_DIR, FRONTEND_SECONDS, FRONTEND_MEMORY_MB, JOBS)
+KNOBS: tuple[Knob[int] | Knob[str] | Knob[Path], ...] = (
+    CACHE_DIR,
+    CACHE_MB,
+    FRONTEND_SECONDS,
+    FRONTEND_MEMORY_MB,
+    JOBS,
+)

@@ -17,13 +17,20 @@ def session(model: onnx.ModelProto | str, threads: int = 1, *, optimized: bool =
     """An ONNX Runtime session on the CPU.
 
     Args:
+        model: a model, or the path of its file.
         threads: threads inside an operator.
         optimized: with all graph optimisations (as a user runs it), or with none (as the model is written).
+
+    Raises:
+        ModelError: ONNX Runtime refuses the model.
     """
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    options.log_severity_level = 3
+    options.log_severity_level = 4
+    if not optimized:
+        options.enable_cpu_mem_arena = False
+        options.enable_mem_pattern = False
     level = ort.GraphOptimizationLevel
     options.graph_optimization_level = level.ORT_ENABLE_ALL if optimized else level.ORT_DISABLE_ALL
     source = model if isinstance(model, str) else model.SerializeToString()
@@ -37,31 +44,31 @@ class Oracle:
     """The reference results of a model.
 
     Args:
-        model: a normalised model; intermediate values can be asked for by name.
+        model: a model or the path of its file.
+        fixed: inputs with a value of their own, given to every run.
+        optimized: see ``session``.
     """
 
-    def __init__(self, model: onnx.ModelProto) -> None:
-        self._model = model
-        self._outputs = tuple(o.name for o in model.graph.output)
-        self._sessions: dict[tuple[str, ...], ort.InferenceSession] = {}
+    def __init__(
+        self,
+        model: onnx.ModelProto | str,
+        fixed: Mapping[str, np.ndarray] | None = None,
+        *,
+        optimized: bool = True,
+    ) -> None:
+        self._session = session(model, optimized=optimized)
+        self._fixed = dict(fixed or {})
+        self.outputs = tuple(o.name for o in self._session.get_outputs())
 
     def run(self, feeds: Mapping[str, np.ndarray], values: Sequence[str] | None = None) -> dict[str, np.ndarray]:
-        """The model's outputs, or the named values, for the given inputs."""
-        wanted = tuple(values) if values is not None else self._outputs
-        if wanted not in self._sessions:
-            self._sessions[wanted] = session(self._with_outputs(wanted), optimized=wanted == self._outputs)
+        """The model's outputs by name, or some of them.
+
+        Raises:
+            ModelError: ONNX Runtime fails on these inputs.
+        """
+        wanted = list(self.outputs if values is None else values)
         try:
-            results = self._sessions[wanted].run(list(wanted), dict(feeds))
+            results = self._session.run(wanted, {**self._fixed, **feeds})
         except Exception as error:  # see ``session``
             raise ModelError(f"ONNX Runtime fails to run the model: {error}") from error
         return dict(zip(wanted, results, strict=True))
-
-    def _with_outputs(self, values: Sequence[str]) -> onnx.ModelProto:
-        if tuple(values) == self._outputs:
-            return self._model
-        extended = onnx.ModelProto()
-        extended.CopyFrom(self._model)
-        known = {v.name: v for v in (*extended.graph.value_info, *extended.graph.output, *extended.graph.input)}
-        del extended.graph.output[:]
-        extended.graph.output.extend(known.get(v) or onnx.ValueInfoProto(name=v) for v in values)
-        return extended

@@ -16,7 +16,9 @@ class Recipe:
     Args:
         target: as ``target.parse`` reads it.
         shapes: extents of inputs with dynamic dimensions.
+        bindings: inputs fixed at compile time, with the SHA-256 of their values.
         threads: default number of threads of the artifact.
+        tune: where the times of kernels come from.
         compiler: ``zig`` (bundled) or a command on the PATH.
         only: kernels that may be used (None: all).
         flags: further compiler flags, such as sanitizers.
@@ -25,7 +27,9 @@ class Recipe:
 
     target: str = "native"
     shapes: tuple[tuple[str, tuple[int, ...]], ...] = ()
+    bindings: tuple[tuple[str, str], ...] = ()
     threads: int = 1
+    tune: str = "cached"
     compiler: str = "zig"
     only: tuple[str, ...] | None = None
     flags: tuple[str, ...] = ()

@@ -18,6 +18,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 MAX_SAMPLES = 4096
 _INPUT_SHIFT = 48
+_SEED_STRIDE = 257
 _GAMMA, _MIX_1, _MIX_2 = (np.uint64(n) for n in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB))
 _REAL_BITS = {DType.F16: 11, DType.F32: 24, DType.F64: 53}
 _INTEGER_BITS = {DType.I8: 8, DType.U8: 8, DType.BOOL: 1}
@@ -33,14 +34,17 @@ def _splitmix64(positions: Array) -> Array:
     return z ^ (z >> np.uint64(31))
 
 
-def selftest_inputs(io: Sequence[TensorType]) -> list[Array]:
+def selftest_inputs(io: Sequence[TensorType], seed: int = 0) -> list[Array]:
     """The self-test values of the model's inputs, in order.
+
+    Args:
+        seed: other values of the same kind; the generated program knows those of 0.
 
     Returns:
         One dense array per element of ``io``, with its shape and dtype: floats uniform in [-1, 1), 8-bit integers over
         their whole range, booleans, other integers from 0 to 7.
     """
-    return [_selftest_input(index, value) for index, value in enumerate(io)]
+    return [_selftest_input((index + _SEED_STRIDE * seed) % (1 << 16), value) for index, value in enumerate(io)]
 
 
 def _selftest_input(index: int, value: TensorType) -> Array:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import threading
+from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,12 @@ import numpy as np
 from edgesmith.device.local import Context, Program, arranged
 from edgesmith.errors import ArtifactError
 from edgesmith.ir import DType, TensorType
+from edgesmith.target import parse
 
-__all__ = ["FORMAT", "MANIFEST", "Artifact", "load", "sha256"]
+__all__ = ["FORMAT", "MANIFEST", "VERIFICATION", "Artifact", "load", "sha256"]
 
 MANIFEST = "manifest.json"
+VERIFICATION = "verification.json"
 FORMAT = 1
 
 
@@ -26,7 +28,8 @@ class Artifact:
 
     ``artifact(x)`` or ``artifact(**{"x": x})`` takes arrays in the model's own layout, shape and dtype, and returns one
     array, or a dict by name in the model's order when there are several outputs. Calls from several threads run at the
-    same time, each in a context of its own; the GIL is released meanwhile.
+    same time, each in a context of its own; the GIL is released meanwhile. A child process made by ``fork`` may go on
+    using it.
 
     Args:
         path: the artifact's folder.
@@ -39,16 +42,19 @@ class Artifact:
     def __init__(self, path: str | Path, threads: int | None = None) -> None:
         self.path = Path(path)
         self.manifest = _read_manifest(self.path)
-        self.threads = int(threads or self.manifest["threads"])
-        self.inputs = {t["name"]: _type(t) for t in self.manifest["inputs"]}
-        self.outputs = {t["name"]: _type(t) for t in self.manifest["outputs"]}
-        self._lock = threading.Lock()
+        try:
+            self.threads = int(self.manifest["threads"] if threads is None else threads)
+            self.inputs = {t["name"]: _type(t) for t in self.manifest["inputs"]}
+            self.outputs = {t["name"]: _type(t) for t in self.manifest["outputs"]}
+            self.name = str(self.manifest["name"])
+            self._digests: dict[str, str] = dict(self.manifest["files"])
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise _damaged(self.path / MANIFEST, f"{type(error).__name__} {error}") from error
+        if not self.name.isidentifier():
+            raise _damaged(self.path / MANIFEST, f"name {self.name!r}")
         self._program: Program | None = None
-        self._idle: list[Context] = []
-
-    @property
-    def name(self) -> str:
-        return str(self.manifest["name"])
+        # Appending and popping are atomic; no lock, because a child process could inherit it locked.
+        self._idle: deque[Context] = deque()
 
     @property
     def library(self) -> Path:
@@ -60,40 +66,56 @@ class Artifact:
 
     @property
     def program(self) -> Program:
-        """The loaded shared library."""
-        with self._lock:
-            if self._program is None:
-                self._program = Program(self.library, self.name)
-            return self._program
+        """The shared library, checked and loaded at first use; raises ``ArtifactError``."""
+        if self._program is None:
+            self._check_file(self.library.name)
+            _check_machine(self.manifest, self.path)
+            self._program = Program(self.library, self.name)
+        return self._program
 
     def check(self) -> None:
         """Compare every file with its hash in the manifest; raises ``ArtifactError`` naming the first that differs."""
-        for file, digest in self.manifest["files"].items():
-            path = self.path / file
-            if not path.is_file():
-                raise ArtifactError("file is missing", where=str(path), hint="compile the model again")
-            if sha256(path) != digest:
-                raise ArtifactError(
-                    "file was changed since it was compiled", where=str(path), hint="compile the model again"
-                )
+        for file in self._digests:
+            self._check_file(file)
+
+    def _check_file(self, file: str) -> None:
+        path = self.path / file
+        if not path.is_file():
+            raise ArtifactError("file is missing", where=str(path), hint="compile the model again")
+        if sha256(path) != self._digests.get(file):
+            raise ArtifactError(
+                "file was changed since it was compiled", where=str(path), hint="compile the model again"
+            )
+
+    @property
+    def verification(self) -> dict[str, Any] | None:
+        """What comparing it with ONNX Runtime found when it was compiled; None when that was skipped."""
+        try:
+            return dict(json.loads((self.path / VERIFICATION).read_text()))
+        except (OSError, ValueError):
+            return None
+
+    def checked(self, inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        """The inputs as arrays in the model's order; raises ``BadInput`` when they do not fit."""
+        return dict(zip(self.inputs, arranged(self.program, (), inputs), strict=True))
 
     def context(self) -> Context:
         """A fresh context for step-by-step work."""
         return Context(self.program, self.threads)
 
     def __call__(self, *inputs: Any, **named: Any) -> np.ndarray | dict[str, np.ndarray]:
-        program = self.program
+        program = self._program or self.program
         arrays = arranged(program, inputs, named)
-        outputs = {n: np.empty(t.shape, t.dtype.numpy) for n, t in program.outputs.items()}
-        with self._lock:
-            context = self._idle.pop() if self._idle else None
-        context = context or self.context()
+        outputs = [np.empty(t.shape, t.dtype.numpy) for t in program.outputs.values()]
         try:
-            context.run(arrays, list(outputs.values()))
+            context = self._idle.pop()
+        except IndexError:
+            context = self.context()
+        try:
+            context.run(arrays, outputs)
         finally:
-            with self._lock:
-                self._idle.append(context)
-        return next(iter(outputs.values())) if len(outputs) == 1 else outputs
+            self._idle.append(context)
+        return outputs[0] if len(outputs) == 1 else dict(zip(program.outputs, outputs, strict=True))
 
     def __repr__(self) -> str:
         signature = ", ".join(f"{n}: {t}" for n, t in self.inputs.items())
@@ -107,13 +129,32 @@ def load(path: str | Path, threads: int | None = None) -> Artifact:
 
 
 def sha256(path: Path) -> str:
-    """Hex digest of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    """Hex digest of a file's bytes; raises ``ArtifactError`` when it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise ArtifactError(f"cannot be read: {error.strerror}", where=str(path)) from error
 
 
 def _type(entry: Mapping[str, Any]) -> TensorType:
-    return TensorType(tuple(entry["shape"]), DType[entry["dtype"].upper()])
+    return TensorType(tuple(map(int, entry["shape"])), DType[entry["dtype"].upper()])
+
+
+def _damaged(file: Path, what: str) -> ArtifactError:
+    return ArtifactError(f"the manifest is damaged: {what}", where=str(file), hint="compile the model again")
+
+
+def _check_machine(manifest: Mapping[str, Any], path: Path) -> None:
+    """A program that uses instructions which this machine lacks would kill the process."""
+    here = parse("native")
+    missing = set(manifest.get("isas", ())) - set(here.isas)
+    if missing:
+        raise ArtifactError(
+            f"needs {', '.join(sorted(missing))}, which this machine lacks",
+            where=str(path),
+            hint=f"compile the model for {here}",
+        )
 
 
 def _read_manifest(path: Path) -> dict[str, Any]:
@@ -121,14 +162,14 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     try:
         manifest = json.loads(file.read_text())
         found = manifest["format"]
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise ArtifactError(
             "no artifact here (manifest.json is missing)",
             where=str(path),
             hint="make one: edgesmith compile model.onnx -o " + str(path),
         ) from None
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ArtifactError(f"the manifest cannot be read: {error}", where=str(file)) from error
+        raise _damaged(file, str(error)) from error
     if found != FORMAT:
         raise ArtifactError(
             f"artifact format {found}, this Edgesmith reads {FORMAT}", where=str(path), hint="compile the model again"

@@ -16,7 +16,7 @@ from edgesmith.ir import DType, TensorType, View
 __all__ = ["Context", "Program"]
 
 ABI_VERSION = 1
-ALIGNMENT = 64
+MAX_THREADS = 1024
 
 
 class _TensorInfo(c.Structure):
@@ -133,29 +133,50 @@ class Context:
 
     Args:
         threads: number of threads that share one run.
+
+    Raises:
+        BadInput: no such number of threads is possible.
+        ArtifactError: the system refuses memory or threads.
     """
 
     def __init__(self, program: Program, threads: int = 1) -> None:
-        self.program = program
+        if not 1 <= threads <= MAX_THREADS:
+            raise BadInput(f"{threads} threads are not possible, 1 to {MAX_THREADS} are", where="threads")
+        self.program, self.threads = program, threads
+        self._nbytes = program.context_bytes(threads)
+        try:
+            # Anonymous mappings are page-aligned and are returned to the system at once when the context goes.
+            self._memory = mmap.mmap(-1, self._nbytes, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        except (OSError, ValueError, OverflowError) as error:
+            raise ArtifactError(f"no memory for a context of {self._nbytes} bytes: {error}") from error
+        self._address = c.addressof(c.c_char.from_buffer(self._memory))
+        self._pool = c.c_void_p()
+        self._bound: tuple[object, ...] = ()
+        self._start()
+
+    def _start(self) -> None:
+        """Start the threads and initialise the memory."""
+        program = self.program
         self._pid = os.getpid()
         self._pool = c.c_void_p()
-        if threads > 1 and program._pool_create(c.byref(self._pool), threads):
-            raise ArtifactError(f"cannot start {threads} threads")
-        nbytes = program.context_bytes(threads)
-        # Anonymous mappings are page-aligned and are returned to the system at once when the context goes.
-        self._memory = mmap.mmap(-1, nbytes)
-        address = c.addressof(c.c_char.from_buffer(self._memory))
-        parallel_for = program._parallel_for if threads > 1 else None
-        self._handle = program._init(address, nbytes, threads, parallel_for, self._pool)
+        if self.threads > 1 and program._pool_create(c.byref(self._pool), self.threads):
+            raise ArtifactError(f"cannot start {self.threads} threads")
+        parallel_for = program._parallel_for if self.threads > 1 else None
+        self._handle = program._init(self._address, self._nbytes, self.threads, parallel_for, self._pool)
         if not self._handle:
             raise ArtifactError("the program refused its memory")
         program._prepare(self._handle)
-        self._bound: tuple[object, ...] = ()
+
+    def _survive_fork(self) -> None:
+        """Threads do not survive ``fork``: in a child process, start them anew."""
+        if self.threads > 1 and self._pid != os.getpid():
+            self._start()
+            if self._bound:
+                self.bind(*self._bound[:2])  # type: ignore[arg-type]
 
     def __del__(self) -> None:
-        pool = getattr(self, "_pool", None)
-        if pool and self._pid == os.getpid():
-            self.program._pool_destroy(pool)
+        if getattr(self, "_pool", None) and self._pid == os.getpid():
+            self.program._pool_destroy(self._pool)
 
     def bind(self, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> None:
         """Fix the memory of inputs and outputs (C-contiguous, of the declared types) for ``run_steps``."""
@@ -165,10 +186,12 @@ class Context:
 
     def run(self, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> None:
         """One inference into ``outputs``; the GIL is released meanwhile."""
+        self._survive_fork()
         self._check(self.program._run(self._handle, _pointers(inputs), _pointers(outputs)))
 
     def run_steps(self, begin: int, end: int) -> None:
         """Steps ``begin`` to ``end`` on the bound memory."""
+        self._survive_fork()
         self._check(self.program._run_steps(self._handle, begin, end))
 
     def value(self, name: str) -> np.ndarray:
@@ -195,12 +218,15 @@ class Context:
 
 
 def _pointers(arrays: Sequence[np.ndarray]) -> c.Array[c.c_void_p]:
-    return (c.c_void_p * max(len(arrays), 1))(*(a.ctypes.data for a in arrays))
+    return (c.c_void_p * max(len(arrays), 1))(*[a.__array_interface__["data"][0] for a in arrays])
 
 
 def checked(array: object, name: str, type: TensorType) -> np.ndarray:
     """``array`` as C-contiguous memory of exactly ``type``; raises ``BadInput`` otherwise."""
-    given = np.asarray(array)
+    try:
+        given = np.asarray(array)
+    except ValueError as error:
+        raise BadInput(f"not an array: {error}", where=name) from error
     if given.dtype != type.dtype.numpy:
         raise BadInput(
             f"dtype is {given.dtype}, the model takes {type.dtype.numpy}",
@@ -209,7 +235,7 @@ def checked(array: object, name: str, type: TensorType) -> np.ndarray:
         )
     if given.shape != type.shape:
         raise BadInput(f"shape is {given.shape}, the program was compiled for {type.shape}", where=name)
-    return np.ascontiguousarray(given).reshape(type.shape)
+    return given if given.flags.c_contiguous else given.copy()
 
 
 def arranged(program: Program, positional: Sequence[object], named: Mapping[str, object]) -> list[np.ndarray]:

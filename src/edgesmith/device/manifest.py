@@ -40,6 +40,7 @@ def describe(
         "isas": list(plan.target.isas),
         "threads": threads,
         "model": dict(model),
+        "graph": graph.digest,
         "inputs": [_tensor(v, graph.type(v)) for v in graph.inputs],
         "outputs": [{**_tensor(v, graph.type(v)), "tolerance": tolerances[v]} for v in graph.outputs],
         "preprocess": None,

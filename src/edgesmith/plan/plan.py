@@ -16,7 +16,7 @@ from edgesmith.plan.layout import Layout, channels_last
 from edgesmith.plan.select import Choice, CostModel, analytic, choose
 from edgesmith.target import Target
 
-__all__ = ["Buffer", "Plan", "Space", "Step", "make_plan"]
+__all__ = ["Buffer", "Plan", "Space", "Step", "make_plan", "own_memory"]
 
 
 class Space(IntEnum):
@@ -101,7 +101,7 @@ def make_plan(
     Raises:
         NoKernel: some operator has no kernel on this target.
     """
-    graph = _own_memory(graph)
+    graph = own_memory(graph)
     allowed = None if only is None else frozenset(only)
     regions = cover(graph, target, cost, allowed)
     layout = Layout(graph, regions)
@@ -134,7 +134,7 @@ def _step(problem: Problem, cost: CostModel, only: frozenset[str] | None) -> Ste
     return Step(problem.region, problem, choice, choice.kernel.emit(problem, choice.schedule))
 
 
-def _own_memory(graph: Graph) -> Graph:
+def own_memory(graph: Graph) -> Graph:
     """Give graph outputs a copy step where their producer would not write row-major memory, or shares its place."""
     identity = OPS["Identity"]
     patches = []

@@ -1,5 +1,8 @@
 """Proof that a program computes what the model says."""
 
-from edgesmith.verify.tolerance import output_tolerances
+from edgesmith.verify.accumulate import Accumulated, accumulate
+from edgesmith.verify.compare import Difference, compare
+from edgesmith.verify.result import Layer, Verification
+from edgesmith.verify.verify import verify
 
-__all__ = ["output_tolerances"]
+__all__ = ["Accumulated", "Difference", "Layer", "Verification", "accumulate", "compare", "verify"]

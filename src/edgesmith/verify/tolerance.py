@@ -1,53 +1,205 @@
-"""Tolerances derived from the element type and the lengths of the sums, never tuned to pass."""
+"""How far two correct programs may differ in one operator: derived from element types and lengths of sums, never tuned.
+
+Sums of n products (convolution, matrix product, averages). Each program's error is at most ``gamma(n) * sum |a||b|``. The
+worst case is n unit roundoffs (Higham, "Accuracy and Stability of Numerical Algorithms", 2nd ed., section 3.1); rounding
+errors that behave like independent random variables stay below ``4 u sqrt(n)`` but with probability 2 n exp(-8) per sum,
+whatever the order of summation (Higham and Mary, "A new approach to probabilistic rounding error analysis", SIAM J. Sci.
+Comput. 41(5), 2019, theorem 3.1). The smaller of the two is taken, and ``sum |a||b|`` is computed by the same operator
+from the absolute values of the operands, so that every element has a bound of its own.
+
+Elementwise operators: running error analysis of their expression (``verify.expressions``).
+
+Movement and selection (MaxPool, Gather, TopK, ArgMax, ...): exact; on equal inputs also indices are.
+
+Everything else (softmax, normalisations, ...): the error of a backward stable algorithm, that is ``gamma(n)`` of the
+result plus what a relative change of the operands by ``gamma(n)`` does to it (Higham, section 1.5), found by trying.
+
+Both programs round, so every bound counts twice.
+"""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import is_dataclass, replace
+from typing import Any
 
 import numpy as np
 
-from edgesmith.ir import DType, Graph
+from edgesmith.ir import DType, Node, TensorType
+from edgesmith.ops import Elementwise, Movement, Operator
+from edgesmith.verify.evaluate import Evaluator
+from edgesmith.verify.expressions import Bounded, expression_bound
 
-__all__ = ["LAMBDA", "output_tolerances", "relative_errors"]
+__all__ = ["CONFIDENCE", "PROGRAMS", "gamma", "region_bounds", "rounding_bounds", "smallest"]
 
-LAMBDA = 8.0
-"""Multiple of u * sqrt(n) that the rounding error of a sum of n terms exceeds with negligible probability.
+PROGRAMS = 2
+"""Ours and ONNX Runtime."""
 
-Higham and Mary, "A new approach to probabilistic rounding error analysis", SIAM J. Sci. Comput. 41(5), 2019, Theorem
-3.1: the bound lambda * u * sqrt(n) holds with probability at least 1 - 2 n exp(-lambda^2 / 2); 8 covers two programs
-that each round (lambda 4 each)."""
+CONFIDENCE = 4.0
+"""Standard deviations of a sum's rounding error that are allowed to each program (lambda of Higham and Mary)."""
+
+SUMS = frozenset(
+    "Conv ConvTranspose Gemm MatMul AveragePool GlobalAveragePool ReduceSum ReduceMean ReduceL1 CumSum Einsum".split()
+)
+"""Linear in each operand, so that the operator on absolute values bounds its own rounding and what operands bring."""
+
+SELECTIONS = frozenset(
+    "MaxPool GlobalMaxPool ReduceMax ReduceMin Gather GatherElements GatherND ScatterElements ScatterND ArgMax ArgMin "
+    "TopK OneHot NonZero Where MaxUnpool EyeLike Shape Size ConstantOfShape Range".split()
+)
+
+TRIALS = 3
+Bound = np.ndarray | float
 
 
-def relative_errors(graph: Graph) -> dict[str, float]:
-    """For each value the expected relative size of accumulated rounding, in the norm of the whole tensor.
+def gamma(n: int, dtype: DType) -> float:
+    """Relative rounding error allowed to one program for a sum of n products, in units of ``sum |a||b|``."""
+    return float(min(n, CONFIDENCE * np.sqrt(n)) * dtype.unit_roundoff)
 
-    Errors of successive layers add in quadrature; a layer of reduction length n adds u * sqrt(n) of its own.
+
+def smallest(dtype: DType) -> float:
+    """Differences up to the smallest normal number never matter: programs may flush subnormal numbers to 0."""
+    return float(np.finfo(dtype.numpy).tiny) if dtype.is_float else 0.0
+
+
+def rounding_bounds(
+    evaluator: Evaluator, node: Node, operands: Sequence[np.ndarray | None], results: Sequence[np.ndarray]
+) -> list[Bound]:
+    """For each output of a node the largest difference between two programs that compute it from the same operands."""
+    return _bounds(evaluator, node, operands, results, [0.0] * len(operands))
+
+
+def region_bounds(
+    evaluator: Evaluator, nodes: Sequence[Node], values: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray | float]:
+    """The same for every value that a chain of nodes computes: roundings of earlier nodes travel through later ones.
+
+    Args:
+        nodes: in topological order.
+        values: reference values of everything that the nodes read and write.
     """
-    squares: dict[str, float] = dict.fromkeys((*graph.inputs, *graph.constants), 0.0)
-    for node in graph.nodes:
-        inherited = max((squares[v] for v in node.read), default=0.0)
-        dtype = graph.type(node.outputs[0]).dtype
-        n = node.op.reduction_length(graph.input_types(node))
-        own = (dtype.unit_roundoff**2) * n
-        for v in node.outputs:
-            squares[v] = inherited + own
-    return {v: math.sqrt(s) for v, s in squares.items()}
+    bounds: dict[str, Bound] = {}
+    for node in nodes:
+        operands = [values[v] if v else None for v in node.inputs]
+        errors = [bounds.get(v, 0.0) for v in node.inputs]
+        results = [values[v] for v in node.outputs]
+        bounds.update(zip(node.outputs, _bounds(evaluator, node, operands, results, errors), strict=True))
+    return bounds
 
 
-def output_tolerances(graph: Graph, values: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """Largest absolute difference allowed for each graph output, given reference values.
+def _bounds(
+    evaluator: Evaluator,
+    node: Node,
+    operands: Sequence[np.ndarray | None],
+    results: Sequence[np.ndarray],
+    errors: Sequence[Bound],
+) -> list[Bound]:
+    op = node.op
+    exact = all(_is_zero(e) for e in errors)
+    if isinstance(op, Elementwise):
+        given = [(a, e) for a, e in zip(operands, errors, strict=True) if a is not None]
+        leaves = {f"x{i}": Bounded(_wide(a), e) for i, (a, e) in enumerate(given)}
+        expr = op.composed([TensorType.of(a) if a is not None else None for a in operands])
+        return [expression_bound(expr, leaves, PROGRAMS)]
+    if isinstance(op, Movement) or op.name in SELECTIONS:
+        return [0.0] * len(results) if exact else _moved(node, operands, results, errors)
+    if not any(r.dtype.kind == "f" for r in results):
+        return [0.0] * len(results)
+    if op.name in SUMS:
+        return [_sum_bound(evaluator, node, operands, errors)]
+    return _stable_bounds(evaluator, node, operands, results, errors)
 
-    The accumulated relative error times the largest magnitude of the output; integers must agree exactly.
-    """
-    relative = relative_errors(graph)
-    result = {}
-    for v in graph.outputs:
-        if not graph.type(v).dtype.is_float:
-            result[v] = 0.0
+
+def _sum_bound(
+    evaluator: Evaluator, node: Node, operands: Sequence[np.ndarray | None], errors: Sequence[Bound]
+) -> np.ndarray:
+    sizes = [None if a is None else np.abs(a) for a in operands]
+    positive = _with_positive_factors(node)
+    n = _length(node, operands) + (len([a for a in operands if a is not None]) > 2)
+    (magnitude,) = evaluator.run(positive, sizes)
+    total = PROGRAMS * gamma(n, DType.of(magnitude.dtype)) * magnitude.astype(np.float64)
+    for i, error in enumerate(errors):
+        size = sizes[i]
+        if size is None or _is_zero(error):
             continue
-        finite = np.abs(values[v][np.isfinite(values[v])])
-        scale = float(finite.max()) if finite.size else 0.0
-        floor = float(np.finfo(graph.type(v).dtype.numpy).tiny) if graph.type(v).dtype is not DType.F16 else 6e-5
-        result[v] = max(LAMBDA * relative[v] * scale, floor)
-    return result
+        # An added operand (the bias) must not count again for each of the others.
+        others = [None if s is None else s if j < 2 else np.zeros_like(s) for j, s in enumerate(sizes)]
+        if i >= 2:
+            others = [np.zeros_like(s) if s is not None else None for s in sizes]
+        others[i] = np.broadcast_to(error, size.shape).astype(size.dtype)
+        total = total + evaluator.run(positive, others)[0]
+    return total
+
+
+def _with_positive_factors(node: Node) -> Node:
+    """Gemm's scalar factors belong to the products as well."""
+    factors = {k: abs(v) for k, v in node.op.attributes().items() if k in ("alpha", "beta") and isinstance(v, float)}
+    return replace(node, op=replace(_dataclass(node.op), **factors)) if factors else node
+
+
+def _dataclass(op: Any) -> Any:
+    assert is_dataclass(op)
+    return op
+
+
+def _moved(
+    node: Node, operands: Sequence[np.ndarray | None], results: Sequence[np.ndarray], errors: Sequence[Bound]
+) -> list[Bound]:
+    """Errors go where the elements go; where that depends on the elements, any may go anywhere."""
+    if isinstance(node.op, Movement) and isinstance(node.op, Operator):
+        spread = [
+            None if a is None else np.broadcast_to(e, a.shape).astype(a.dtype)
+            for a, e in zip(operands, errors, strict=True)
+        ]
+        return [np.abs(np.nan_to_num(m.astype(np.float64))) for m in node.op.reference(*spread)]
+    worst = max(float(np.max(e, initial=0.0)) for e in errors)
+    return [worst if r.dtype.kind == "f" else np.inf for r in results]
+
+
+def _stable_bounds(
+    evaluator: Evaluator,
+    node: Node,
+    operands: Sequence[np.ndarray | None],
+    results: Sequence[np.ndarray],
+    errors: Sequence[Bound],
+) -> list[Bound]:
+    dtype = next(DType.of(a.dtype) for a in (*operands, *results) if a is not None and a.dtype.kind == "f")
+    relative = PROGRAMS * gamma(_length(node, operands) + 1, dtype)
+    # The step of the difference quotient: small against the operands, large against their roundoff.
+    h = float(np.sqrt(dtype.unit_roundoff))
+    rng = np.random.default_rng(zlib.crc32(node.name.encode()))
+    worst = np.zeros(len(results))
+    for _ in range(TRIALS):
+        moved = [_nudged(rng, a, e, relative, h) for a, e in zip(operands, errors, strict=True)]
+        with np.errstate(all="ignore"):
+            for i, (new, old) in enumerate(zip(evaluator.run(node, moved), results, strict=True)):
+                if old.dtype.kind == "f":
+                    change = np.abs(new.astype(np.float64) - old) * (relative / h)
+                    worst[i] = max(worst[i], float(np.max(change[np.isfinite(change)], initial=0.0)))
+    return [
+        CONFIDENCE * w + relative * np.abs(r.astype(np.float64)) if r.dtype.kind == "f" else 0.0
+        for w, r in zip(worst, results, strict=True)
+    ]
+
+
+def _nudged(
+    rng: np.random.Generator, array: np.ndarray | None, error: Bound, relative: float, h: float
+) -> np.ndarray | None:
+    """The operand moved at random by ``h / relative`` times what rounding and earlier errors may do to it."""
+    if array is None or array.dtype.kind != "f":
+        return array
+    size = np.abs(array) * h + error * (h / relative)
+    return np.asarray(array + size * rng.standard_normal(array.shape), array.dtype)
+
+
+def _length(node: Node, operands: Sequence[np.ndarray | None]) -> int:
+    return node.op.reduction_length([None if a is None else TensorType.of(a) for a in operands])
+
+
+def _wide(array: np.ndarray) -> np.ndarray:
+    return array.astype(np.float64) if array.dtype.kind == "f" else array
+
+
+def _is_zero(error: Bound) -> bool:
+    return isinstance(error, float) and error == 0.0

@@ -1,0 +1,75 @@
+"""Graph back to ONNX, so that every stage opens in Netron and runs in ONNX Runtime."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from edgesmith.errors import GraphError
+from edgesmith.frontend.limits import MAX_IR_VERSION, TARGET_OPSET
+from edgesmith.ir import Graph, Node, TensorType
+from edgesmith.ops import Operator
+
+__all__ = ["to_onnx"]
+
+
+def to_onnx(graph: Graph) -> onnx.ModelProto:
+    """The graph as an ONNX model with the same names of values and nodes, checked by ``onnx.checker``.
+
+    Raises:
+        GraphError: an operator cannot be stated in ONNX, or states something that ONNX does not allow.
+    """
+    operands: list[TensorProto] = []
+    nodes = [_node(graph, node, operands) for node in graph.nodes]
+    read = {v for node in graph.nodes for v in node.read} | set(graph.outputs)
+    weights = [numpy_helper.from_array(a, v) for v, a in graph.constants.items() if v in read]
+    proto = helper.make_graph(
+        nodes,
+        graph.name,
+        [_value(v, graph.type(v)) for v in graph.inputs],
+        [_value(v, graph.type(v)) for v in graph.outputs],
+        [*weights, *operands],
+        value_info=[_value(v, graph.type(v)) for n in graph.nodes for v in n.outputs if v not in graph.outputs],
+    )
+    model = helper.make_model(
+        proto,
+        ir_version=MAX_IR_VERSION,
+        opset_imports=[helper.make_opsetid("", TARGET_OPSET)],
+        producer_name="edgesmith",
+    )
+    try:
+        onnx.checker.check_model(model)
+    except Exception as error:  # the checker raises types of its own, without a common base
+        raise GraphError(f"the graph is no valid ONNX model: {error}", where=graph.name) from error
+    return model
+
+
+def _node(graph: Graph, node: Node, operands: list[TensorProto]) -> onnx.NodeProto:
+    """The node as ONNX; operands that are attributes in the graph are added to ``operands`` as initialisers."""
+    assert isinstance(node.op, Operator)
+    kind, attributes, trailing = node.op.to_onnx()
+    inputs = list(node.inputs)
+    for i, array in enumerate(trailing):
+        name = "" if array is None else f"{node.name}:operand{i}"
+        inputs.append(name)
+        if array is not None:
+            operands.append(numpy_helper.from_array(np.asarray(array), name))
+    while inputs and not inputs[-1]:
+        inputs.pop()
+    proto = helper.make_node(kind, inputs, node.outputs, node.name)
+    for key, value in attributes.items():
+        if value is None:
+            continue
+        tensor = numpy_helper.from_array(value) if isinstance(value, np.ndarray) else value
+        proto.attribute.append(helper.make_attribute(key, tensor, attr_type=_empty_list_type(value)))
+    return proto
+
+
+def _empty_list_type(value: object) -> int | None:
+    """ONNX cannot tell the type of an empty list; every list attribute of the graph holds integers."""
+    return onnx.AttributeProto.INTS if isinstance(value, list) and not value else None
+
+
+def _value(name: str, kind: TensorType) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(name, kind.dtype.value, kind.shape)

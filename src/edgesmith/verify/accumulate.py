@@ -1,0 +1,105 @@
+"""What rounding amounts to at the end of a whole network: Monte Carlo propagation of the operators' own bounds.
+
+A bound that adds up worst cases through a deep network says nothing, and a fixed factor per layer misses what networks do
+to errors: a softmax turns absolute errors into relative ones, a normalisation divides by a small deviation, a difference
+of near equals cancels. So the network itself is asked: it runs a few times with a random error of the size that
+``verify.tolerance`` derives added after every operator, and the largest effect, times ``SAFETY``, is what two correct
+programs may differ by (stochastic arithmetic: Parker, "Monte Carlo arithmetic", 1997; Vignes, "Discrete stochastic
+arithmetic for validating results of numerical software", Numer. Algorithms 37, 2004).
+
+The errors are enlarged so that they are visible beside the rounding of these runs themselves, and the effect is scaled
+back: to first order the effect of small errors is linear.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from edgesmith.ir import DType, Graph, Node
+from edgesmith.verify.evaluate import Evaluator, Values
+from edgesmith.verify.tolerance import CONFIDENCE, PROGRAMS, rounding_bounds, smallest
+
+__all__ = ["SAFETY", "Accumulated", "accumulate"]
+
+SAFETY = CONFIDENCE * PROGRAMS
+"""Each error is drawn with the standard deviation that its bound allows, bound / SAFETY."""
+
+RUNS = 3
+ENLARGED = 32.0
+
+
+@dataclass
+class Accumulated:
+    """Results of a reference run and what rounding may do to every value.
+
+    Args:
+        outputs: the graph's outputs.
+        tolerances: largest absolute difference allowed at each value.
+        unstable: for integer values, where rounding may change an element (ties of ArgMax, floats near a threshold).
+    """
+
+    outputs: dict[str, np.ndarray] = field(default_factory=dict)
+    tolerances: dict[str, float] = field(default_factory=dict)
+    unstable: dict[str, np.ndarray] = field(default_factory=dict)
+
+
+def accumulate(graph: Graph, feeds: Mapping[str, np.ndarray], *, roundoff: float = 0.0, seed: int = 0) -> Accumulated:
+    """Run the graph on ``feeds`` with and without errors.
+
+    Args:
+        roundoff: unit roundoff of the model where that is coarser than the graph's own types (an fp16 model).
+        seed: of the random errors; the same seed gives the same tolerances.
+    """
+    evaluator = Evaluator(graph)
+    exact = Values(graph, feeds)
+    runs = [Values(graph, feeds) for _ in range(RUNS)]
+    rng = np.random.default_rng(seed)
+    found = Accumulated(tolerances=dict.fromkeys((*graph.inputs, *graph.constants), 0.0))
+    for node in graph.nodes:
+        operands = exact.operands(node)
+        results = evaluator.run(node, operands)
+        own = rounding_bounds(evaluator, node, operands, results)
+        own = [_coarser(b, r, roundoff) for b, r in zip(own, results, strict=True)]
+        exact.store(node, results)
+        clean = all(isinstance(b, float) and b == 0.0 for b in own)
+        for values in runs:
+            mine = values.operands(node)
+            same = all(a is b for a, b in zip(mine, operands, strict=True))
+            disturbed = results if same else evaluator.run(node, mine)
+            values.store(node, disturbed if clean else [_disturb(rng, *d) for d in zip(disturbed, own, strict=True)])
+        _judge(found, node, results, [[values[v] for v in node.outputs] for values in runs])
+        for values in (exact, *runs):
+            values.release(node)
+    found.outputs = {v: exact[v] for v in graph.outputs}
+    return found
+
+
+def _coarser(bound: np.ndarray | float, result: np.ndarray, roundoff: float) -> np.ndarray | float:
+    return bound + PROGRAMS * roundoff * np.abs(result) if roundoff and result.dtype.kind == "f" else bound
+
+
+def _disturb(rng: np.random.Generator, result: np.ndarray, bound: np.ndarray | float) -> np.ndarray:
+    if result.dtype.kind != "f":
+        return result
+    noise = rng.standard_normal(result.shape, np.float32)
+    with np.errstate(all="ignore"):
+        return np.asarray(result + noise * bound * (ENLARGED / SAFETY), result.dtype)
+
+
+def _judge(found: Accumulated, node: Node, results: tuple[np.ndarray, ...], runs: list[list[np.ndarray]]) -> None:
+    for i, (value, result) in enumerate(zip(node.outputs, results, strict=True)):
+        if result.dtype.kind != "f":
+            found.tolerances[value] = 0.0
+            found.unstable[value] = np.any([run[i] != result for run in runs], axis=0)
+            continue
+        worst = 0.0
+        with np.errstate(all="ignore"):
+            for run in runs:
+                if run[i] is not result:
+                    change = np.abs(np.subtract(run[i], result, dtype=np.float64))
+                    worst = max(worst, float(np.max(change[np.isfinite(change)], initial=0.0)))
+        floor = smallest(DType.of(result.dtype)) if worst else 0.0
+        found.tolerances[value] = max(worst * (SAFETY / ENLARGED), floor)
