@@ -37,6 +37,22 @@ def preferred_order(graph: Graph, node: Node, output: str, orders: Mapping[str, 
     return tuple(range(rank))
 
 
+def _feeds_image_operator(graph: Graph, value: str) -> bool:
+    """Whether a value reaches an operator that works channels-last, at most through operators that keep its layout."""
+    rank = graph.type(value).rank
+    pending, seen = [value], {value}
+    while pending:
+        for node in graph.consumers[pending.pop()]:
+            assert isinstance(node.op, Operator)
+            if node.op.layout == "channels_last":
+                return True
+            if node.op.layout == "like_input" or isinstance(node.op, Movement):
+                fresh = [v for v in node.outputs if v not in seen and graph.type(v).rank == rank]
+                seen.update(fresh)
+                pending += fresh
+    return False
+
+
 @dataclass
 class _Root:
     """A buffer of its own, or a part of another root's buffer."""
@@ -128,6 +144,9 @@ class Layout:
                 self.notes[node.name] = "free: a view of its input"
 
     def _copy_order(self, node: Node, value: str) -> tuple[int, ...]:
+        """A copy may write any order: the one that the operators which read it work in."""
+        if _feeds_image_operator(self._graph, value):
+            return channels_last(self._graph.type(value).rank)
         return preferred_order(self._graph, node, value, {v: self.order(v) for v in node.read})
 
     def _embed(self, node: Node) -> None:
