@@ -54,10 +54,11 @@ def program_run(artifact: Artifact, feeds: Sequence[np.ndarray]) -> Run:
     """One inference of the program on fixed memory."""
     context = artifact.context()
     outputs = [np.empty(t.shape, t.dtype.numpy) for t in artifact.outputs.values()]
-    inputs = [np.ascontiguousarray(x) for x in feeds]
+    context.bind([np.ascontiguousarray(x) for x in feeds], outputs)
+    count = len(artifact.program.steps)
 
     def run() -> list[np.ndarray]:
-        context.run(inputs, outputs)
+        context.run_steps(0, count)
         return outputs
 
     return run

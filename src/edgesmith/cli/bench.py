@@ -68,7 +68,7 @@ def _model(artifact: Artifact, given: str | None, shape: list[str] | None, bind:
             hint="give it: --model model.onnx; or time the program alone: --against none",
         )
     values = arguments.bindings(bind)
-    shapes = arguments.shapes(shape) or {n: t.shape for n, t in artifact.inputs.items()}
+    shapes = arguments.shapes(shape) or artifact.manifest["model"].get("shapes")
     loaded = arguments.model(text)
     return normalize(str(loaded) if isinstance(loaded, Path) else loaded, shapes=shapes, bindings=values)
 

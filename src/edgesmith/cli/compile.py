@@ -44,6 +44,9 @@ def command(
     verify: Annotated[bool, typer.Option("--verify/--no-verify", help="Compare with ONNX Runtime.")] = True,
     tune: Annotated[str, typer.Option(help="off: predicted times; cached: measured times where known.")] = "cached",
     compiler: Annotated[str, typer.Option(help="zig (bundled) or a command such as gcc.")] = "zig",
+    cache: Annotated[
+        bool, typer.Option("--cache/--no-cache", help="Use what the same model and options gave before.")
+    ] = True,
     name: Annotated[str | None, typer.Option(help="Prefix of the C symbols; default: the model's name.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the manifest.")] = False,
     size: SizeOption = None,
@@ -83,6 +86,7 @@ def command(
             verify=verify,
             compiler=compiler,
             name=name,
+            cache=cache,
             progress=report,
         )
     seconds = time.perf_counter() - start
@@ -124,10 +128,16 @@ def _summary(artifact: Artifact, seconds: float) -> None:
 
 
 def _proof(artifact: Artifact) -> list[tuple[str, str]]:
-    """What verification found: the error of each output next to its tolerance."""
-    found = artifact.manifest.get("verification")
+    """What verification found: the error of each output next to its tolerance, and the layer that is nearest to its."""
+    found = artifact.verification
     if not found:
         return [("verified", "no (--no-verify)")]
-    return [
-        ("verified", f"{o['name']}: error {o['error']:.3g}, tolerance {o['tolerance']:.3g}") for o in found["outputs"]
+    rows = [
+        ("verified", f"{d['name']}: error {float(d['max_abs']):.3g}, tolerance {float(d['tolerance']):.3g}")
+        for d in found["outputs"]
     ]
+    nearest = max(found["layers"], key=lambda layer: float(layer["share"]), default=None)
+    if nearest:
+        share = float(nearest["share"])
+        rows.append(("", f"{len(found['layers'])} layers; at most {share:.0%} of the tolerance ({nearest['name']})"))
+    return rows

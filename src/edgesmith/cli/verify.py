@@ -1,0 +1,140 @@
+"""``edgesmith verify``: a compiled model against ONNX Runtime."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+
+from edgesmith import api
+from edgesmith.cli import arguments
+from edgesmith.cli.arguments import ArtifactArgument, BindOption
+from edgesmith.cli.console import console, print_json, table
+from edgesmith.cli.progress import stages
+from edgesmith.device import Artifact, load
+from edgesmith.device.settings import PREPROCESS, source
+from edgesmith.errors import BadInput
+from edgesmith.preprocess import Preprocess, load_arrays, load_input
+from edgesmith.verify import Difference, Verification
+
+
+def command(
+    artifact: ArtifactArgument,
+    model: Annotated[
+        str | None,
+        typer.Argument(metavar="[MODEL]", help="What it was compiled from; default: where that was at the time."),
+    ] = None,
+    bind: BindOption = None,
+    given: Annotated[
+        list[str] | None,
+        typer.Option("-i", "--input", metavar="[NAME=]FILE", help="Inputs (picture, .npy, .npz); default: random."),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the random inputs; 0: those of the self-test.")] = 0,
+    every: Annotated[bool, typer.Option("--all/--outputs", help="Print all layers, or only the outputs.")] = True,
+    keep: Annotated[
+        Path | None, typer.Option(help="Keep report and first wrong layer's arrays in this folder.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Compare a compiled model with ONNX Runtime, output by output and layer by layer.
+
+    Every layer runs twice: alone, on the inputs that the reference has there ('error', which must stay below
+    'tolerance', derived from the type and the length of the sums), and in the running program ('accumulated'). The
+    files of the artifact are compared with their hashes first. Exit status 1 when something differs.
+
+    \b
+    Examples:
+      edgesmith verify out/ model.onnx
+      edgesmith verify out/ model.onnx --input photo.jpg --outputs
+      edgesmith verify out/ --seed 7 --json
+    """
+    program = load(artifact)
+    program.check()
+    text = model or source(program.path, program.manifest)
+    if text is None:
+        raise BadInput(
+            "the model that it was compiled from is not where it was",
+            where=str(program.path),
+            hint=f"edgesmith verify {artifact} model.onnx",
+        )
+    with stages() as report:
+        found = api.verify(
+            program,
+            arguments.model(text),
+            inputs=_inputs(program, given) if given else None,
+            bindings=arguments.bindings(bind),
+            seed=seed,
+            progress=report,
+        )
+    if keep:
+        found.keep(keep)
+    if as_json:
+        print_json(_json(found))
+    else:
+        _print(found, every)
+    if not found.ok:
+        raise typer.Exit(1)
+
+
+def _inputs(program: Artifact, given: list[str]) -> dict[str, np.ndarray]:
+    kept = program.manifest.get(PREPROCESS)
+    picture = Preprocess.from_json(kept) if kept else Preprocess()
+    arrays: dict[str, np.ndarray] = {}
+    for text in given:
+        name, separator, file = text.partition("=")
+        if not separator or name not in program.inputs:
+            file = text
+            name = next((n for n in program.inputs if n not in arrays), "")
+        path = Path(file)
+        loaded = load_arrays(path) if path.suffix == ".npz" else None
+        if isinstance(loaded, dict):
+            arrays |= loaded
+        elif not name:
+            raise BadInput("more files than inputs", where=file)
+        else:
+            arrays[name] = load_input(path, program.inputs[name], picture)
+    return arrays
+
+
+def _json(found: Verification) -> dict[str, object]:
+    outputs = {name: {**vars(d), "at": list(d.at), "ok": d.ok} for name, d in found.outputs.items()}
+    reason = None if found.ok else found.reason()
+    return {"ok": found.ok, "reason": reason, "seed": found.seed, "outputs": outputs, "layers": found.table()}
+
+
+def _mark(ok: bool) -> str:
+    return "[green]ok[/green]" if ok else "[bold red]WRONG[/bold red]"
+
+
+def _figures(d: Difference) -> tuple[str, ...]:
+    return f"{d.max_abs:.3g}", f"{d.tolerance:.3g}", f"{d.ratio:.1%}"
+
+
+def _print(found: Verification, every: bool) -> None:
+    out = console()
+    if every:
+        layers = table("", ">step|layer|operators|kernel|>error|>tolerance|>share|>accumulated|>allowed|")
+        for layer in found.layers:
+            layers.add_row(
+                "view" if layer.step is None else str(layer.step),
+                layer.name,
+                layer.operators,
+                layer.kernel,
+                *_figures(layer.isolated),
+                f"{layer.accumulated.max_abs:.3g}",
+                f"{layer.accumulated.tolerance:.3g}",
+                _mark(layer.ok),
+            )
+        out.print(layers)
+    outputs = table("", "output|>max error|>tolerance|>share|>relative|>rms|>ulp|")
+    for name, d in found.outputs.items():
+        cells = (f"{d.relative:.2g}", f"{d.rms:.2g}", f"{d.ulp:.1f}")
+        outputs.add_row(name, *_figures(d), *cells, _mark(d.ok))
+    out.print(outputs)
+    if found.ok:
+        count = len(found.layers)
+        out.print(f"agrees with ONNX Runtime: {len(found.outputs)} outputs, {count} layers", style="green")
+    else:
+        out.print(f"differs: {found.reason()}", style="red", markup=False)
