@@ -12,6 +12,7 @@ from edgesmith.ops import OPS, Elementwise, Operator
 from edgesmith.ops.base import Case
 
 from .portable_c import check_portable
+from .tolerance import tolerance
 
 STRUCTURAL = [name for name, op in OPS.items() if not issubclass(op, Elementwise) and any(True for _ in op.cases())]
 
@@ -33,4 +34,4 @@ def test_portable_c_equals_the_reference(name: str, tmp_path: Path) -> None:
     uses: list[tuple[Operator, list[np.ndarray | None]]] = []
     for seed, case in enumerate(OPS[name].cases()):
         uses += [(case.op, _operands(case, seed))] * 2
-    check_portable(uses, tmp_path)
+    check_portable(uses, tmp_path, bound=tolerance)

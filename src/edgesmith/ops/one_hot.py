@@ -60,8 +60,10 @@ class OneHot(Operator):
         return Cost()
 
     def portable(self, w: Writer, inputs: Sequence[Array | None], outputs: Sequence[Array]) -> None:
-        (indices, _, values), (y,) = inputs, outputs
+        (indices, depth, values), (y,) = inputs, outputs
         assert indices is not None and values is not None
+        if depth is not None:
+            w.line(f"(void){depth.pointer};")
         at = [f"i{a}" for a in range(indices.view.rank)]
         with w.block("if (begin < end)"), w.nest(list(zip(at, indices.view.shape, strict=True))):
             w.line(f"const int64_t given = (int64_t){indices.at(*at)};")
