@@ -209,7 +209,7 @@ class Context:
         low = sum(min(0, (n - 1) * s) for n, s in zip(view.shape, view.strides, strict=True)) * itemsize
         buffer = (c.c_char * max(view.span * itemsize, 1)).from_address(base + offset + low)
         strides = tuple(s * itemsize for s in view.strides)
-        return np.ndarray(view.shape, view.dtype.numpy, buffer, -low, strides)
+        return np.ndarray(view.shape, view.dtype.numpy, memoryview(buffer).cast("B"), -low, strides)
 
     @staticmethod
     def _check(status: int) -> None:

@@ -1,11 +1,11 @@
 """What rounding amounts to at the end of a whole network: Monte Carlo propagation of the operators' own bounds.
 
-A bound that adds up worst cases through a deep network says nothing, and a fixed factor per layer misses what networks do
-to errors: a softmax turns absolute errors into relative ones, a normalisation divides by a small deviation, a difference
-of near equals cancels. So the network itself is asked: it runs a few times with a random error of the size that
-``verify.tolerance`` derives added after every operator, and the largest effect, times ``SAFETY``, is what two correct
-programs may differ by (stochastic arithmetic: Parker, "Monte Carlo arithmetic", 1997; Vignes, "Discrete stochastic
-arithmetic for validating results of numerical software", Numer. Algorithms 37, 2004).
+A bound that adds up worst cases through a deep network says nothing, and a fixed factor per layer misses what networks
+do to errors: a softmax turns absolute errors into relative ones, a normalisation divides by a small deviation, a
+difference of near equals cancels. So the network itself is asked: it runs a few times with a random error of the size
+that ``verify.tolerance`` derives added after every operator, and the largest effect, times ``SAFETY``, is what two
+correct programs may differ by (stochastic arithmetic: Parker, "Monte Carlo arithmetic", 1997; Vignes, "Discrete
+stochastic arithmetic for validating results of numerical software", Numer. Algorithms 37, 2004).
 
 The errors are enlarged so that they are visible beside the rounding of these runs themselves, and the effect is scaled
 back: to first order the effect of small errors is linear.

@@ -17,8 +17,8 @@ class Difference:
         max_abs: largest absolute difference; infinite where NaN or infinity stands in one of them only.
         relative: that, over the largest finite magnitude of the reference (0 / 0 is 0).
         rms: root of the mean squared difference.
-        ulp: ``max_abs`` in units in the last place of the reference's largest magnitude; the count of differing elements
-            for integers.
+        ulp: ``max_abs`` in units in the last place of the reference's largest magnitude; for integers the number of
+            elements that differ.
         ratio: largest difference over tolerance of any element; at most 1 is within the tolerance.
         at: index of that element.
         tolerance: the tolerance there.

@@ -127,7 +127,7 @@ class Verification:
             return f"first wrong layer: {layer.describe()}" + (f"; {bad}" if bad else "")
         if layer is not None:
             return f"{bad}; every layer alone is right; the values go astray at {layer.name} ({layer.operators})"
-        return f"{bad}; every layer agrees with the optimised graph, so a conversion or a pass changed what the model computes"
+        return f"{bad}; every layer agrees with the optimised graph: a conversion or a pass changed what it computes"
 
     def report(self) -> str:
         """The whole comparison as text."""
@@ -143,7 +143,7 @@ class Verification:
             mark = "" if d.ok else "  WRONG"
             yield f"{v:40.40} {d.max_abs:11.3e} {d.tolerance:11.3e} {d.relative:10.2e} {d.rms:10.2e} {d.ulp:9.1f}{mark}"
         yield ""
-        yield f"{'step':>5} {'layer':40} {'kernel':14} {'error':>10} {'tolerance':>10} {'accumulated':>12} {'allowed':>10}"
+        yield f"{'step':>5} {'layer':40} {'kernel':14} {'error':>10} {'allowed':>10} {'running':>12} {'allowed':>10}"
         for layer in self.layers:
             a, b = layer.isolated, layer.accumulated
             step = "view" if layer.step is None else str(layer.step)
