@@ -55,7 +55,7 @@ def generate(plan: Plan, name: str, version: str) -> Package:
     """
     name = c_identifier(name)
     weights = Weights()
-    functions, kernels = _kernels(plan)
+    functions, kernels = _kernels(plan, name)
     tables = _tables(plan, functions, weights)
     files: dict[str, str | bytes] = {
         f"{name}.h": _public_header(name),
@@ -76,15 +76,18 @@ def generate(plan: Plan, name: str, version: str) -> Package:
     return Package(name, encoded, functions, context, weights.nbytes)
 
 
-def _kernels(plan: Plan) -> tuple[tuple[str, ...], list[str]]:
-    """The function name of each step, and the texts of the kernel files; equal functions are emitted once."""
+def _kernels(plan: Plan, name: str) -> tuple[tuple[str, ...], list[str]]:
+    """The function name of each step, and the texts of the kernel files; equal functions are emitted once.
+
+    Names carry the model's, so that the static libraries of two models can be linked into one program.
+    """
     names: dict[str, str] = {}
     users: dict[str, list[Step]] = {}
     for step in plan.steps:
         text = step.code.text
         if text not in names:
             isa = plan.target.isa.name if plan.target.isa else "c"
-            names[text] = f"es_{step.code.label}__{isa}_{c_identifier(step.name)}_{len(names)}"
+            names[text] = f"es_{step.code.label}__{isa}_{name}_{c_identifier(step.name)}_{len(names)}"
         users.setdefault(text, []).append(step)
     files: list[str] = []
     body: list[str] = []
