@@ -14,6 +14,7 @@ Kernels are written against these names; a header of ``static inline`` functions
 ``es_fma(a,b,c)``   a * b + c, fused where the instruction set can
 ``es_interleave_low(a,b)``, ``_high``  a0 b0 a1 b1 ... of the lower, of the upper half of the lanes
 ``es_even(a,b)``, ``es_odd``  the lanes of even (odd) number of a, then those of b
+``es_transpose(t)``  the square matrix whose rows are t[0] to t[ES_LANES - 1], in place
 ``ES_SHUFFLE(a,b,...)``  lanes chosen from a (0 to ES_LANES - 1) and b (from ES_LANES)
 ==================  ==================================================================================
 """
@@ -151,6 +152,21 @@ VECTOR_PRIMITIVES: dict[str, VectorPrimitive] = {
     ),
 }
 
+_TRANSPOSE = """
+ES_UNUSED static inline void es_transpose(es_v *t) {
+    for (int32_t stage = 1; stage < ES_LANES; stage *= 2) {
+        es_v u[ES_LANES];
+        for (int32_t i = 0; i < ES_LANES / 2; ++i) {
+            u[2 * i] = es_interleave_low(t[i], t[i + ES_LANES / 2]);
+            u[2 * i + 1] = es_interleave_high(t[i], t[i + ES_LANES / 2]);
+        }
+        for (int32_t i = 0; i < ES_LANES; ++i) {
+            t[i] = u[i];
+        }
+    }
+}
+"""
+
 _SCALAR = """
 ES_UNUSED static inline float es_exp2i_f32(const float n) {
     const float shifted = n + 12582912.0f;
@@ -205,7 +221,7 @@ def header(target: Target) -> str:
             call = template.format(*(arg for _, arg in primitive.parameters))
             body = f"{call};" if primitive.result == "void" else f"return ({primitive.result}){call};"
         lines.append(f"ES_UNUSED static inline {primitive.result} es_{name}({parameters}) {{ {body} }}")
-    return text + "\n" + "\n".join(lines) + "\n"
+    return text + "\n" + "\n".join(lines) + "\n" + _TRANSPOSE
 
 
 def _lane_lists(lanes: int) -> list[str]:

@@ -9,10 +9,9 @@ from typing import ClassVar
 from edgesmith.c.writer import Writer
 from edgesmith.ir import Graph, Node, View
 from edgesmith.kernels.base import SIGNATURE, Code, Kernel, Problem, Reject, Schedule, kernel, operands, unpack
+from edgesmith.kernels.move import Move
 from edgesmith.kernels.region import Region, region
 from edgesmith.ops import Array, Copy, Movement
-
-BYTES_PER_NS = 4.0
 
 
 def pending_copies(problem: Problem) -> Sequence[Copy] | None:
@@ -38,7 +37,7 @@ def pending_copies(problem: Problem) -> Sequence[Copy] | None:
 
 @kernel
 class StridedCopy(Kernel):
-    """Loops over the axes in the destination's order; contiguous innermost runs by memcpy."""
+    """Runs by vectors or memcpy, transpositions in registers, everything else element by element."""
 
     name: ClassVar[str] = "copy"
 
@@ -59,64 +58,51 @@ class StridedCopy(Kernel):
         return None
 
     def cost(self, problem: Problem, schedule: Schedule) -> float:
-        copies = pending_copies(problem) or ()
-        return sum(50 + 2 * c.source.size * c.source.dtype.itemsize / BYTES_PER_NS for c in copies)
+        return 20 + sum(move.nanoseconds for move in _moves(problem))
 
     def emit(self, problem: Problem, schedule: Schedule) -> Code:
-        arrays = operands(problem)
-        node = problem.anchor
-        copies = pending_copies(problem) or ()
+        node, moves = problem.anchor, _moves(problem)
         w = Writer()
         with w.block(SIGNATURE):
             w.lines(unpack(problem))
             w.line("(void)scratch;")
-            for array in arrays.values():
+            for array in operands(problem).values():
                 w.line(f"(void){array.pointer};")
-            with w.block("if (begin < end)"):
-                for c in copies:
-                    inside, outside = node.read[c.input], node.outputs[c.output]
-                    source = _relative(c.source, problem.places[inside].view, arrays[inside].pointer)
-                    destination = _relative(c.destination, problem.places[outside].view, arrays[outside].pointer)
-                    _copy(w, source, destination)
+            tasks = 0
+            for move in moves:
+                if len(moves) == 1:
+                    move.write(w, "begin", "end")
+                else:
+                    first, last = tasks, tasks + move.pieces
+                    with w.block(f"if (begin < {last} && end > {first})"):
+                        w.line(f"const int32_t from = begin > {first} ? begin - {first} : 0;")
+                        w.line(f"const int32_t to = end < {last} ? end - {first} : {move.pieces};")
+                        move.write(w, "from", "to")
+                tasks += move.pieces
+            if not moves:
+                w.line("(void)begin, (void)end;")
+        forms = "_".join(dict.fromkeys(m.form for m in moves)) or "nothing"
         dtype = problem.type(node.outputs[0]).dtype
-        return Code(w.text(), f"{node.op.name.lower()}_copy_{dtype}")
+        return Code(w.text(), f"{node.op.name.lower()}_{forms}_{dtype}", tasks=max(tasks, 1))
+
+
+def _moves(problem: Problem) -> list[Move]:
+    arrays, node = operands(problem), problem.anchor
+    moves = []
+    for c in pending_copies(problem) or ():
+        inside, outside = node.read[c.input], node.outputs[c.output]
+        if not c.source.size:
+            continue
+        moves.append(
+            Move(
+                _relative(c.source, problem.places[inside].view, arrays[inside].pointer),
+                _relative(c.destination, problem.places[outside].view, arrays[outside].pointer),
+                problem.target,
+            )
+        )
+    return moves
 
 
 def _relative(view: View, base: View, pointer: str) -> Array:
     shift = view.offset - base.offset
     return Array(f"({pointer} + {shift})" if shift else pointer, replace(view, offset=0))
-
-
-def _copy(w: Writer, source: Array, destination: Array) -> None:
-    source, destination = _merged(source, destination)
-    axes = list(destination.view.order())
-    index = [f"i{a}" for a in range(destination.view.rank)]
-    contiguous = axes and source.view.strides[axes[-1]] == destination.view.strides[axes[-1]] == 1
-    inner = axes.pop() if contiguous else None
-    with w.nest([(index[a], destination.view.shape[a]) for a in axes]):
-        if inner is None:
-            w.line(f"{destination.at(*index)} = {source.at(*index)};")
-        else:
-            index[inner] = "0"
-            count = destination.view.shape[inner] * destination.view.dtype.itemsize
-            w.line(f"memcpy(&{destination.at(*index)}, &{source.at(*index)}, {count});")
-
-
-def _merged(source: Array, destination: Array) -> tuple[Array, Array]:
-    """The same copy with adjacent axes merged where both sides are contiguous across them."""
-    order = destination.view.order()
-    shape = [destination.view.shape[a] for a in order]
-    from_, to = ([a.view.strides[i] for i in order] for a in (source, destination))
-    axis = len(shape) - 1
-    while axis > 0:
-        n = shape[axis]
-        if n == 1 or all(s[axis - 1] == n * s[axis] for s in (from_, to)) or shape[axis - 1] == 1:
-            keep = axis - 1 if n == 1 and shape[axis - 1] != 1 else axis
-            for s in (from_, to):
-                s[axis - 1 : axis + 1] = [s[keep]]
-            shape[axis - 1 : axis + 1] = [shape[axis - 1] * n]
-        axis -= 1
-    return tuple(  # type: ignore[return-value]
-        replace(a, view=replace(a.view, shape=tuple(shape), strides=tuple(s)))
-        for a, s in ((source, from_), (destination, to))
-    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar
 
@@ -12,7 +13,9 @@ from edgesmith.c.mathfunctions import functions_of
 from edgesmith.c.writer import Writer
 from edgesmith.ir import DType, Graph, Node, TensorType, View
 from edgesmith.kernels.base import SIGNATURE, Code, Kernel, Problem, Reject, Schedule, kernel, operands, unpack
+from edgesmith.kernels.cycles import cycles_of, far_cycles
 from edgesmith.kernels.region import Region, epilogue_chains
+from edgesmith.kernels.tile import GIGAHERTZ
 from edgesmith.ops import Array, Elementwise
 
 MAX_NODES = 24
@@ -58,16 +61,19 @@ class FusedElementwise(Kernel):
         return None
 
     def in_place(self, problem: Problem) -> tuple[str, ...]:
-        y = problem.places[problem.region.outputs[0]].view
+        out = problem.region.outputs[0]
+        roots = [problem.places[v].root for v in problem.region.inputs]
         return tuple(
             v
-            for v in problem.region.inputs
-            if problem.view(v).same_place(y.at_origin) and problem.type(v) == problem.type(problem.region.outputs[0])
+            for v, root in zip(problem.region.inputs, roots, strict=True)
+            # Another view of the same buffer might be read after it was overwritten.
+            if roots.count(root) == 1
+            and problem.view(v).same_place(problem.view(out))
+            and problem.type(v) == problem.type(out)
         )
 
     def cost(self, problem: Problem, schedule: Schedule) -> float:
-        plan = _Loop(problem)
-        return 50 + plan.y.view.size * len(problem.region.nodes) * (0.05 if plan.vector else 1.0)
+        return 20 + _Loop(problem).cycles() / GIGAHERTZ
 
     def emit(self, problem: Problem, schedule: Schedule) -> Code:
         loop = _Loop(problem)
@@ -94,7 +100,7 @@ class _Loop:
         self.constants: list[tuple[str, np.ndarray]] = []
         for value in array_constants(graph, nodes):
             # Stored in the axis order of the output, so that it streams along with it.
-            array, view = _like(graph.constants[value], y)
+            array, view = like_output(graph.constants[value], y)
             name = f"c{len(self.constants)}"
             self.constants.append((name, array))
             arrays[value] = Array(name, view)
@@ -118,37 +124,64 @@ class _Loop:
             and vectorizable(self.expr) is None
             and shape[-1] >= problem.target.lanes // 2
         )
-        self.chunk = 1
-        self.tasks = 1
-        if shape:
-            inner_size = int(np.prod(shape[1:]))
-            self.chunk = max(1, -(-TASK_ELEMENTS // max(inner_size, 1)))
-            if self.vector and len(shape) == 1:
-                self.chunk = max(self.chunk // problem.target.lanes, 1) * problem.target.lanes
-            self.tasks = -(-shape[0] // self.chunk)
+        self.rows, self.inner = math.prod(shape[:-1]), shape[-1] if shape else 1
+        self.grain = problem.target.lanes if self.vector else 1
+        self.segments = 1
+        if self.inner > TASK_ELEMENTS:
+            segment = -(-TASK_ELEMENTS // self.grain) * self.grain
+            self.segments, self.chunk = -(-self.inner // segment), segment
+            self.tasks = self.rows * self.segments
+        else:
+            self.chunk = max(1, TASK_ELEMENTS // max(self.inner, 1))
+            self.tasks = max(1, -(-self.rows // self.chunk))
+
+    def cycles(self) -> float:
+        """Arithmetic and loads, or the memory beyond the second-level cache, whichever takes longer."""
+        target = self.problem.target
+        lanes = target.lanes if self.vector else 1
+        work = cycles_of(self.expr) + 0.5 * len(self.inputs) + 1.0
+        total = self.rows * (-(-self.inner // lanes) * work + 4.0)
+        sizes = [math.prod(n for n, s in zip(a.view.shape, a.view.strides, strict=True) if s) for a in self.inputs]
+        moved = sum(n * a.view.dtype.itemsize for n, a in zip(sizes, self.inputs, strict=True))
+        moved += self.y.view.size * self.y.view.dtype.itemsize
+        return max(total, far_cycles(moved, target))
 
     def text(self) -> str:
         w = Writer()
         shape = self.y.view.shape
         index = [f"i{a}" for a in range(len(shape))]
+        outer = list(zip(index[:-1], shape[:-1], strict=True))
         with w.block(SIGNATURE):
             w.lines(unpack(self.problem, self.constants))
             w.line("(void)scratch;")
             if not shape:
                 with w.block("if (begin < end)"):
                     self._element(w, [])
-                return w.text()
-            w.line(f"const int32_t first = begin * {self.chunk};")
-            w.line(f"const int32_t last = end * {self.chunk} < {shape[0]} ? end * {self.chunk} : {shape[0]};")
-            if len(shape) == 1:
+            elif self.rows == 1:
+                self._bounds(w, "begin", "end", self.inner)
                 self._inner(w, index, "first", "last")
+            elif self.segments > 1:
+                with w.block("for (int32_t task = begin; task < end; ++task)"):
+                    w.unravel(f"task / {self.segments}" if len(outer) == 1 else f"(task / {self.segments})", outer)
+                    w.line(f"const int32_t segment = task % {self.segments};")
+                    self._bounds(w, "segment", "(segment + 1)", self.inner)
+                    self._inner(w, index, "first", "last")
             else:
-                with (
-                    w.block("for (int32_t i0 = first; i0 < last; ++i0)"),
-                    w.nest(list(zip(index[1:-1], shape[1:-1], strict=True))),
-                ):
-                    self._inner(w, index, "0", str(shape[-1]))
+                self._bounds(w, "begin", "end", self.rows)
+                with w.block("for (int32_t row = first; row < last; ++row)"):
+                    w.unravel("row", outer)
+                    self._inner(w, index, "0", str(self.inner))
         return w.text()
+
+    def _bounds(self, w: Writer, begin: str, end: str, count: int) -> None:
+        """Write ``first`` and ``last``, the range of ``count`` things that pieces ``begin`` to ``end`` cover."""
+        if self.rows == 1 and self.segments == 1:
+            w.line(f"const int32_t first = {begin} * {count};")
+            w.line(f"const int32_t last = {end} * {count};")
+            return
+        w.line(f"const int32_t first = {begin} * {self.chunk};")
+        stop = f"{end} * {self.chunk}"
+        w.line(f"const int32_t last = {stop} < {count} ? {stop} : {count};")
 
     def _inner(self, w: Writer, index: list[str], first: str, last: str) -> None:
         i, lanes = index[-1], self.problem.target.lanes
@@ -178,7 +211,7 @@ class _Loop:
         w.line(f"{self.y.at(*index)} = {value};")
 
 
-def _like(array: np.ndarray, y: View) -> tuple[np.ndarray, View]:
+def like_output(array: np.ndarray, y: View) -> tuple[np.ndarray, View]:
     """A constant rearranged so that its axes lie in memory in the order of ``y``, and the view of it."""
     lead = y.rank - array.ndim
     order = [a - lead for a in y.order() if a >= lead]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
@@ -11,6 +12,7 @@ from edgesmith.c.expr import literal
 from edgesmith.c.writer import Writer
 from edgesmith.ir import DType, Graph, Node
 from edgesmith.kernels.base import SIGNATURE, Code, Kernel, Problem, Reject, Schedule, kernel, unpack
+from edgesmith.kernels.cycles import far_cycles
 from edgesmith.kernels.epilogue import Epilogue
 from edgesmith.kernels.region import Region, epilogue_chains
 from edgesmith.kernels.tile import GIGAHERTZ, Panels
@@ -129,21 +131,27 @@ class _Geometry:
         return (sum(self.columns) + self.input[1]) * width if self.separable else 0
 
     def cycles(self) -> float:
-        """Loads bind: two a cycle; beyond the second-level cache the input arrives at about 8 bytes a cycle."""
+        """Taps, or the memory beyond the second-level cache, whichever takes longer; fitted to measurements."""
         rows, columns = self.output
         kh, kw = self.kernel
-        lanes = self.panels.lanes
-        vectors = -(-self.channels // lanes) * self.batch
-        blocks = -(-self.channels // (lanes * self.panels.vectors)) * self.batch
+        per_vector = self.panels.vectors
+        tap = 0.6 if self.panels.lanes == 16 else 0.45
+        looped = tap + 1.6 / per_vector
+        vectors = -(-self.channels // self.panels.lanes) * self.batch
+        inside = [
+            (n - 2) / n if self.has_edge(a) and n > 2 else float(not self.has_edge(a))
+            for a, n in enumerate((rows, columns))
+        ]
         if self.separable:
-            taps = rows * (self.input[1] * (0.55 * kh + 1.0) + columns * (0.55 * kw + 1.0))
-            loops = rows * (self.input[1] + columns) * 2.0
+            row_tap = looped if self.has_edge(0) else tap
+            taps = rows * (self.input[1] * (row_tap * kh + 1.5) + columns * (tap * kw + 1.5))
+            loops = rows * (self.input[1] + columns) * 3.0
         else:
-            taps = rows * columns * (0.6 * kh * kw + 1.0)
-            loops = rows * columns * 4.0
+            unrolled = inside[0] * inside[1] if kh * kw <= UNROLLED_TAPS else 0.0
+            taps = rows * columns * (kh * kw * (unrolled * tap + (1 - unrolled) * looped) + 1.0)
+            loops = rows * columns * 6.0
         moved = 4 * self.channels * self.batch * (self.input[0] * self.input[1] + rows * columns)
-        far = moved / 8 if moved > self.problem.target.l2_bytes else 0.0
-        return taps * vectors + loops * blocks + far
+        return max(taps * vectors + loops * vectors / per_vector, far_cycles(moved, self.problem.target))
 
 
 class _Emitter:
@@ -174,9 +182,7 @@ class _Emitter:
         form = "separable" if g.separable else "direct"
         label = f"{op}_{form}_f32{self.epilogue.label}_{g.panels.vectors}v"
         constants = tuple(array for _, array in self.epilogue.constants)
-        return Code(
-            w.text(), label, constants, g.batch * g.output[0], 4 * g.scratch_floats, self.epilogue.functions
-        )
+        return Code(w.text(), label, constants, g.batch * g.output[0], 4 * g.scratch_floats, self.epilogue.functions)
 
     def _position(self, axis: int, index: str) -> str:
         """C text of the offset of an output's first tap along an axis."""
@@ -206,16 +212,13 @@ class _Emitter:
         names = ("ky", "kx")
         return " && ".join(f"{names[a]}1 - {names[a]}0 == {g.kernel[a]}" for a in axes if g.has_edge(a))
 
-    def _panels(self, body: object) -> None:
+    def _panels(self, body: Callable[[int, int | None], None]) -> None:
+        """Write ``body(vectors, lanes of a partial last one)`` for the panels of channels."""
         g, w = self.g, self.w
-        assert callable(body)
         width = g.panels.vectors * self.lanes
-        for vectors, tail in g.panels.variants():
-            start = g.panels.full * width
-            if vectors == g.panels.vectors and g.panels.full and tail is None and start:
-                with w.loop("c", start, 0, width):
-                    body(vectors, None)
-                start = -1
+        if g.panels.full:
+            with w.loop("c", g.panels.full * width, 0, width):
+                body(g.panels.vectors, None)
         if g.panels.tail_vectors:
             with w.block(""):
                 w.line(f"enum {{ c = {g.panels.full * width} }};")
@@ -281,7 +284,7 @@ class _Emitter:
             index = ("n", channel, "oy", "ox") if g.rank == 4 else ("n", channel, "ox")
             if self.epilogue.nodes:
                 w.line(f"const es_v r{v} = {value};")
-                value = self.epilogue.apply(w, f"r{v}", lambda a, index=index: f"&{a.at(*index)}", lanes)
+                value = self.epilogue.apply(w, f"r{v}", partial(_address, index), lanes)
             store = f"es_store_n(&{self.y.at(*index)}, {value}, {lanes});" if lanes else None
             w.line(store or f"es_store(&{self.y.at(*index)}, {value});")
 
@@ -384,6 +387,10 @@ class _Emitter:
                     at = kx * g.dilations[1] * width + v * self.lanes
                     w.line(f"a{v} = {self._join(f'a{v}', f'es_load(x + {at})')};")
             self._finish(vectors, tail)
+
+
+def _address(index: tuple[str, ...], array: Array) -> str:
+    return f"&{array.at(*index)}"
 
 
 def _times(index: str, factor: int, extent: int) -> str:
