@@ -1,0 +1,98 @@
+"""What Edgesmith does, in two minutes: a small trained network on real data, and a full-size one against the clock.
+
+Usage::
+
+    python examples/demo.py
+"""
+
+from __future__ import annotations
+
+import time
+
+from digits import demo as digits
+from rich.console import Console
+from rich.table import Table
+
+import edgesmith
+from edgesmith import zoo
+from edgesmith.bench.compare import OURS, Comparison, compare
+from edgesmith.cli.progress import one_bar, stages
+from edgesmith.frontend.normalize import normalize
+from edgesmith.report.units import count, nbytes
+
+NETWORK = "mobilenet-v2"
+PEER = "onnxruntime"
+BAR = 24
+
+
+def chart(found: Comparison) -> Table:
+    """Median times as bars."""
+    table = Table(box=None, pad_edge=False, show_header=False)
+    longest = max(t.median for t in found.times.values())
+    for name, times in found.times.items():
+        bar = "█" * max(round(BAR * times.median / longest), 1)
+        colour = "green" if name == OURS else "yellow"
+        table.add_row(
+            name,
+            f"[{colour}]{bar}[/{colour}]",
+            f"[bold]{times.median / 1e6:.2f} ms[/bold]",
+            f"min {times.least / 1e6:.2f}, spread {times.spread:.1%}",
+        )
+    return table
+
+
+def mobilenet(console: Console) -> None:
+    """Compile the network with seeded weights and time it against ONNX Runtime, one thread each."""
+    network = zoo.describe(NETWORK)
+    console.rule("[bold]MobileNetV2[/bold]")
+    console.print(
+        f"Full size, {network.image_size}x{network.image_size}, float32, seeded weights ({network.reference}).\n",
+        highlight=False,
+    )
+    start = time.perf_counter()
+    model = zoo.build(NETWORK)
+    with stages() as progress:
+        artifact = edgesmith.compile(model, output=digits.OUTPUT / NETWORK, progress=progress)
+    seconds = time.perf_counter() - start
+    with one_bar("timing") as rounds:
+        found = compare(artifact, normalize(model), [PEER], progress=rounds)
+    console.print(chart(found))
+    memory = artifact.manifest["memory"]
+    macs = sum(step["macs"] for step in artifact.manifest["steps"])
+    ratio = found.ratio(PEER)
+    verdict = (
+        f"{ratio:.2f} times as fast as ONNX Runtime"
+        if ratio >= 1
+        else f"{1 / ratio:.2f} times the time of ONNX Runtime"
+    )
+    rows = (
+        ("result", f"{verdict}; interleaved rounds, one thread, {found.environment['processor']}"),
+        ("largest difference", f"{found.differences[PEER]:.1e} (tolerance {_tolerance(artifact):.1e})"),
+        ("program", f"{len(artifact.manifest['steps'])} steps, {count(macs)} MACs, for {artifact.manifest['target']}"),
+        (
+            "memory",
+            f"{nbytes(memory['arena_bytes'])} arena (lower bound {nbytes(memory['arena_lower_bound_bytes'])}), "
+            f"{nbytes(memory['weights_bytes'])} weights",
+        ),
+        ("compiled and verified", f"in {seconds:.1f} s"),
+        ("artifact", str(artifact.path)),
+    )
+    for what, value in rows:
+        console.print(f"  [cyan]{what:26}[/cyan]{value}", highlight=False, soft_wrap=True)
+
+
+def _tolerance(artifact: edgesmith.Artifact) -> float:
+    return max(float(output["tolerance"]) for output in artifact.manifest["outputs"])
+
+
+def main() -> None:
+    start = time.perf_counter()
+    console = Console()
+    digits.main()
+    console.print()
+    mobilenet(console)
+    console.print(f"\nAll of it took {time.perf_counter() - start:.0f} s. Next: edgesmith --help", highlight=False)
+
+
+if __name__ == "__main__":
+    main()
