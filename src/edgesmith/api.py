@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from edgesmith.device.manifest import describe
 from edgesmith.errors import BadInput, VerificationFailed
 from edgesmith.frontend.normalize import normalize
 from edgesmith.frontend.onnx import bind
+from edgesmith.frontend.torch import export
 from edgesmith.ir import Graph
 from edgesmith.oracle import Oracle
 from edgesmith.passes import optimize
@@ -33,7 +35,7 @@ from edgesmith.verify import Accumulated, Verification, accumulate
 from edgesmith.verify import verify as compare_layers
 from edgesmith.version import __version__
 
-__all__ = ["Progress", "compile", "compile_graph", "verify"]
+__all__ = ["Progress", "compile", "compile_graph", "from_torch", "verify"]
 
 Arrays = Mapping[str, np.ndarray]
 Progress = Callable[[str, int, int], None]
@@ -109,6 +111,26 @@ def compile(
     if key:
         artifacts.insert(key, place)
     return artifact
+
+
+def from_torch(module: Any, example: Any, *, output: str | Path | None = None, **options: Any) -> Artifact:
+    """Compile a PyTorch module, as it computes in evaluation mode, for inputs shaped like ``example``.
+
+    Args:
+        module: a ``torch.nn.Module``.
+        example: one input, a tuple of inputs, or a dict of them by argument name.
+        output: the artifact's folder (default: ``<class name>.edgesmith``).
+        options: as of ``compile``.
+
+    Raises:
+        MissingDependency: PyTorch is not installed (extra ``train``).
+        ModelError: PyTorch cannot export the module; and whatever ``compile`` raises.
+    """
+    name = type(module).__name__
+    with tempfile.TemporaryDirectory(prefix="edgesmith-") as folder:
+        path = Path(folder) / f"{name}.onnx"
+        export(module, example, path)
+        return compile(path, output=output or f"{name}.edgesmith", **options)
 
 
 def compile_graph(

@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import onnxruntime as ort  # type: ignore[import-untyped]
 
-from edgesmith.errors import ModelError
+from edgesmith.errors import ModelError, UnsupportedOp
 
 __all__ = ["Oracle", "session"]
 
@@ -22,7 +22,8 @@ def session(model: onnx.ModelProto | str, threads: int = 1, *, optimized: bool =
         optimized: with all graph optimisations (as a user runs it), or with none (as the model is written).
 
     Raises:
-        ModelError: ONNX Runtime refuses the model.
+        UnsupportedOp: ONNX Runtime has no implementation for an operator.
+        ModelError: it refuses the model.
     """
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
@@ -37,7 +38,8 @@ def session(model: onnx.ModelProto | str, threads: int = 1, *, optimized: bool =
     try:
         return ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # the bindings raise types of their own, without a common base
-        raise ModelError(f"ONNX Runtime refuses the model: {error}") from error
+        kind = UnsupportedOp if "NOT_IMPLEMENTED" in str(error) else ModelError
+        raise kind(f"ONNX Runtime refuses the model: {error}") from error
 
 
 class Oracle:

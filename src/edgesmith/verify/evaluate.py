@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from edgesmith.errors import UnsupportedOp
 from edgesmith.export import to_onnx
 from edgesmith.ir import Graph, Node, TensorType
 from edgesmith.oracle import Oracle
@@ -16,21 +17,33 @@ Array = np.ndarray
 
 
 class Evaluator:
-    """Runs single nodes of a graph in ONNX Runtime, on whatever operands one likes."""
+    """Runs single nodes of a graph in ONNX Runtime, on whatever operands one likes.
+
+    Operators without an implementation there (for some element type) are computed by their numpy reference.
+    """
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
-        self._oracles: dict[tuple[str, str], Oracle] = {}
+        self._oracles: dict[tuple[str, str], Oracle | None] = {}
 
     def run(self, node: Node, operands: Sequence[Array | None]) -> tuple[Array, ...]:
         """The outputs of one node for operands of its own shapes and element types (None: absent)."""
         key = (node.name, str(node.op))
         names = [f"x{i}" if a is not None else "" for i, a in enumerate(operands)]
         if key not in self._oracles:
-            self._oracles[key] = Oracle(to_onnx(_alone(self.graph, node, names)), optimized=False)
+            self._oracles[key] = self._oracle(node, names)
+        oracle = self._oracles[key]
+        if oracle is None:
+            return node.op.reference(*operands)
         feeds = {n: np.ascontiguousarray(a) for n, a in zip(names, operands, strict=True) if a is not None}
-        results = self._oracles[key].run(feeds)
+        results = oracle.run(feeds)
         return tuple(results[f"y{i}"] for i in range(len(node.outputs)))
+
+    def _oracle(self, node: Node, names: Sequence[str]) -> Oracle | None:
+        try:
+            return Oracle(to_onnx(_alone(self.graph, node, names)), optimized=False)
+        except UnsupportedOp:
+            return None
 
 
 def _alone(graph: Graph, node: Node, inputs: Sequence[str]) -> Graph:

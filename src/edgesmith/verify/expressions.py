@@ -85,7 +85,7 @@ def _apply(e: Expr, args: list[Bounded], programs: int) -> Bounded:
 
 def _meaning(e: Expr, args: list[np.ndarray]) -> np.ndarray:
     result = np.asarray(PRIMITIVES[e.op].numpy(*args))
-    return _wide(result) if e.dtype.is_float else convert(result, e.dtype.numpy)
+    return result.astype(np.float64) if e.dtype.is_float else convert(result, e.dtype.numpy)
 
 
 def _rounding(e: Expr, args: list[Bounded], value: np.ndarray) -> Any:

@@ -50,7 +50,7 @@ SUMS = frozenset(
 SELECTIONS = frozenset(
     (
         *("MaxPool", "GlobalMaxPool", "MaxUnpool", "ReduceMax", "ReduceMin", "ArgMax", "ArgMin", "TopK"),
-        *("Where", "OneHot", "Gather", "GatherElements", "GatherND", "NonZero", "Range", "ConstantOfShape"),
+        *("Where", "OneHot", "Gather", "GatherElements", "GatherND", "NonZero", "ConstantOfShape"),
     )
 )
 

@@ -1,0 +1,61 @@
+"""PyTorch to ONNX: the one place of the frontend that imports torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgesmith.errors import BadInput, MissingDependency, ModelError
+
+if TYPE_CHECKING:
+    import torch  # type: ignore[import-not-found, unused-ignore]
+
+__all__ = ["export"]
+
+
+def export(module: torch.nn.Module, example: Any, path: Path) -> None:
+    """Write a module as an ONNX file with the shapes of ``example``.
+
+    PyTorch's current exporter is tried first, then the one that traces.
+
+    Args:
+        example: one input, or a tuple of inputs, or a dict of them by argument name.
+        path: the file to write; large weights go beside it.
+
+    Raises:
+        MissingDependency: PyTorch is not installed.
+        BadInput: ``module`` is no module.
+        ModelError: PyTorch cannot export it.
+    """
+    try:
+        import torch
+    except ImportError as error:
+        raise MissingDependency(
+            "PyTorch is not installed", where="from_torch", hint="install it: pip install edgesmith[train]"
+        ) from error
+    if not isinstance(module, torch.nn.Module):
+        raise BadInput(f"{type(module).__name__} is no torch.nn.Module", where="from_torch")
+    named = dict(example) if isinstance(example, Mapping) else {}
+    given = () if named else example if isinstance(example, tuple) else (example,)
+    was_training = module.training
+    module.eval()
+    failures = []
+    try:
+        for dynamo in (True, False):
+            try:
+                torch.onnx.export(module, given, path, kwargs=named, dynamo=dynamo, **_options(dynamo))
+                return
+            except Exception as error:  # whatever the module itself and the exporter raise
+                failures.append(f"{type(error).__name__}: {str(error).strip().splitlines()[0][:200]}")
+    finally:
+        module.train(was_training)
+    raise ModelError(
+        f"PyTorch cannot export the module: {'; then, traced: '.join(failures)}",
+        where=type(module).__name__,
+        hint="export it with torch.onnx.export and compile the file",
+    )
+
+
+def _options(dynamo: bool) -> dict[str, Any]:
+    return {"verbose": False, "external_data": True} if dynamo else {"verbose": False, "opset_version": 17}
