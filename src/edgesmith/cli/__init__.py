@@ -1,5 +1,5 @@
 """The command line: one file a command."""
 
-from edgesmith.cli.app import app, main
+from edgesmith.cli.app import main
 
-__all__ = ["app", "main"]
+__all__ = ["main"]
