@@ -71,11 +71,47 @@ ES_UNUSED static inline double es_quarter_turns_f32(const float x) {
 }
 """
 
+_WIDEN_F16 = """ES_UNUSED static inline float es_widen_f16(const uint16_t a) {
+    const uint32_t magnitude = a & 0x7fffu;
+    uint32_t bits = (magnitude << 13) + (magnitude >= 0x7c00u ? 0x70000000u : 0x38000000u);
+    float x;
+    if (magnitude < 0x400u) {
+        const float subnormal = (float)magnitude * 0x1p-24f;
+        memcpy(&bits, &subnormal, sizeof bits);
+    }
+    bits |= (uint32_t)(a & 0x8000u) << 16;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+"""
+
+_NARROW_F64 = """\
+/* To fp16, to nearest, ties to even; NaN stays a quiet NaN. */
+ES_UNUSED static inline uint16_t es_narrow_f64(const double x) {
+    uint64_t bits, result;
+    memcpy(&bits, &x, sizeof bits);
+    const uint64_t sign = (bits >> 48) & 0x8000u, magnitude = bits & UINT64_C(0x7fffffffffffffff);
+    if (magnitude > UINT64_C(0x7ff0000000000000)) {
+        result = 0x7e00u | ((magnitude >> 42) & 0x1ffu);
+    } else if (magnitude >= UINT64_C(0x40effe0000000000)) {
+        result = 0x7c00u;
+    } else if (magnitude >= UINT64_C(0x3f10000000000000)) {
+        const uint64_t half = (UINT64_C(1) << 41) - 1u + ((magnitude >> 42) & 1u);
+        result = (magnitude - UINT64_C(0x3f00000000000000) + half) >> 42;
+    } else {
+        result = (uint64_t)rint(fabs(x) * 0x1p24);
+    }
+    return (uint16_t)(sign | result);
+}
+"""
+
 BIT_FUNCTIONS: dict[str, str] = {
     "exp2i_f64": _EXP2I_F64,
     "exponent_f64": _EXPONENT_F64,
     "significand_f64": _SIGNIFICAND_F64,
     "pow_i64": _POW_I64,
     "quarter_turns": _QUARTER_TURNS,
+    "widen_f16": _WIDEN_F16,
+    "narrow_f64": _NARROW_F64,
 }
 """By name as in ``mathfunctions``."""

@@ -102,7 +102,13 @@ def call(op: str, *args: Expr | float, dtype: DType | None = None) -> Expr:
 
 def cast(x: Expr, dtype: DType) -> Expr:
     """``x`` converted to ``dtype``; floats to integers truncate and saturate, NaN gives 0."""
-    return x if x.dtype is dtype else call("cast", x, dtype=dtype)
+    if x.dtype is dtype:
+        return x
+    if x.dtype is DType.F16:
+        return cast(call("widen", x, dtype=DType.F32), dtype)
+    if dtype is DType.F16:
+        return call("narrow", cast(x, DType.F64), dtype=dtype)
+    return call("cast", x, dtype=dtype)
 
 
 def select(condition: Expr, then: Expr | float, otherwise: Expr | float) -> Expr:

@@ -157,6 +157,9 @@ PRIMITIVES: dict[str, Primitive] = {
     "select": Primitive(np.where, "({0} ? {1} : {2})", "es_select({0}, {1}, {2})"),
     # To integers: truncated and saturated; ``expr.evaluate`` does it, since the meaning depends on the result's type.
     "cast": Primitive(lambda a: a, _cast),
+    # Between fp16, which C holds as its bits, and wider floats; ``expr.cast`` applies them.
+    "widen": Primitive(lambda a: a, "es_widen_{t}({0})"),
+    "narrow": Primitive(lambda a: a, "es_narrow_{t}({0})"),
     "exp": _function("exp", np.exp),
     "expm1": _function("expm1", np.expm1),
     "log": _function("log", np.log),

@@ -12,6 +12,7 @@ from onnx import numpy_helper
 
 from edgesmith.errors import GraphError, UnsupportedOp
 from edgesmith.frontend.normalize import normalize
+from edgesmith.frontend.widen import widen
 from edgesmith.ir import DType, Graph, Node, TensorType
 from edgesmith.ops import OPS, OnnxNode
 
@@ -39,8 +40,11 @@ def read(
 
 
 def bind(model: onnx.ModelProto) -> Graph:
-    """The graph of a normalised model (see ``normalize``): static shapes, one opset, sorted nodes."""
-    graph = model.graph
+    """The graph of a normalised model (see ``normalize``): static shapes, one opset, sorted nodes.
+
+    Between its fp16 inputs and outputs it computes in f32 (see ``widen``).
+    """
+    graph = widen(model).graph
     constants = {t.name: numpy_helper.to_array(t) for t in graph.initializer}
     types = {name: _array_type(array, name) for name, array in constants.items()}
     inputs = [i for i in graph.input if i.name not in constants]

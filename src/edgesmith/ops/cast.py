@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -36,14 +36,21 @@ class Cast(Elementwise):
     def to_onnx(self) -> tuple[str, dict[str, object], tuple[np.ndarray | None, ...]]:
         return self.name, {"to": self.to.value}, ()
 
+    def infer(self, inputs: Sequence[TensorType | None]) -> tuple[TensorType, ...]:
+        (x,) = inputs
+        assert x is not None
+        return (TensorType(x.shape, self.to),)
+
+    def c_functions(self) -> tuple[str, ...]:
+        return ("narrow_f64",) if self.to is DType.F16 else ("widen_f16",)
+
     def expression(self, *args: Expr) -> Expr:
         return cast(args[0], self.to)
 
     @classmethod
     def cases(cls) -> Iterator[Case]:
-        dtypes = [d for d in DType if d is not DType.F16]
-        for source in dtypes:
-            for to in dtypes:
+        for source in DType:
+            for to in DType:
                 values: TensorType | np.ndarray = TensorType((3, 7), source)
                 if source.is_float and not to.is_signed and to is not DType.BOOL:
                     values = np.linspace(0, 200, 21).astype(source.numpy).reshape(3, 7)

@@ -50,9 +50,12 @@ def accumulate(graph: Graph, feeds: Mapping[str, np.ndarray], *, roundoff: float
     """Run the graph on ``feeds`` with and without errors.
 
     Args:
-        roundoff: unit roundoff of the model where that is coarser than the graph's own types (an fp16 model).
+        roundoff: unit roundoff of the model where that is coarser than the graph's own types; at least that of fp16 if
+            the graph has values in fp16, since the model then computes in fp16 what the graph computes in f32.
         seed: of the random errors; the same seed gives the same tolerances.
     """
+    if DType.F16 in {t.dtype for t in graph.types.values()}:
+        roundoff = max(roundoff, DType.F16.unit_roundoff)
     evaluator = Evaluator(graph)
     exact = Values(graph, feeds)
     runs = [Values(graph, feeds) for _ in range(RUNS)]
