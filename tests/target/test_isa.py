@@ -35,7 +35,11 @@ def wrapper(name: str) -> str:
             value = f"es_load({next(sources)})"
             arguments.append({"es_m": f"({value} > 0.0f)", "float": f"{value}[0]"}.get(kind.strip(), value))
     call = f"es_{name}({', '.join(arguments)})"
-    body = {"void": f"{call};", "float": f"out[0] = {call};"}.get(primitive.result, f"es_store(out, {call});")
+    body = {
+        "void": f"{call};",
+        "float": f"out[0] = {call};",
+        "es_m": f"es_store(out, es_select({call}, es_set1(1.0f), es_set1(0.0f)));",
+    }.get(primitive.result, f"es_store(out, {call});")
     unused = " ".join(f"(void){p};" for p in ("a", "b", "c", "n"))
     parameters = "const float *a, const float *b, const float *c, int32_t n, float *out"
     visible = '__attribute__((visibility("default")))'
@@ -97,7 +101,8 @@ def test_primitive(isa: str, compiler: str, name: str, folders: dict[tuple[str, 
             else:
                 value = next(sources)
                 arguments.append({"es_m": value > 0, "float": value[0]}.get(kind.strip(), value))
-        want = np.broadcast_to(primitive.numpy(*arguments), lanes)
+        meaning = np.asarray(primitive.numpy(*arguments), np.float32)
+        want = np.broadcast_to(meaning[:lanes] if meaning.ndim else meaning, lanes)
         if primitive.result == "float":
             np.testing.assert_allclose(out[0], want[0], rtol=lanes * 2.0**-24 * 8)
         elif name == "fma":

@@ -11,6 +11,7 @@ Kernels are written against these names; a header of ``static inline`` functions
 ``es_load_n(p,n)``  load the first n (0 < n < ES_LANES); the other lanes are 0
 ``es_store_n(p,v,n)``  store the first n
 ``es_set1(x)``      x in all lanes
+``es_first(n)``     mask of the first n lanes
 ``es_fma(a,b,c)``   a * b + c, fused where the instruction set can
 ``es_interleave_low(a,b)``, ``_high``  a0 b0 a1 b1 ... of the lower, of the upper half of the lanes
 ``es_even(a,b)``, ``es_odd``  the lanes of even (odd) number of a, then those of b
@@ -98,6 +99,12 @@ VECTOR_PRIMITIVES: dict[str, VectorPrimitive] = {
         lambda p, v, n: _first(n, v, p),
     ),
     "set1": _p("es_v", "float x", "return x - (es_v){0.0f};", lambda x: x),
+    "first": _p(
+        "es_m",
+        "int32_t n",
+        "es_m m; for (int32_t i = 0; i < ES_LANES; ++i) { m[i] = i < n ? -1 : 0; } return m;",
+        lambda n: np.arange(64) < n,
+    ),
     "fma": _p("es_v", "es_v a, es_v b, es_v c", "return a * b + c;", meaning.fma),
     "select": _p("es_v", "es_m m, es_v a, es_v b", "return (es_v)(((es_m)a & m) | ((es_m)b & ~m));", np.where),
     "max": _p("es_v", "es_v a, es_v b", "return es_select(a > b, a, b);", meaning.maximum),

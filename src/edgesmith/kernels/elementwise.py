@@ -108,7 +108,7 @@ class _Loop:
         self.expr = compose(graph, nodes, {v: var(arrays[v].pointer, graph.type(v).dtype) for v in read})
         views = [arrays[v].view.broadcast(y.shape) for v in read]
         order = y.order()
-        shape, strides = _collapse([y.shape[a] for a in order], [[v.strides[a] for a in order] for v in (y, *views)])
+        shape, strides = collapse([y.shape[a] for a in order], [[v.strides[a] for a in order] for v in (y, *views)])
         made = [
             Array(arrays[v].pointer, View(tuple(shape), tuple(s), graph.type(v).dtype))
             for v, s in zip((out, *read), strides, strict=True)
@@ -220,7 +220,7 @@ def like_output(array: np.ndarray, y: View) -> tuple[np.ndarray, View]:
     return packed.reshape(-1), view
 
 
-def _collapse(shape: list[int], strides: list[list[int]]) -> tuple[list[int], list[list[int]]]:
+def collapse(shape: list[int], strides: list[list[int]]) -> tuple[list[int], list[list[int]]]:
     """Drop axes of length 1 and merge neighbours across which all operands step evenly."""
     keep = [a for a, n in enumerate(shape) if n != 1]
     shape, strides = [shape[a] for a in keep], [[s[a] for a in keep] for s in strides]

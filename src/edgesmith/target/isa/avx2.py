@@ -23,6 +23,7 @@ AVX2 = ISAS.register("avx2")(
             "ceil": "_mm256_ceil_ps({0})",
             "rint": "_mm256_round_ps({0}, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)",
             "select": "_mm256_blendv_ps({2}, {1}, (__m256){0})",
+            "first": _TAIL_MASK.format(n="{0}"),
             "load_n": f"_mm256_maskload_ps({{0}}, {_TAIL_MASK.format(n='{1}')})",
             "store_n": f"_mm256_maskstore_ps({{0}}, {_TAIL_MASK.format(n='{2}')}, {{1}})",
         },

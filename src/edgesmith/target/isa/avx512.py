@@ -23,6 +23,7 @@ AVX512 = ISAS.register("avx512")(
             "ceil": "_mm512_roundscale_ps({0}, _MM_FROUND_TO_POS_INF | _MM_FROUND_NO_EXC)",
             "rint": "_mm512_roundscale_ps({0}, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)",
             "select": "_mm512_mask_blend_ps(_mm512_movepi32_mask((__m512i){0}), {2}, {1})",
+            "first": f"_mm512_movm_epi32({_TAIL_MASK.format(n='{0}')})",
             "load_n": f"_mm512_maskz_loadu_ps({_TAIL_MASK.format(n='{1}')}, {{0}})",
             "store_n": f"_mm512_mask_storeu_ps({{0}}, {_TAIL_MASK.format(n='{2}')}, {{1}})",
         },
