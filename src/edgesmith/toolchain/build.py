@@ -67,7 +67,7 @@ def build(
         [
             *link,
             "-shared",
-            "-Wl,--build-id=none",
+            "-Wl,--build-id=none", "-Wl,-s",
             f"-Wl,-soname,{library.name}",
             *parts,
             "-o",

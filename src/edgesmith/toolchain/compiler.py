@@ -19,6 +19,7 @@ __all__ = ["Compiler", "system", "zig"]
 FLAGS = (
     "-std=gnu99",
     "-O3",
+    "-g0",
     "-fPIC",
     "-fvisibility=hidden",
     "-ffp-contract=off",
