@@ -37,11 +37,13 @@ class Patch:
 def apply(graph: Graph, patches: Sequence[Patch]) -> Graph:
     """The graph after all patches, in topological order, verified; raises ``GraphError`` when a patch breaks it.
 
-    Patches must be disjoint: no node removed twice, no removed value read by another patch's insertions.
+    Patches must be disjoint: no node removed twice, no removed value read by another patch's insertions. An inserted
+    node may compute what was a constant.
     """
     removed = {name for p in patches for name in p.remove}
     rename = {old: new for p in patches for old, new in p.rename.items()}
     inserted = [node for p in patches for node in p.insert]
+    made = {v for node in inserted for v in node.outputs}
 
     def resolve(value: str) -> str:
         seen = {value}
@@ -62,11 +64,11 @@ def apply(graph: Graph, patches: Sequence[Patch]) -> Graph:
             Node(n.name, n.op, tuple(resolve(v) if v else v for v in n.inputs), n.outputs, n.origin)
             for n in (*kept, *inserted)
         ],
-        known={*graph.inputs, *constants},
+        known={*graph.inputs, *constants} - made,
         rule=patches[0].rule if patches else "",
     )
     read = {v for node in nodes for v in node.read} | set(graph.outputs)
-    constants = {v: a for v, a in constants.items() if v in read}
+    constants = {v: a for v, a in constants.items() if v in read - made}
     types: dict[str, TensorType] = {v: graph.types[v] for v in graph.inputs}
     types.update((v, TensorType.of(a)) for v, a in constants.items())
     fresh = {node.name for node in inserted}

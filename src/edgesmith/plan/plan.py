@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
+from edgesmith.errors import UnsupportedOp
 from edgesmith.ir import Graph, Node, Patch, View, apply
 from edgesmith.kernels import Code, Kernel, Place, Problem, Region, Schedule
 from edgesmith.kernels.copy import pending_copies
@@ -135,34 +136,46 @@ def _step(problem: Problem, cost: CostModel, only: frozenset[str] | None) -> Ste
 
 
 def own_memory(graph: Graph) -> Graph:
-    """Give graph outputs a copy step where their producer would not write row-major memory, or shares its place."""
-    identity = OPS["Identity"]
-    patches = []
-    for value in dict.fromkeys(graph.outputs):
-        node = graph.producer(value)
-        shape = graph.type(value).shape
-        if node is None:
-            continue
-        assert isinstance(node.op, Operator)
-        order = View.dense(graph.type(value), channels_last(len(shape))).order()
-        image = node.op.layout != "row_major" and order != tuple(range(len(shape)))
-        if image and type(node.op) is not identity:
-            inner = f"{value}:inner"
-            moved = Node(
-                node.name, node.op, node.inputs, tuple(inner if v == value else v for v in node.outputs), node.origin
-            )
-            copy = Node(f"{value}:copy", identity(), (inner,), (value,), node.origin)
-            patches.append((value, inner, moved, copy))
-    for value, inner, moved, copy in patches:
-        readers = [
-            Node(n.name, n.op, tuple(inner if v == value else v for v in n.inputs), n.outputs, n.origin)
-            for n in {n.name: n for n in graph.consumers[value]}.values()
-        ]
-        graph = apply(
-            graph,
-            [Patch("own-memory", frozenset({moved.name, *(r.name for r in readers)}), (moved, copy, *readers))],
-        )
-    return graph
+    """Give graph outputs a copy step where their producer would not write row-major memory.
+
+    Raises:
+        UnsupportedOp: an output is an input; the two would have to share their memory.
+    """
+    inner = {v: _unused(graph, f"{v}:inner") for v in dict.fromkeys(graph.outputs) if _needs_copy(graph, v)}
+    if not inner:
+        return graph
+    identity = OPS["Identity"]()
+    changed = dict.fromkeys(n for v in inner for n in (graph.producer(v), *graph.consumers[v]) if n is not None)
+    moved = [Node(n.name, n.op, _renamed(n.inputs, inner), _renamed(n.outputs, inner), n.origin) for n in changed]
+    copies = []
+    for value, source in inner.items():
+        producer = graph.producer(value)
+        origin = producer.origin if producer else ()
+        copies.append(Node(_unused(graph, f"{value}:copy"), identity, (source,), (value,), origin))
+    constants = {inner[v]: a for v, a in graph.constants.items() if v in inner}
+    return apply(graph, [Patch("own-memory", frozenset(n.name for n in changed), (*moved, *copies), constants)])
+
+
+def _needs_copy(graph: Graph, value: str) -> bool:
+    node, shape = graph.producer(value), graph.type(value).shape
+    if node is None:
+        if value in graph.inputs:
+            raise UnsupportedOp("the output is an input of the model", where=value, hint="put an Identity node between")
+        return True
+    assert isinstance(node.op, Operator)
+    if node.op.layout == "row_major" or (isinstance(node.op, Movement) and len(node.read) == 1):
+        return False
+    return View.dense(graph.type(value), channels_last(len(shape))).order() != tuple(range(len(shape)))
+
+
+def _unused(graph: Graph, name: str) -> str:
+    while name in graph.types or name in graph.position:
+        name += "_"
+    return name
+
+
+def _renamed(values: tuple[str, ...], names: Mapping[str, str]) -> tuple[str, ...]:
+    return tuple(names.get(v, v) for v in values)
 
 
 def _allocate(graph: Graph, steps: list[Step], places: Mapping[str, Place]) -> tuple[dict[str, Buffer], Arena]:
@@ -196,17 +209,20 @@ def _in_place(
 ) -> dict[str, str]:
     """Root -> the root whose memory it takes over, because a kernel may overwrite that input element by element."""
     host: dict[str, str] = {}
+    taken: set[str] = set()
     for i, step in enumerate(steps):
         for out in step.region.outputs:
             mine = places[out].root
             if mine not in roots or mine in host or mine != out:
                 continue
+            others = [places[v].root for v in (*step.region.inputs, *step.region.outputs) if v != out]
             for value in step.kernel.in_place(step.problem):
                 theirs = places[value].root
-                free = theirs in roots and theirs != mine and last[theirs] == i
-                others = {places[v].root for v in step.region.outputs if v != out}
+                free = theirs in roots and theirs not in taken and last[theirs] == i
                 whole = places[value].view.size == places[theirs].view.size == places[out].view.size
-                if free and whole and theirs not in others:
+                # Another operand in the same memory would be read after it is overwritten.
+                if free and whole and others.count(theirs) == 1:
                     host[mine] = host.get(theirs, theirs)
+                    taken.add(theirs)
                     break
     return host
