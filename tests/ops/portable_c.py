@@ -40,7 +40,8 @@ def check_portable(
     rng = np.random.default_rng(seed)
     program, data = Writer(), b""
     program.lines(header(parse("portable")) + "#include <stdio.h>\n#include <stdlib.h>\n")
-    functions = dict.fromkeys(f for op, _ in uses for f in op.c_functions())
+    typed = [(op, [None if a is None else TensorType.of(a) for a in inputs]) for op, inputs in uses]
+    functions = dict.fromkeys(f for op, types in typed for f in op.c_functions(types))
     program.lines(definitions(functions, vector=False))
     program.lines(_READ)
     calls: list[list[str]] = []

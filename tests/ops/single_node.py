@@ -14,6 +14,7 @@ from edgesmith.frontend.limits import MAX_IR_VERSION, TARGET_OPSET
 from edgesmith.frontend.onnx import bind
 from edgesmith.ir import DType, Graph, Node, TensorType
 from edgesmith.ops import Operator
+from edgesmith.ops.resize import Resize
 from edgesmith.oracle import session
 
 
@@ -114,8 +115,18 @@ def rounding_bound(op: Operator, operands: Sequence[np.ndarray | None], dtype: D
     if op.reduction_length(types) == 1:
         return 0.0
     gamma = n * dtype.unit_roundoff / (1 - n * dtype.unit_roundoff)
+    return 2 * gamma * _magnitude(op, operands) + float(np.finfo(dtype.numpy).tiny)
+
+
+def _magnitude(op: Operator, operands: Sequence[np.ndarray | None]) -> np.ndarray | float:
+    """The sum of the magnitudes of the terms behind each output element, or a bound of it."""
     magnitudes = [abs(a) if a is not None and a.dtype.kind == "f" else a for a in operands]
-    return 2 * gamma * np.abs(op.reference(*magnitudes)[0]) + float(np.finfo(dtype.numpy).tiny)
+    if isinstance(op, Resize):  # cubic weights may be negative
+        (x,) = magnitudes
+        assert x is not None
+        weights = [np.abs(op.sampling.sample(axis).weights).sum(axis=1).max() for axis in op.sampling.resolve(x.shape)]
+        return float(x.max() * np.prod(weights))
+    return np.abs(op.reference(*magnitudes)[0])
 
 
 def assert_same(got: np.ndarray, want: np.ndarray, bound: np.ndarray | float, what: object) -> None:

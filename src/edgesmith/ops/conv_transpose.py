@@ -50,7 +50,7 @@ class ConvTranspose(Operator):
             for n, s, k, d, e in zip(spatial, window.strides, window.kernel, window.dilations, extra, strict=True)
         ]
         if not wanted and auto_pad in ("SAME_UPPER", "SAME_LOWER"):
-            wanted = tuple(n * s for n, s in zip(spatial, window.strides, strict=True))
+            wanted = tuple(min(f, n * s) for f, n, s in zip(full, spatial, window.strides, strict=True))
         if wanted:
             total = [max(0, f - n) for f, n in zip(full, wanted, strict=True)]
             small, large = tuple(t // 2 for t in total), tuple(t - t // 2 for t in total)

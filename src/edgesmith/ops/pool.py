@@ -24,7 +24,15 @@ def pool_window(node: OnnxNode) -> Window:
     kernel = node.attributes.get("kernel_shape")
     if not kernel or node.type().rank < 3:
         raise ModelError(f"kernel_shape {kernel} does not fit input {node.type()}", where=node.name)
-    return Window.from_onnx(node, node.type().shape[2:], tuple(int(k) for k in kernel))  # type: ignore[attr-defined]
+    spatial = node.type().shape[2:]
+    window = Window.from_onnx(node, spatial, tuple(int(k) for k in kernel))  # type: ignore[attr-defined]
+    axes = zip(spatial, window.kernel, window.strides, strict=True)
+    if str(node.attributes.get("auto_pad", "")).startswith("SAME") and any(
+        (n - 1) // s * s + k < n for n, k, s in axes
+    ):
+        # The pads would be negative: ONNX Runtime refuses it or shifts the windows, depending on the operator.
+        raise node.unsupported(f"auto_pad with kernel {window.kernel} and strides {window.strides}")
+    return window
 
 
 def whole_window(node: OnnxNode) -> Window:

@@ -14,6 +14,8 @@ from edgesmith.ops.base import Case, Layout, OnnxNode, Operator, f32, operator
 from edgesmith.ops.movement import Movement
 
 _BEFORE_FIRST = np.iinfo(np.int64).min
+_TO_THE_END = (np.iinfo(np.int32).max, np.iinfo(np.int64).max)
+"""Ends that ONNX Runtime takes as the far end in the direction of the step, even backwards."""
 
 
 @operator
@@ -44,7 +46,7 @@ class Slice(Movement):
         for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
             if not -len(shape) <= axis < len(shape):
                 raise ModelError(f"axis {axis} of {node.type()}", where=node.name)
-            ranges[axis] = range(*slice(start, end, step).indices(shape[axis]))
+            ranges[axis] = _range(start, end, step, shape[axis])
         taken = [(r.start, len(r), r.step) if len(r) > 1 else (r.start, len(r), 1) for r in ranges]
         return cls(*(tuple(column) for column in zip(*taken, strict=True))), node.inputs[:1]
 
@@ -81,3 +83,13 @@ class Slice(Movement):
         yield Case(cls((4, 0), (5, 3), (-1, 1)), (f32(5, 3),), "reversed")
         yield Case(cls((5, 1), (3, 2), (-2, 3)), (TensorType((6, 6), DType.I64),), "i64")
         yield Case(cls((1,), (4,), (2,)), (TensorType((9,), DType.F16),), "f16")
+
+
+def _range(start: int, end: int, step: int, extent: int) -> range:
+    """The indices of a slice of an axis; unlike Python's, a start before the axis counts as its first element."""
+    start += extent if start < 0 else 0
+    if step < 0:
+        end = -1 if end in _TO_THE_END else end + extent if end < 0 else end
+        return range(min(max(start, 0), extent - 1), min(max(end, -1), extent - 1), step)
+    end += extent if end < 0 else 0
+    return range(min(max(start, 0), extent), min(max(end, 0), extent), step)

@@ -54,6 +54,9 @@ class Window:
         auto_pad = node.attributes.get("auto_pad", "NOTSET")
         auto_pad = auto_pad.decode() if isinstance(auto_pad, bytes) else str(auto_pad)
         if auto_pad in ("SAME_UPPER", "SAME_LOWER"):
+            if set(dilations) != {1}:
+                # ONNX Runtime refuses it for convolutions and leaves the dilation out of the pads of pools.
+                raise node.unsupported(f"auto_pad {auto_pad} with dilations {dilations}")
             total = [
                 max(0, (-(-n // s) - 1) * s + (k - 1) * d + 1 - n)
                 for n, k, s, d in zip(spatial, kernel, strides, dilations, strict=True)
