@@ -32,13 +32,13 @@ def values(kind: TensorType, seed: int) -> np.ndarray:
 
 def single(case: Case) -> Graph:
     names = tuple("" if t is None else f"x{i}" for i, t in enumerate(case.inputs))
-    types = {n: t if isinstance(t, TensorType) else TensorType.of(t) for n, t in zip(names, case.inputs) if n}
-    constants = {n: t for n, t in zip(names, case.inputs) if isinstance(t, np.ndarray)}
+    types = {n: t if isinstance(t, TensorType) else TensorType.of(t) for n, t in zip(names, case.inputs, strict=True) if n}
+    constants = {n: t for n, t in zip(names, case.inputs, strict=True) if isinstance(t, np.ndarray)}
     results = case.op.infer([types.get(n) for n in names])
     outputs = tuple(f"y{i}" for i in range(len(results)))
     node = Node("node", case.op, names, outputs)
     inputs = tuple(n for n in names if n and n not in constants)
-    return Graph(inputs, outputs, (node,), types | dict(zip(outputs, results)), constants, "single")
+    return Graph(inputs, outputs, (node,), types | dict(zip(outputs, results, strict=True)), constants, "single")
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_every_case_means_the_same_to_onnx_runtime(name: str, case: Case) -> Non
     operands = [given[v] if v else None for v in node.inputs]
     got = case.op.reference(*operands)
     bounds = rounding_bounds(Evaluator(graph), node, operands, [expected[v] for v in graph.outputs])
-    for value, result, bound in zip(graph.outputs, got, bounds):
+    for value, result, bound in zip(graph.outputs, got, bounds, strict=True):
         floor = smallest(DType.of(result.dtype)) if np.any(bound) else 0.0
         assert compare(result, expected[value], np.maximum(bound, floor)).ok
 

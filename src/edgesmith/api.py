@@ -23,8 +23,8 @@ from edgesmith.errors import BadInput, VerificationFailed
 from edgesmith.frontend.normalize import normalize
 from edgesmith.frontend.onnx import bind
 from edgesmith.frontend.torch import export
-from edgesmith.ir import Graph
-from edgesmith.oracle import Oracle
+from edgesmith.ir import DType, Graph
+from edgesmith.oracle import Oracle, half_precision
 from edgesmith.passes import optimize
 from edgesmith.plan import make_plan, own_memory
 from edgesmith.recipe import Recipe
@@ -105,6 +105,7 @@ def compile(
         place,
         original=lambda feeds: Oracle(_runnable(model), fixed).run(feeds, graph.outputs),
         source=source,
+        roundoff=_roundoff(clean),
         verify=verify,
         progress=report,
     )
@@ -140,6 +141,7 @@ def compile_graph(
     *,
     original: Callable[[Arrays], Arrays] | None = None,
     source: Mapping[str, Any] | None = None,
+    roundoff: float = 0.0,
     verify: bool = True,
     progress: Progress | None = None,
 ) -> Artifact:
@@ -147,6 +149,8 @@ def compile_graph(
 
     Args:
         original: gives the outputs of the model that the graph comes from (default: the graph itself in ONNX Runtime).
+        source: what the manifest says about that model.
+        roundoff: its unit roundoff where that is coarser than the graph's.
     """
     report = progress or _silent
     target = parse(recipe.target)
@@ -156,7 +160,7 @@ def compile_graph(
     graph, passes = optimize(graph)
     plan = make_plan(graph, target, only=recipe.only, progress=lambda i, n: report("plan", i, n))
     report("reference", 0, 1)
-    known = accumulate(plan.graph, feeds)
+    known = accumulate(plan.graph, feeds, roundoff=roundoff)
     expected = original(feeds) if original else known.outputs
     report("reference", 1, 1)
     package = generate(plan, source["name"].rsplit(".onnx", 1)[0], __version__)
@@ -224,7 +228,8 @@ def verify(
     """
     report = progress or _silent
     fixed = {k: np.asarray(v) for k, v in (bindings or {}).items()}
-    graph = bind(normalize(model, shapes=artifact.manifest["model"].get("shapes"), bindings=fixed))
+    clean = normalize(model, shapes=artifact.manifest["model"].get("shapes"), bindings=fixed)
+    graph = bind(clean)
     outputs = graph.outputs
     graph = own_memory(optimize(graph)[0])
     io = [graph.type(v) for v in graph.inputs]
@@ -234,6 +239,7 @@ def verify(
         graph,
         feeds,
         expected=Oracle(_runnable(model), fixed).run(feeds, outputs),
+        roundoff=_roundoff(clean),
         seed=None if inputs else seed,
         progress=lambda i, n: report("verify", i, n),
     )
@@ -241,6 +247,10 @@ def verify(
 
 def _silent(stage: str, done: int, total: int) -> None:
     """The progress callback of a caller who gave none."""
+
+
+def _roundoff(model: onnx.ModelProto) -> float:
+    return DType.F16.unit_roundoff if half_precision(model) else 0.0
 
 
 def _runnable(model: str | Path | onnx.ModelProto) -> str | onnx.ModelProto:

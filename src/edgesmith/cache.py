@@ -54,7 +54,7 @@ def model_digest(model: str | Path | onnx.ModelProto | bytes) -> str | None:
                 with (path.parent / file).open("rb") as opened:
                     sha.update(file.encode() + b"\0" + hashlib.file_digest(opened, "sha256").digest())
         return sha.hexdigest()
-    except (OSError, ValueError, DecodeError):
+    except (OSError, ValueError, TypeError, DecodeError):
         return None
 
 

@@ -10,7 +10,7 @@ import onnxruntime as ort  # type: ignore[import-untyped]
 
 from edgesmith.errors import ModelError, UnsupportedOp
 
-__all__ = ["Oracle", "session"]
+__all__ = ["Oracle", "half_precision", "session"]
 
 
 def session(model: onnx.ModelProto | str, threads: int = 1, *, optimized: bool = True) -> ort.InferenceSession:
@@ -42,12 +42,24 @@ def session(model: onnx.ModelProto | str, threads: int = 1, *, optimized: bool =
         raise kind(f"ONNX Runtime refuses the model: {error}") from error
 
 
+_NUMPY = {"float": "float32", "double": "float64"}
+"""ONNX Runtime's names of element types where numpy has another."""
+
+
+def half_precision(model: onnx.ModelProto) -> bool:
+    """Whether ONNX Runtime rounds intermediate values of the model to 16 bits."""
+    graph = model.graph
+    half = (onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16)
+    values = (*graph.input, *graph.output, *graph.value_info)
+    return any(v.type.tensor_type.elem_type in half for v in values)
+
+
 class Oracle:
     """The reference results of a model.
 
     Args:
         model: a model or the path of its file.
-        fixed: inputs with a value of their own, given to every run.
+        fixed: inputs with a value of their own, given to every run; converted to the input's element type.
         optimized: see ``session``.
     """
 
@@ -59,7 +71,12 @@ class Oracle:
         optimized: bool = True,
     ) -> None:
         self._session = session(model, optimized=optimized)
-        self._fixed = dict(fixed or {})
+        declared = (*self._session.get_inputs(), *self._session.get_overridable_initializers())
+        types = {value.name: value.type.removeprefix("tensor(").removesuffix(")") for value in declared}
+        self._fixed = {
+            name: np.asarray(value).astype(_NUMPY.get(types[name], types[name])) if name in types else value
+            for name, value in (fixed or {}).items()
+        }
         self.outputs = tuple(o.name for o in self._session.get_outputs())
 
     def run(self, feeds: Mapping[str, np.ndarray], values: Sequence[str] | None = None) -> dict[str, np.ndarray]:

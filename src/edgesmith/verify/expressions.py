@@ -28,6 +28,7 @@ _EXACT = frozenset(
         *("lt", "le", "gt", "ge", "eq", "ne", "and", "or", "xor", "not", "bitand", "bitor", "bitxor", "bitnot"),
     )
 )
+_BOUNDED = frozenset(("sigmoid", "tanh", "erf"))
 _ROUNDED_ONCE = frozenset(("add", "sub", "mul", "div", "sqrt", "fma", "cast"))
 
 
@@ -99,8 +100,11 @@ def _rounding(e: Expr, args: list[Bounded], value: np.ndarray) -> Any:
         size = np.abs(value)
         # Without a fused instruction the product is rounded too.
         return u * (size + np.abs(args[0].value * args[1].value)) if e.op == "fma" else u * size
-    # ONNX Runtime's vector functions are accurate to the rounding of 1 near their zeros, not to their own last place.
-    return FUNCTION_ROUNDINGS * u * np.abs(value) + u
+    # ONNX Runtime computes bounded functions as rational approximants around their middle or clamps them (MLAS:
+    # logistic.cpp, tanh.cpp, erf.cpp), and differences such as exp(x) - 1 plainly: small results are accurate to the
+    # rounding of numbers near 1, not to their own last place.
+    near_one = FUNCTION_ROUNDINGS if e.op in _BOUNDED else 1.0
+    return u * (FUNCTION_ROUNDINGS * np.abs(value) + near_one)
 
 
 def _carried(e: Expr, args: list[Bounded], value: np.ndarray) -> Any:
