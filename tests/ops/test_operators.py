@@ -22,7 +22,7 @@ from edgesmith.frontend.limits import MAX_IR_VERSION, TARGET_OPSET
 from edgesmith.frontend.onnx import bind
 from edgesmith.ir import DType, TensorType
 from edgesmith.ops import OPS, Elementwise, Operator
-from edgesmith.ops.base import Case, f32
+from edgesmith.ops.base import Case
 
 from .portable_c import check_portable
 from .tolerance import tolerance
@@ -165,7 +165,7 @@ def test_portable_c_of_elementwise_operators(part: int, tmp_path: Path) -> None:
     check_portable([(u.op, u.operands) for u in chosen], tmp_path, bound=tolerance)
 
 
-@pytest.mark.parametrize("name", ["Exp", "Erf", "Sin", "Gelu", "Softplus", "Pow"])
+@pytest.mark.parametrize("name", ["Erf", "Sin", "Gelu", "Softplus", "Pow"])
 def test_functions_are_refused_in_f64(name: str) -> None:
     cls = OPERATORS[name]
     wide = TensorType((3,), DType.F64)
@@ -173,10 +173,9 @@ def test_functions_are_refused_in_f64(name: str) -> None:
         cls().infer([wide] * getattr(cls, "arity", 1))
 
 
-@pytest.mark.parametrize("name", ["Add", "Relu", "Sqrt", "ReduceSum", "LayerNormalization", "Softmax", "Cast"])
+@pytest.mark.parametrize("name", ["Add", "Relu", "Sqrt", "ReduceSum", "LayerNormalization", "Softmax"])
 def test_f16_is_refused(name: str) -> None:
     half = TensorType((2, 3), DType.F16)
-    op = {"ReduceSum": lambda c: c((1,)), "Cast": lambda c: c(DType.F16)}.get(name, lambda c: c())(OPERATORS[name])
-    operands = [f32(2, 3)] if name == "Cast" else [half] * getattr(op, "arity", 1)
+    op = OPERATORS[name]((1,)) if name == "ReduceSum" else OPERATORS[name]()
     with pytest.raises(UnsupportedOp):
-        op.infer(operands)
+        op.infer([half] * getattr(op, "arity", 1))

@@ -25,7 +25,7 @@ def _const(value: float) -> Expr:
 
 
 def _exp(x: Expr) -> Expr:
-    """e**x within a relative error of 2**-50."""
+    """e**x within 1.5 ULP of f64; 0 below -746, infinity above 709.79."""
     bounded = call("min", 710.0, call("max", -746.0, x))
     n = bounded * (1 / math.log(2)) + _ROUNDER - _ROUNDER
     r = bounded - n * _LN2_HIGH - n * _LN2_LOW

@@ -35,7 +35,7 @@ _FORMATS = {
 
 
 def logarithm(x: Expr) -> Expr:
-    """ln x within 1 ULP (f32) or a relative error of 2**-50 (f64); -infinity for 0, NaN below 0."""
+    """ln x within 1 ULP; -infinity for 0, NaN below 0."""
     form = _FORMATS[x.dtype]
     denormal = x < form.smallest
     scaled = select(denormal, x * 2.0**form.scale, x)

@@ -18,17 +18,22 @@ from edgesmith.c.functions_f64 import F64_FUNCTIONS, THROUGH_F64
 from edgesmith.c.writer import Writer
 from edgesmith.ir import DType
 
-__all__ = ["FUNCTIONS", "Function", "definitions", "functions_of", "missing_functions"]
+__all__ = ["FUNCTIONS", "Function", "definitions", "function_of", "functions_of", "missing_functions"]
 
 
 @dataclass(frozen=True)
 class Function:
-    """One function of equal argument and result types, stated as an expression of its arguments."""
+    """One function of equal argument and result types, stated as an expression of its arguments.
+
+    Args:
+        full_precision: accurate to a few ULP of ``dtype``; otherwise (f64) only a means to an f32 result.
+    """
 
     primitive: str
     dtype: DType
     build: Callable[..., Expr]
     arity: int = 1
+    full_precision: bool = True
 
     @property
     def arguments(self) -> tuple[str, ...]:
@@ -45,12 +50,17 @@ def _arity(name: str) -> int:
 
 FUNCTIONS: dict[str, Function] = {
     **{n: Function(n, DType.F32, build, _arity(n)) for n, build in (F32_FUNCTIONS | THROUGH_F64).items()},
-    **{f"{n}_f64": Function(n, DType.F64, build, _arity(n)) for n, build in F64_FUNCTIONS.items()},
+    **{f"{n}_f64": Function(n, DType.F64, build, _arity(n), n in ("exp", "log")) for n, build in F64_FUNCTIONS.items()},
 }
 
 
 def _name(primitive: str, dtype: DType) -> str:
     return primitive if dtype is DType.F32 else f"{primitive}_{dtype}"
+
+
+def function_of(primitive: str, dtype: DType) -> Function | None:
+    """The function that a primitive on ``dtype`` calls, when it is stated as an expression."""
+    return FUNCTIONS.get(_name(primitive, dtype))
 
 
 def functions_of(expr: Expr) -> tuple[str, ...]:

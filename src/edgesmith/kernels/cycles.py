@@ -5,7 +5,8 @@ from __future__ import annotations
 from functools import cache
 
 from edgesmith.c.expr import Expr
-from edgesmith.c.mathfunctions import FUNCTIONS
+from edgesmith.c.mathfunctions import function_of
+from edgesmith.ir import DType
 from edgesmith.target import Target
 
 __all__ = ["cycles_of", "far_cycles"]
@@ -26,13 +27,14 @@ def cycles_of(expr: Expr) -> float:
                 visit(arg)
 
     visit(expr)
-    return sum(_cycles(e.op) for e in seen.values() if e.args)
+    return sum(_cycles(e.op, e.args[0].dtype) for e in seen.values() if e.args)
 
 
 @cache
-def _cycles(primitive: str) -> float:
-    if primitive in FUNCTIONS:
-        return cycles_of(FUNCTIONS[primitive].expression)
+def _cycles(primitive: str, dtype: DType) -> float:
+    function = function_of(primitive, dtype)
+    if function is not None:
+        return cycles_of(function.expression)
     return _SLOW.get(primitive, _USUAL)
 
 

@@ -67,5 +67,5 @@ class Portable(Kernel):
             tuple(array for _, array in constants),
             node.op.tasks(types, graph.output_types(node)),
             sum(graph.type(v).nbytes for v in dead),
-            node.op.c_functions(),
+            node.op.c_functions(types),
         )

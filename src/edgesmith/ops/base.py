@@ -138,8 +138,8 @@ class Operator(Op):
         """Write portable C99 that computes tasks ``begin`` to ``end``; an operator without it cannot be a step."""
         raise UnsupportedOp(f"{self.name} has no portable C")
 
-    def c_functions(self) -> tuple[str, ...]:
-        """Names of the math functions (``c.mathfunctions``) that ``portable`` calls."""
+    def c_functions(self, inputs: Sequence[TensorType | None]) -> tuple[str, ...]:
+        """Names of the math functions (``c.mathfunctions``) that ``portable`` calls for inputs of these types."""
         return ()
 
     @classmethod

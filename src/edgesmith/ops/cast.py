@@ -41,9 +41,6 @@ class Cast(Elementwise):
         assert x is not None
         return (TensorType(x.shape, self.to),)
 
-    def c_functions(self) -> tuple[str, ...]:
-        return ("narrow_f64",) if self.to is DType.F16 else ("widen_f16",)
-
     def expression(self, *args: Expr) -> Expr:
         return cast(args[0], self.to)
 

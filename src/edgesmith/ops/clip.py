@@ -20,7 +20,7 @@ from edgesmith.ops.variadic import Max, Min
 class Clip(Elementwise):
     """min(high, max(low, x)) (https://onnx.ai/onnx/operators/onnx__Clip.html).
 
-    The bounds are attributes where they are f32 constants, otherwise inputs.
+    The bounds are attributes where they are f32 constants; otherwise the operator is ``RunTimeClip``, ``Max`` or ``Min``.
     """
 
     name: ClassVar[str] = "Clip"
@@ -36,18 +36,17 @@ class Clip(Elementwise):
             return cls(None if low is None else low.item(), None if high is None else high.item()), node.inputs[:1]
         if len(given) == 1:
             return Max() if given == [1] else Min(), (node.inputs[0], node.inputs[given[0]])
-        return cls(), node.inputs if given else node.inputs[:1]
+        return (RunTimeClip(), node.inputs) if given else (cls(), node.inputs[:1])
 
     def to_onnx(self) -> tuple[str, dict[str, object], tuple[np.ndarray | None, ...]]:
         bounds = tuple(None if v is None else np.asarray(v, np.float32) for v in (self.low, self.high))
         return self.name, {}, bounds if any(b is not None for b in bounds) else ()
 
     def expression(self, *args: Expr) -> Expr:
-        x, *bounds = args
-        low, high = bounds or (self.low, self.high)
-        if low is not None:
-            x = call("max", low, x)
-        return x if high is None else call("min", high, x)
+        (x,) = args
+        if self.low is not None:
+            x = call("max", self.low, x)
+        return x if self.high is None else call("min", self.high, x)
 
     @classmethod
     def cases(cls) -> Iterator[Case]:
@@ -56,4 +55,19 @@ class Clip(Elementwise):
         yield Case(cls(high=0.25), (f32(3, 3),), "high")
         for dtype in (DType.F32, DType.F64, DType.I8, DType.I32, DType.I64, DType.U8):
             scalar = TensorType((), dtype)
-            yield Case(cls(), (TensorType((3, 5), dtype), scalar, scalar), f"run-time bounds {dtype}")
+            yield Case(RunTimeClip(), (TensorType((3, 5), dtype), scalar, scalar), f"run-time bounds {dtype}")
+
+
+@dataclass(frozen=True)
+class RunTimeClip(Elementwise):
+    """min(high, max(low, x)) with the bounds as inputs."""
+
+    name: ClassVar[str] = "RunTimeClip"
+    arity: ClassVar[int] = 3
+
+    def to_onnx(self) -> tuple[str, dict[str, object], tuple[np.ndarray | None, ...]]:
+        return "Clip", {}, ()
+
+    def expression(self, *args: Expr) -> Expr:
+        x, low, high = args
+        return call("min", high, call("max", low, x))

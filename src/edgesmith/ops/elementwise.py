@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from edgesmith.c.expr import Expr, emit, evaluate, var
-from edgesmith.c.mathfunctions import functions_of, missing_functions
+from edgesmith.c.mathfunctions import FUNCTIONS, functions_of, missing_functions
 from edgesmith.c.writer import Writer
 from edgesmith.errors import UnsupportedOp
 from edgesmith.ir import DType, TensorType
@@ -22,8 +22,8 @@ def require_types(operator: str, dtypes: Sequence[DType], *exprs: Expr) -> None:
     """Raise ``UnsupportedOp`` unless C can compute ``exprs`` of inputs of these types."""
     missing = [name for e in exprs for name in missing_functions(e)]
     if DType.F64 in dtypes:
-        # Functions exist in f64 as a means to f32 results, not accurate to the last bits of f64.
-        missing += [name for e in exprs for name in functions_of(e)]
+        called = [name for e in exprs for name in functions_of(e) if name in FUNCTIONS]
+        missing += [name for name in called if not FUNCTIONS[name].full_precision or FUNCTIONS[name].dtype is DType.F32]
     if missing or DType.F16 in (*dtypes, *(e.dtype for e in exprs)):
         raise UnsupportedOp(
             f"{operator} on {', '.join(map(str, dict.fromkeys(dtypes)))} is not implemented",
@@ -60,8 +60,8 @@ class Elementwise(Operator):
         result = evaluate(self.composed([TensorType.of(a) for a in given]), {f"x{i}": a for i, a in enumerate(given)})
         return (np.broadcast_to(result, np.broadcast_shapes(*(a.shape for a in given))).copy(),)
 
-    def c_functions(self) -> tuple[str, ...]:
-        return functions_of(self.composed([f32()] * self.arity))
+    def c_functions(self, inputs: Sequence[TensorType | None]) -> tuple[str, ...]:
+        return functions_of(self.composed(inputs))
 
     def portable(self, w: Writer, inputs: Sequence[Array | None], outputs: Sequence[Array]) -> None:
         (y,) = outputs

@@ -28,6 +28,7 @@ class Exp(Function):
 
     name: ClassVar[str] = "Exp"
     function: ClassVar[str] = "exp"
+    case_dtypes: ClassVar[tuple[DType, ...]] = (DType.F32, DType.F64)
 
 
 @operator
@@ -37,6 +38,7 @@ class Log(Function):
 
     name: ClassVar[str] = "Log"
     function: ClassVar[str] = "log"
+    case_dtypes: ClassVar[tuple[DType, ...]] = (DType.F32, DType.F64)
 
 
 @operator

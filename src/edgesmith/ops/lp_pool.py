@@ -46,7 +46,7 @@ class LpPool(Pool):
         total = sum(np.abs(t.astype(np.float64)) ** self.p for _, t in self.window.taps(x, self.name))
         return ((total ** (1 / self.p)).astype(x.dtype),)
 
-    def c_functions(self) -> tuple[str, ...]:
+    def c_functions(self, inputs: Sequence[TensorType | None]) -> tuple[str, ...]:
         return functions_of(call("exp", call("log", var("x")))) if self.p > 2 else ()
 
     def portable(self, w: Writer, inputs: Sequence[Array | None], outputs: Sequence[Array]) -> None:

@@ -60,7 +60,7 @@ class LRN(Operator):
     def tasks(self, inputs: Sequence[TensorType | None], outputs: Sequence[TensorType]) -> int:
         return outputs[0].shape[0] * outputs[0].shape[1]
 
-    def c_functions(self) -> tuple[str, ...]:
+    def c_functions(self, inputs: Sequence[TensorType | None]) -> tuple[str, ...]:
         return ("pow",)
 
     def portable(self, w: Writer, inputs: Sequence[Array | None], outputs: Sequence[Array]) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from edgesmith.errors import ModelError
 from edgesmith.ir import DType, TensorType
-from edgesmith.ops.base import Case, OnnxNode, Operator, f32, operator
+from edgesmith.ops.base import Case, Layout, OnnxNode, Operator, f32, operator
 from edgesmith.ops.normalization import Grouping, Normalization, sqrt_c
 from edgesmith.ops.reduction import normalized_axes
 
@@ -24,6 +24,7 @@ def _parameters(*shape: int) -> tuple[np.ndarray, np.ndarray]:
 class FromAxis(Normalization):
     """Groups of all elements from an axis on; scale and bias broadcast to the tensor."""
 
+    layout: ClassVar[Layout] = "row_major"
     axis: int = -1
     epsilon: float = 1e-5
 

@@ -8,8 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from edgesmith.c.expr import Expr, call, cast, const, select, var
-from edgesmith.c.mathfunctions import functions_of
+from edgesmith.c.expr import Expr, call, cast, const, select
 from edgesmith.errors import UnsupportedOp
 from edgesmith.ir import DType, TensorType
 from edgesmith.ops.base import Case, f32, operator
@@ -50,12 +49,6 @@ class Pow(Elementwise):
         nearest = call("rint", power)
         near = call("abs", power - nearest) <= call("abs", power) * 1e-9
         return cast(select(near, nearest, power), a.dtype)
-
-    def c_functions(self) -> tuple[str, ...]:
-        a = (DType.F32, DType.F32, DType.F32, DType.I64, DType.I64)
-        b = (DType.F32, DType.I64, DType.F64, DType.I64, DType.F32)
-        expressions = (self.expression(var("a", s), var("b", t)) for s, t in zip(a, b, strict=True))
-        return tuple(dict.fromkeys(name for e in expressions for name in functions_of(e)))
 
     @classmethod
     def cases(cls) -> Iterator[Case]:

@@ -108,8 +108,9 @@ class Reduction(Operator):
     def tasks(self, inputs: Sequence[TensorType | None], outputs: Sequence[TensorType]) -> int:
         return outputs[0].size
 
-    def c_functions(self) -> tuple[str, ...]:
-        expressions = self._expressions(DType.F32, 1)
+    def c_functions(self, inputs: Sequence[TensorType | None]) -> tuple[str, ...]:
+        assert inputs[0] is not None
+        expressions = self._expressions(inputs[0].dtype, 1)
         return tuple(dict.fromkeys(name for e in expressions for name in functions_of(e)))
 
     def portable(self, w: Writer, inputs: Sequence[Array | None], outputs: Sequence[Array]) -> None:

@@ -155,7 +155,7 @@ class ReduceLogSum(ReduceSum):
     """ln of the sum (https://onnx.ai/onnx/operators/onnx__ReduceLogSum.html)."""
 
     name: ClassVar[str] = "ReduceLogSum"
-    case_dtypes: ClassVar[tuple[DType, ...]] = (DType.F32,)
+    case_dtypes: ClassVar[tuple[DType, ...]] = (DType.F32, DType.F64)
 
     def finish(self, *results: Expr, count: int) -> Expr:
         return call("log", *results)
@@ -170,6 +170,7 @@ class ReduceLogSumExp(Reduction):
     """ln of the sum of e**x, shifted by the maximum (https://onnx.ai/onnx/operators/onnx__ReduceLogSumExp.html)."""
 
     name: ClassVar[str] = "ReduceLogSumExp"
+    case_dtypes: ClassVar[tuple[DType, ...]] = (DType.F32, DType.F64)
 
     def passes(self, dtype: DType) -> Sequence[Pass]:
         return Pass(-math.inf, largest), Pass(0, lambda total, x, top: total + call("exp", x - _finite(top)))

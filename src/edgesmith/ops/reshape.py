@@ -79,6 +79,8 @@ class Reshape(Movement):
         return (input.reshape(self.shape),)
 
     def copies(self, inputs: Sequence[View], outputs: Sequence[View]) -> Sequence[Copy] | None:
+        if inputs[0].size == 0:
+            return []
         refined = _common_refinement(inputs[0].shape, outputs[0].shape)
         if refined is None:
             return None

@@ -83,7 +83,7 @@ class Softmax(AlongAxis):
         e = np.exp(x - x.max(self.axis, keepdims=True, initial=-np.inf))
         return (e / e.sum(self.axis, keepdims=True),)
 
-    def c_functions(self) -> tuple[str, ...]:
+    def c_functions(self, inputs: Sequence[TensorType | None]) -> tuple[str, ...]:
         return ("exp",)
 
     def line(self, w: Writer, n: int, x: str, y: str) -> None:
@@ -109,7 +109,7 @@ class LogSoftmax(AlongAxis):
         shifted = x - x.max(self.axis, keepdims=True, initial=-np.inf)
         return (shifted - np.log(np.exp(shifted).sum(self.axis, keepdims=True)),)
 
-    def c_functions(self) -> tuple[str, ...]:
+    def c_functions(self, inputs: Sequence[TensorType | None]) -> tuple[str, ...]:
         return ("exp", "log")
 
     def line(self, w: Writer, n: int, x: str, y: str) -> None:
