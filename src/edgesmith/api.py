@@ -187,7 +187,7 @@ def compile_graph(
             threads=recipe.threads,
             model=source,
             tools={"edgesmith": __version__, "compiler": f"{tool.name} {tool.version}"},
-            passes=passes.applied,
+            passes=passes,
         )
         files = sorted(p for p in folder.rglob("*") if p.is_file())
         manifest["files"] = {p.relative_to(folder).as_posix(): sha256(p) for p in files}

@@ -81,7 +81,8 @@ def _show(error: EdgesmithError | OSError) -> None:
     if isinstance(error, OSError) and not isinstance(error, EdgesmithError):
         error = EdgesmithError(error.strerror or str(error), where=str(error.filename or ""))
     assert isinstance(error, EdgesmithError)
-    text = Text.assemble(("error: ", "bold red"), (f"{error.where}: " if error.where else "", "bold"), error.why.strip())
+    where = f"{error.where}: " if error.where else ""
+    text = Text.assemble(("error: ", "bold red"), (where, "bold"), error.why.strip())
     if error.hint:
         text.append(f"\n  hint: {error.hint}", style="dim")
     error_console().print(text)

@@ -34,15 +34,17 @@ def command(
     manifest = load(artifact).manifest
     steps = [step for step in manifest["steps"] if layer is None or _matches(step, layer)]
     free = {n: note for n, note in manifest["free"].items() if layer is None or layer.lower() in n.lower()}
+    copies = {n: note for n, note in manifest["copies"].items() if layer is None or layer.lower() in n.lower()}
     if not steps and not free:
         names = ", ".join(step["name"] for step in manifest["steps"][:8])
         raise BadInput(f"no step or data movement matches {layer!r}", where=str(artifact), hint=f"steps: {names}, ...")
     if as_json:
-        print_json({"steps": steps, "free": free, "passes": manifest["passes"], "skipped": _skipped(manifest)})
+        passes = {key: manifest[key] for key in ("passes", "skipped")}
+        print_json({"steps": steps, "free": free, "copies": copies, **passes})
     elif layer is None:
         _overview(manifest)
     else:
-        _details(steps, free)
+        _details(steps, free | copies)
 
 
 def _matches(step: dict[str, Any], text: str) -> bool:
@@ -50,11 +52,6 @@ def _matches(step: dict[str, Any], text: str) -> bool:
     names = (step["name"], *step["nodes"], *step["origin"], *step["outputs"])
     exact = any(wanted == n.lower() for n in names)
     return exact or any(wanted in n.lower() for n in names)
-
-
-def _skipped(manifest: dict[str, Any]) -> list[dict[str, str]]:
-    """Places that passes looked at and left: pass, node, reason."""
-    return list(manifest.get("skipped", ()))
 
 
 def _overview(manifest: dict[str, Any]) -> None:
@@ -69,19 +66,18 @@ def _overview(manifest: dict[str, Any]) -> None:
             str(i), step["name"], step["operators"], _kernel(chosen), duration(step["predicted_ns"]), next_best, refused
         )
     out.print(steps)
-    if manifest["free"]:
+    if manifest["free"] or manifest["copies"]:
         moves = table("data movements", "node|what became of it")
-        for node, note in manifest["free"].items():
+        for node, note in (manifest["free"] | manifest["copies"]).items():
             moves.add_row(node, note)
         out.print(moves)
     passes = table("passes", "pass|>rewrites")
     for name, number in manifest["passes"].items():
         passes.add_row(name, str(number))
     out.print(passes if manifest["passes"] else "passes: nothing to rewrite")
-    skipped = _skipped(manifest)
-    if skipped:
+    if manifest["skipped"]:
         left = table("left by passes", "pass|node|reason")
-        for entry in skipped:
+        for entry in manifest["skipped"]:
             left.add_row(entry["pass"], entry["node"], entry["reason"])
         out.print(left)
     out.print("edgesmith why ARTIFACT LAYER shows every kernel that was considered for a layer", style="dim")

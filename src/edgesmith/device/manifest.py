@@ -8,6 +8,7 @@ from typing import Any
 from edgesmith.codegen import Package
 from edgesmith.device.artifact import FORMAT
 from edgesmith.ir import Graph, TensorType
+from edgesmith.passes import PassReport
 from edgesmith.plan import Plan, Step
 
 __all__ = ["describe"]
@@ -21,7 +22,7 @@ def describe(
     threads: int,
     model: Mapping[str, Any],
     tools: Mapping[str, str],
-    passes: Mapping[str, int],
+    passes: PassReport,
 ) -> dict[str, Any]:
     """The manifest of a plan and its package, without the file hashes.
 
@@ -29,7 +30,7 @@ def describe(
         tolerances: largest absolute difference from the reference for each output.
         model: name and hash of the source model, its shapes and bindings.
         tools: names and versions of what made the artifact.
-        passes: number of rewrites by pass.
+        passes: what the passes did, and what they left.
     """
     graph = plan.graph
     return {
@@ -51,9 +52,11 @@ def describe(
             "scratch_bytes_per_worker": plan.scratch_bytes,
             "weights_bytes": package.weights_bytes,
         },
-        "passes": dict(passes),
+        "passes": dict(passes.applied),
+        "skipped": [{"pass": p, "node": n, "reason": reason} for (p, n), reason in passes.skipped.items()],
         "steps": [_step(graph, s, f) for s, f in zip(plan.steps, package.functions, strict=True)],
         "free": dict(plan.free),
+        "copies": dict(plan.copies),
     }
 
 

@@ -69,6 +69,7 @@ class Plan:
         places: view of each value that crosses a step's border.
         buffers: place in memory of each root value.
         free: movement nodes that became views, with the reason.
+        copies: movement nodes that are steps, with the reason.
     """
 
     graph: Graph
@@ -78,6 +79,7 @@ class Plan:
     buffers: Mapping[str, Buffer]
     arena: Arena
     free: Mapping[str, str]
+    copies: Mapping[str, str]
 
     @property
     def scratch_bytes(self) -> int:
@@ -118,7 +120,8 @@ def make_plan(
         if progress:
             progress(i + 1, len(regions))
     buffers, arena = _allocate(graph, steps, places)
-    return Plan(graph, target, tuple(steps), places, buffers, arena, free)
+    copies = {s.name: layout.notes[s.name] for s in steps if s.name in layout.notes}
+    return Plan(graph, target, tuple(steps), places, buffers, arena, free, copies)
 
 
 def _needs_step(problem: Problem) -> bool:
