@@ -15,7 +15,8 @@ from edgesmith.passes.engine import Skipped, rewrite
 SMALL_BYTES = 64 << 10
 GROWTH = 2
 MAX_MACS = 1 << 28
-_KEPT = frozenset(("QuantizeLinear", "DequantizeLinear"))  # they carry the quantisation
+_KEPT = frozenset(("QuantizeLinear", "DequantizeLinear"))
+"""They carry the quantisation; where nothing but weights is stored quantised, the program computes in floats."""
 
 
 @rewrite("fold-constants")
@@ -53,7 +54,7 @@ def _is_copy(graph: Graph, node: Node) -> bool:
 
 
 def _too_much(graph: Graph, node: Node) -> str | None:
-    if node.op.name in _KEPT:
+    if node.op.name in _KEPT and any(n.op.name == "QuantizeLinear" for n in graph.nodes):
         return "it carries the quantisation"
     made = sum(t.nbytes for t in graph.output_types(node))
     read = sum(graph.type(v).nbytes for v in node.read)
