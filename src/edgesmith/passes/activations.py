@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from edgesmith.ir import DType, Graph, Node, Patch
 from edgesmith.ops.activations import Gelu, Swish
+from edgesmith.ops.clip import Clip
 from edgesmith.ops.elementwise import Elementwise
 from edgesmith.ops.rectifiers import HardSigmoid, HardSwish
 from edgesmith.passes.editing import nodes_of, substitute
@@ -53,7 +54,7 @@ def _is_factor(graph: Graph, product: Node, value: str) -> bool:
 def _activation(graph: Graph, node: Node) -> tuple[Elementwise, str] | None:
     """The operator that ``node`` amounts to, and its input."""
     if node.op.name == "Clip":
-        return _unit_hard_sigmoid(graph, node)
+        return _unit_hard_sigmoid(graph, node) if isinstance(node.op, Clip) else None
     product = _product(graph, node)
     if len(product.values) == 1:
         x = _relu6_of_x_plus_3(graph, product.values[0])
@@ -163,14 +164,15 @@ def _plus(graph: Graph, value: str, c: float) -> str | None:
 def _relu6_of_x_plus_3(graph: Graph, value: str) -> str | None:
     """x where ``value`` is min(6, max(0, x + 3))."""
     node = graph.producer(value)
-    if node is None or node.op.name != "Clip" or (node.op.low, node.op.high) != (0, 6):  # type: ignore[attr-defined]
+    if node is None or not isinstance(node.op, Clip) or (node.op.low, node.op.high) != (0, 6):
         return None
     return _plus(graph, node.inputs[0], 3.0)
 
 
 def _unit_hard_sigmoid(graph: Graph, clip: Node) -> tuple[Elementwise, str] | None:
     """HardSigmoid for min(1, max(0, alpha x + beta))."""
-    if (clip.op.low, clip.op.high) != (0, 1):  # type: ignore[attr-defined]
+    assert isinstance(clip.op, Clip)
+    if (clip.op.low, clip.op.high) != (0, 1):
         return None
     add = graph.producer(clip.inputs[0])
     found = constant_input(graph, add) if add is not None and add.op.name == "Add" else None

@@ -39,7 +39,8 @@ def _as_mul_add(graph: Graph, node: Node, given: Affine) -> Patch | Skipped:
     dtype = graph.type(node.outputs[0]).dtype.numpy
     names = Names(graph)
     scale, shift, product = (names(f"{node.name}:{part}") for part in ("scale", "shift", "product"))
-    constants = {scale: given.scale[0].astype(dtype), shift: given.shift[0].astype(dtype)}
+    with np.errstate(over="ignore"):
+        constants = {scale: given.scale[0].astype(dtype), shift: given.shift[0].astype(dtype)}
     if not all(np.isfinite(a).all() for a in constants.values()):
         return Skipped(node.name, "its scale or shift is not finite")
     mul = Node(names(f"{node.name}:mul"), Mul(), (given.x, scale), (product,), node.origin)
