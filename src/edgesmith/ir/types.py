@@ -51,7 +51,7 @@ class DType(Enum):
     @property
     def unit_roundoff(self) -> float:
         """Largest relative error of rounding a real number to this type (half an ULP); 0 for integers."""
-        return float(np.finfo(self.numpy).eps) / 2 if self.is_float else 0.0
+        return float(np.finfo(self.numpy).eps) / 2 if self.is_float else 0.0  # type: ignore[type-var]
 
     @classmethod
     def of(cls, dtype: np.dtype[np.generic] | type) -> DType:

@@ -159,10 +159,10 @@ def operands(problem: Problem) -> dict[str, Array]:
 def unpack(problem: Problem, constants: Sequence[tuple[str, np.ndarray]] = ()) -> str:
     """The declarations at the top of a kernel function: typed pointers to operands and constants."""
     lines = []
-    for value, array in operands(problem).items():
+    for value, operand in operands(problem).items():
         qualifier = "" if value in problem.region.outputs else "const "
-        kind = f"{qualifier}{array.view.dtype.c} *"
-        lines.append(f"{kind}const {array.pointer} = ({kind})p[{problem.pointer(value)}];")
+        kind = f"{qualifier}{operand.view.dtype.c} *"
+        lines.append(f"{kind}const {operand.pointer} = ({kind})p[{problem.pointer(value)}];")
     first = len(problem.region.inputs) + len(problem.region.outputs)
     for i, (name, array) in enumerate(constants):
         kind = f"const {TensorType.of(array).dtype.c} *"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from edgesmith.kernels.base import Problem
 from edgesmith.kernels.elementwise import array_constants, compose, like_output
 from edgesmith.ops import Array, Elementwise
 
-__all__ = ["Epilogue"]
+__all__ = ["Epilogue", "strided"]
 
 Address = Callable[[Array], str]
 """C text of the address of an operand's element for the output vector at hand."""
@@ -36,6 +37,7 @@ class Epilogue:
         self.reject: str | None = None
         self.nodes = region.nodes[1:]
         self.axis = axis
+        self.lanes = problem.target.lanes
         anchor = region.anchor.outputs[0]
         out = region.outputs[0] if region.outputs else anchor
         self.functions: tuple[str, ...] = ()
@@ -58,14 +60,14 @@ class Epilogue:
             views.append((f"x{region.inputs.index(value)}", problem.view(value).broadcast(y.shape)))
             self.values.append(value)
         for value in array_constants(graph, self.nodes):
-            array, view = like_output(graph.constants[value], y)
+            packed, view = like_output(graph.constants[value], y)
             name = f"e{len(self.constants)}"
-            self.constants.append((name, array))
+            self.constants.append((name, packed))
             views.append((name, view.broadcast(y.shape)))
-        for pointer, view in views:
-            projected = project(view)
+        for pointer, whole in views:
+            projected = project(whole)
             if projected is None:
-                self.reject = f"operand {view} has uneven rows"
+                self.reject = f"operand {whole} has uneven rows"
                 return
             self.operands.append(Array(pointer, projected))
         leaves = {
@@ -74,18 +76,54 @@ class Epilogue:
         if any(graph.type(v).dtype is not DType.F32 for v in leaves):
             self.reject = "an operand of the operators after it is not f32"
             return
-        for array in self.operands:
-            if array.view.strides[axis] not in (0, 1) and array.view.shape[axis] > 1:
-                self.reject = f"operand {array.view} is not contiguous along the vectors"
+        for operand in self.operands:
+            if operand.view.strides[axis] not in (0, 1) and operand.view.shape[axis] > 1:
+                self.reject = f"operand {operand.view} is not contiguous along the vectors"
                 return
         self.expr = compose(graph, self.nodes, {**leaves, anchor: var("acc")})
-        self.reject = vectorizable(self.expr)
+        self.reject = vectorizable(self.expr) or (None if self.expr.dtype is DType.F32 else "the result is not f32")
         self.functions = functions_of(self.expr)
 
     @property
     def label(self) -> str:
         """Names of the operators, for a function name."""
         return "".join(f"_{n.op.name.lower()}" for n in self.nodes)[:40]
+
+    @property
+    def parameters(self) -> str:
+        """C parameters for the operands, each after a comma."""
+        return "".join(f", const float *{a.pointer}" for a in self.operands)
+
+    def arguments(self, index: Sequence[tuple[int, str]], suffix: str = "") -> str:
+        """C arguments for the operands, each after a comma: pointers to the elements at ``index`` (see ``strided``).
+
+        Args:
+            suffix: of the variables that the pointers start from.
+        """
+        return "".join(f", {a.pointer}{suffix} + {strided(a.view, index)}" for a in self.operands)
+
+    def store(self, w: Writer, y: View, rows: Iterable[int], vectors: int, tail: int | None, row_axis: int) -> None:
+        """Write the epilogue of a register tile and its stores to the pointer ``y``.
+
+        Args:
+            y: the output in the kernel's axes.
+            rows, vectors: the accumulators ``c<row>_<vector>``.
+            tail: lanes of the last vector (None: all).
+            row_axis: axis that the tile's rows run along.
+        """
+
+        def address(row: int, vector: int, array: Array) -> str:
+            view = array.view
+            along = vector * self.lanes if view.strides[self.axis] == 1 or view.shape[self.axis] == 1 else 0
+            shift = row * view.strides[row_axis] + along
+            return f"{array.pointer} + {shift}" if shift else array.pointer
+
+        for row in rows:
+            for vector in range(vectors):
+                lanes = tail if vector == vectors - 1 else None
+                value = self.apply(w, f"c{row}_{vector}", partial(address, row, vector), lanes)
+                target = address(row, vector, Array("y", y))
+                w.line(f"es_store_n({target}, {value}, {lanes});" if lanes else f"es_store({target}, {value});")
 
     def apply(self, w: Writer, accumulator: str, address: Address, lanes: int | None) -> str:
         """Write the statements and return the C expression of the final vector.
@@ -110,12 +148,16 @@ class Epilogue:
 
 
 def strided(view: View, index: Sequence[tuple[int, str]]) -> str:
-    """C text of an offset: the sum of index x stride over (axis, index text) pairs, zero terms left out."""
+    """C text of an offset: the sum of index x stride over (axis, index text) pairs, zero terms left out.
+
+    It is computed in ``ptrdiff_t`` where the view spans 2**31 elements or more.
+    """
+    wide = "(ptrdiff_t)" if view.span > 2**31 - 1 else ""
     terms = []
     for axis, text in index:
         stride = view.strides[axis]
         if stride == 0 or text == "0" or view.shape[axis] == 1:
             continue
-        factor = text if text.isidentifier() or text.isdigit() else f"({text})"
+        factor = wide + (text if text.isidentifier() or text.isdigit() else f"({text})")
         terms.append(factor if stride == 1 else f"{factor} * {stride}")
     return " + ".join(terms) or "0"

@@ -16,7 +16,19 @@ import numpy as np
 from edgesmith.c.writer import Writer
 from edgesmith.target import Target
 
-__all__ = ["Panels", "Segment", "TileShape", "accumulate", "candidates", "cycles_per_step", "input_cycles", "pack"]
+__all__ = [
+    "GIGAHERTZ",
+    "Panels",
+    "Segment",
+    "TileShape",
+    "accumulate",
+    "candidates",
+    "cycles_per_step",
+    "declare",
+    "input_cycles",
+    "pack",
+    "pack_bias",
+]
 
 GIGAHERTZ = 3.5
 """Clock that turns cycles into nanoseconds; only ratios between kernels matter."""
@@ -113,6 +125,20 @@ class Panels:
         """(vectors, lanes of the last vector or None) of the full and of the tail panel, as far as they exist."""
         full = [(self.vectors, None)] if self.full else []
         return full + ([(self.tail_vectors, self.tail_lanes)] if self.tail_vectors else [])
+
+    def write_variants(self, w: Writer, panel: str, body: Callable[[int], None]) -> None:
+        """Write ``body`` of the variant that the C index ``panel`` needs.
+
+        Args:
+            body: writes the code for a position in ``variants()``.
+        """
+        if len(self.variants()) == 1:
+            body(0)
+            return
+        with w.block(f"if ({panel} < {self.full})"):
+            body(0)
+        with w.block("else"):
+            body(1)
 
 
 def pack(weights: np.ndarray, panels: Panels) -> np.ndarray:

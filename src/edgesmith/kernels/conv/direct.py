@@ -14,10 +14,10 @@ from typing import ClassVar
 import numpy as np
 
 from edgesmith.c.writer import Writer
-from edgesmith.ir import DType, Graph, Node, View
+from edgesmith.ir import DType, Graph, Node
 from edgesmith.kernels.base import SIGNATURE, Code, Kernel, Problem, Reject, Schedule, kernel, unpack
-from edgesmith.kernels.conv.row import Columns, columns, write_row_range
-from edgesmith.kernels.epilogue import Epilogue, strided
+from edgesmith.kernels.conv.row import Columns, RowTiles, TileFunction, columns
+from edgesmith.kernels.epilogue import Epilogue
 from edgesmith.kernels.region import Region, epilogue_chains
 from edgesmith.kernels.tile import (
     GIGAHERTZ,
@@ -32,7 +32,6 @@ from edgesmith.kernels.tile import (
     pack,
     pack_bias,
 )
-from edgesmith.ops import Array
 from edgesmith.ops.conv import Conv
 
 MAX_VARIANTS = 24
@@ -120,23 +119,23 @@ class _Geometry:
                 edge = 1.0 if cols.inside else 1.1
                 total += count * cols.tiles * (step * self.steps * useful * edge + 10 + 2 * cols.rows * vectors)
         rows = self.group * self.batch * self.height
-        vertical = _inside_fraction(self.window, self.x.shape[2], self.height)
+        vertical = self._inside_rows()
         panel_bytes = self.steps * self.tile.vectors * self.problem.target.lanes * 4
         reloads = rows * self.panels.count * len(self.columns)
         beyond_l1 = max(0.0, panel_bytes - 0.75 * self.problem.target.l1_bytes) / 64 * reloads
         return total * rows * vertical + beyond_l1 * 0.8
 
+    def _inside_rows(self) -> float:
+        """Share of the kernel rows that lie inside the input."""
+        s, d, p, k = (
+            v[0] for v in (self.window.strides, self.window.dilations, self.window.pads_begin, self.window.kernel)
+        )
+        inside = sum(0 <= o * s + t * d - p < self.x.shape[2] for o in range(self.height) for t in range(k))
+        return inside / max(self.height * k, 1)
+
     @property
     def weights_bytes(self) -> int:
         return self.group * self.steps * self.out_channels * 4
-
-
-def _inside_fraction(window: object, extent: int, outputs: int) -> float:
-    """Share of the taps along the vertical axis that lie inside the input."""
-    s, d, p = (getattr(window, n)[0] for n in ("strides", "dilations", "pads_begin"))
-    k = window.kernel[0]  # type: ignore[attr-defined]
-    inside = sum(0 <= o * s + t * d - p < extent for o in range(outputs) for t in range(k))
-    return inside / max(outputs * k, 1)
 
 
 @kernel
@@ -189,6 +188,7 @@ class _Emitter:
     def __init__(self, geometry: _Geometry) -> None:
         self.g = geometry
         self.epilogue = Epilogue(geometry.problem)
+        self.tiles = RowTiles(geometry.window, geometry.x, geometry.y, geometry.columns, geometry.panels, self.epilogue)
         self.lanes = geometry.problem.target.lanes
         node, graph = geometry.problem.anchor, geometry.problem.graph
         weights = graph.constants[node.inputs[1]]
@@ -207,9 +207,8 @@ class _Emitter:
         g = self.g
         constants = [("weights", self.weights), ("bias", self.bias), *self.epilogue.constants]
         w = Writer()
-        for p, (vectors, tail) in enumerate(g.panels.variants()):
-            for c, cols in enumerate(g.columns):
-                self._tile(w, f"@NAME@_{p}_{c}", cols, vectors, tail)
+        for function in self.tiles.functions():
+            self._tile(w, function)
         with w.block(SIGNATURE):
             w.lines(unpack(g.problem, constants))
             w.line("(void)scratch;")
@@ -219,48 +218,27 @@ class _Emitter:
         label = f"conv{kind}_direct_f32{self.epilogue.label}_{g.tile.rows}x{g.tile.vectors}"
         return Code(w.text(), label, tuple(a for _, a in constants), tasks, functions=self.epilogue.functions)
 
-    def _parameters(self) -> list[tuple[str, str]]:
-        """Parameters of a tile function after the pointers: epilogue operands at the tile's first element."""
-        return [("const float *", a.pointer) for a in self.epilogue.operands]
-
-    def _tile(self, w: Writer, name: str, columns: Columns, vectors: int, tail: int | None) -> None:
-        g, lanes = self.g, self.lanes
-        operands = "".join(f", {kind}{pointer}" for kind, pointer in self._parameters())
-        rows = range(columns.rows)
-        x, y = "const float *x", "float *y"
-        with w.block(
-            f"static void {name}({x}, ptrdiff_t at, int32_t first, int32_t last, const float *w, const float *b, {y}"
-            f"{operands})"
-        ):
+    def _tile(self, w: Writer, function: TileFunction) -> None:
+        g, lanes, vectors = self.g, self.lanes, function.vectors
+        rows = range(function.columns.rows)
+        with w.block(function.head):
             declare(w, rows, vectors, lanes)
-            row_steps = g.window.kernel[1] * g.in_channels * vectors * lanes
-            w.line(f"w += (ptrdiff_t)first * {row_steps};")
-            w.line(f"at += (ptrdiff_t)first * {g.window.dilations[0] * g.x.strides[2]};")
-            with w.block("for (int32_t t = first; t < last; ++t)"):
-                for segment in g.segments(columns):
-                    if segment.rows:
-                        accumulate(w, segment, lambda r: r * g.row_stride, vectors, lanes)
-                    else:
-                        w.line(f"w += {segment.count * vectors * lanes};")
-                w.line(f"at += {g.window.dilations[0] * g.x.strides[2]};")
-            for r in rows:
-                for v in range(vectors):
-                    partial = tail if v == vectors - 1 else None
-                    self._store(w, r, v, partial)
+            if any(function.columns.taps):
+                row_steps = g.window.kernel[1] * g.in_channels * vectors * lanes
+                down = g.window.dilations[0] * g.x.strides[2]
+                w.line(f"w += (ptrdiff_t)first * {row_steps};")
+                w.line(f"at += (ptrdiff_t)first * {down};")
+                with w.block("for (int32_t t = first; t < last; ++t)"):
+                    for segment in g.segments(function.columns):
+                        if segment.rows:
+                            accumulate(w, segment, lambda r: r * g.row_stride, vectors, lanes)
+                        else:
+                            w.line(f"w += {segment.count * vectors * lanes};")
+                    w.line(f"at += {down};")
+            else:
+                w.line("(void)x, (void)at, (void)first, (void)last, (void)w;")
+            self.epilogue.store(w, g.y, rows, vectors, function.tail, row_axis=3)
         w.line()
-
-    def _store(self, w: Writer, row: int, vector: int, partial: int | None) -> None:
-        def offset(view: View) -> int:
-            channel = vector * self.lanes if view.strides[1] == 1 or view.shape[1] == 1 else 0
-            return row * view.strides[3] + channel
-
-        def address(array: Array) -> str:
-            shift = offset(array.view)
-            return f"{array.pointer} + {shift}" if shift else array.pointer
-
-        value = self.epilogue.apply(w, f"c{row}_{vector}", address, partial)
-        target = f"y + {offset(self.g.y)}"
-        w.line(f"es_store({target}, {value});" if partial is None else f"es_store_n({target}, {value}, {partial});")
 
     def _driver(self, w: Writer) -> int:
         """Write the loops over tasks, panels, rows and tiles; return the number of tasks."""
@@ -285,51 +263,14 @@ class _Emitter:
     def _row(self, w: Writer, panel: str, row: str) -> None:
         """Write the tiles of one output row for one panel."""
         g = self.g
-        window, x = g.window, g.x
         w.line(f"const int32_t n = {row} / {g.height}, oh = {row} % {g.height};")
-        write_row_range(w, window, x.shape[2])
-        group, part = (
-            ("0", panel) if g.group == 1 else (f"({panel} / {g.panels.count})", f"({panel} % {g.panels.count})")
-        )
+        group, part = ("0", panel) if g.group == 1 else (f"{panel} / {g.panels.count}", f"{panel} % {g.panels.count}")
         width = g.tile.vectors * self.lanes
-        group_weights = self.weights.size // g.group
-        group_bias = self.bias.size // g.group
+        group_weights, group_bias = self.weights.size // g.group, self.bias.size // g.group
         w.line(f"const int32_t group = {group}, part = {part};")
         packed = f"(ptrdiff_t)group * {group_weights} + (ptrdiff_t)part * {g.steps * width}"
         w.line(f"const float *const wp = weights + {packed};")
         w.line(f"const float *const bp = bias + group * {group_bias} + part * {width};")
-        w.line(f"const int32_t channel = group * {g.out_channels} + part * {width};")
-        position = [(0, "(ptrdiff_t)n"), (1, "channel"), (2, "oh")]
-        w.line(f"float *const yp = y0 + {strided(g.y, position)};")
-        for array in self.epilogue.operands:
-            w.line(f"const float *const {array.pointer}p = {array.pointer} + {strided(array.view, position)};")
-        in_group = x.strides[1] * g.in_channels
-        start = f"(ptrdiff_t)n * {x.strides[0]} + (ptrdiff_t)top * {x.strides[2]} + (ptrdiff_t)group * {in_group}"
-        w.line(f"const ptrdiff_t at = {start} - {window.pads_begin[1] * x.strides[3]};")
-        variants = g.panels.variants()
-        if len(variants) == 1:
-            self._tiles(w, 0)
-            return
-        with w.block(f"if (part < {g.panels.full})"):
-            self._tiles(w, 0)
-        with w.block("else"):
-            self._tiles(w, 1)
-
-    def _tiles(self, w: Writer, variant: int) -> None:
-        g = self.g
-        for c, cols in enumerate(g.columns):
-
-            def call(ow: str, c: int = c) -> str:
-                operands = "".join(f", {a.pointer}p + {strided(a.view, [(3, ow)])}" for a in self.epilogue.operands)
-                shift = strided(View(g.x.shape, (0, 0, 0, g.row_stride), g.x.dtype), [(3, ow)])
-                return (
-                    f"@NAME@_{variant}_{c}(x0, at + {shift}, first, last, wp, bp, "
-                    f"yp + {strided(g.y, [(3, ow)])}{operands});"
-                )
-
-            if cols.tiles == 1:
-                w.line(call(str(cols.first)))
-            else:
-                stop = cols.first + cols.tiles * cols.rows
-                with w.block(f"for (int32_t ow = {cols.first}; ow < {stop}; ow += {cols.rows})"):
-                    w.line(call("ow"))
+        if g.y.shape[1] > 1:
+            w.line(f"const int32_t channel = group * {g.out_channels} + part * {width};")
+        self.tiles.write(w, "part", f"(ptrdiff_t)group * {g.x.strides[1] * g.in_channels}")

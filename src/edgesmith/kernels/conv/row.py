@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from edgesmith.c.writer import Writer
+from edgesmith.ir import View
+from edgesmith.kernels.epilogue import Epilogue, strided
+from edgesmith.kernels.tile import Panels
 from edgesmith.ops.window import Window
 
-__all__ = ["Columns", "columns", "write_row_range"]
+__all__ = ["Columns", "RowTiles", "TileFunction", "columns"]
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,85 @@ def columns(window: Window, extent: int, outputs: int, rows: int) -> list[Column
     return found
 
 
-def write_row_range(w: Writer, window: Window, extent: int) -> None:
+@dataclass(frozen=True)
+class TileFunction:
+    """One C function: a tile of ``columns`` for a panel of ``vectors`` vectors, the last one of ``tail`` lanes.
+
+    Its parameters: the input ``x`` and the index ``at`` of the tile's first tap in it, the kernel rows ``first`` to
+    ``last`` inside the input, weights ``w``, bias ``b``, output ``y``, and the epilogue's operands.
+    """
+
+    head: str
+    columns: Columns
+    vectors: int
+    tail: int | None
+
+
+@dataclass(frozen=True)
+class RowTiles:
+    """The tiles of an output row: their functions and the code that calls them.
+
+    Args:
+        x, y: input and output, (N, C, H, W).
+        panels: output channels of one group.
+    """
+
+    window: Window
+    x: View
+    y: View
+    columns: Sequence[Columns]
+    panels: Panels
+    epilogue: Epilogue
+
+    def functions(self) -> Iterator[TileFunction]:
+        """Every function that ``write`` calls."""
+        parameters = (
+            "const float *x, ptrdiff_t at, int32_t first, int32_t last, const float *w, const float *b, float *y"
+            f"{self.epilogue.parameters}"
+        )
+        for variant, (vectors, tail) in enumerate(self.panels.variants()):
+            for number, cols in enumerate(self.columns):
+                head = f"static void @NAME@_{variant}_{number}({parameters})"
+                yield TileFunction(head, cols, vectors, tail)
+
+    def write(self, w: Writer, panel: str, x_channel: str) -> None:
+        """Write one row of one panel.
+
+        The C variables ``n``, ``oh``, ``channel`` (when there is more than one), ``wp`` and ``bp`` hold image, output
+        row, first output channel, and the panel's weights and bias.
+
+        Args:
+            panel: C text of the panel's number in its group.
+            x_channel: C text of the offset of the first input channel.
+        """
+        _write_row_range(w, self.window, self.x.shape[2])
+        position = [(0, "n"), (1, "channel"), (2, "oh")]
+        w.line(f"float *const yp = y0 + {strided(self.y, position)};")
+        for array in self.epilogue.operands:
+            w.line(f"const float *const {array.pointer}p = {array.pointer} + {strided(array.view, position)};")
+        image, row, column = self.x.strides[0], self.x.strides[2], self.x.strides[3]
+        start = f"(ptrdiff_t)n * {image} + (ptrdiff_t)top * {row} + {x_channel}"
+        w.line(f"const ptrdiff_t at = {start} - {self.window.pads_begin[1] * column};")
+        self.panels.write_variants(w, panel, lambda variant: self._calls(w, variant))
+
+    def _calls(self, w: Writer, variant: int) -> None:
+        for number, cols in enumerate(self.columns):
+            name = f"@NAME@_{variant}_{number}"
+            if cols.tiles == 1:
+                w.line(self._call(name, str(cols.first)))
+                continue
+            stop = cols.first + cols.tiles * cols.rows
+            with w.block(f"for (int32_t ow = {cols.first}; ow < {stop}; ow += {cols.rows})"):
+                w.line(self._call(name, "ow"))
+
+    def _call(self, name: str, ow: str) -> str:
+        step = self.window.strides[1] * self.x.strides[3]
+        shift = str(int(ow) * step) if ow.isdigit() else f"(ptrdiff_t){ow} * {step}"
+        y = f"yp + {strided(self.y, [(3, ow)])}"
+        return f"{name}(x0, at + {shift}, first, last, wp, bp, {y}{self.epilogue.arguments([(3, ow)], 'p')});"
+
+
+def _write_row_range(w: Writer, window: Window, extent: int) -> None:
     """Write ``top`` (input row of the first tap, may be negative) and the taps ``first`` to ``last`` that lie inside.
 
     Args:

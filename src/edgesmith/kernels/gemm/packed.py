@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -25,7 +25,6 @@ from edgesmith.kernels.tile import (
     pack,
     pack_bias,
 )
-from edgesmith.ops import Array
 from edgesmith.ops.conv import Conv
 from edgesmith.ops.gemm import Gemm
 from edgesmith.ops.matmul import MatMul
@@ -34,20 +33,28 @@ MEMORY_BYTES_PER_NS = 50.0
 TARGET_TASKS = 32
 
 
-def _rows(view: View) -> View | None:
-    """A convolution's view (N, C, H, W) as (rows, channels), or a matrix product's with leading axes merged."""
-    if view.rank == 4:
-        view = view.transpose((0, 2, 3, 1))
-    channels = view.shape[-1]
-    return view.reshape((view.size // max(channels, 1), channels)) if view.size else None
+def _pixels(view: View) -> View | None:
+    """A convolution's view (N, C, H, W) as (pixels, channels)."""
+    return _matrix(view.transpose((0, 2, 3, 1)))
 
 
 def _matrix(view: View) -> View | None:
+    """A view with its leading axes merged."""
     return view.reshape((view.size // max(view.shape[-1], 1), view.shape[-1])) if view.size else None
 
 
 class Product:
-    """The product Y (rows, channels) = X (rows, steps) W' + bias behind a problem."""
+    """The product Y (rows, channels) = X (rows, steps) W' + bias behind a problem.
+
+    When ``reject`` says why there is none, nothing else is defined.
+    """
+
+    weights: np.ndarray
+    """(channels, steps)."""
+    bias: np.ndarray | None
+    x: View
+    y: View
+    epilogue: Epilogue
 
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
@@ -69,11 +76,11 @@ class Product:
         else:
             self._matmul(node)
         if self.reject is None:
-            self._views(_rows if isinstance(op, Conv) else _matrix)
+            self._views(_pixels if isinstance(op, Conv) else _matrix)
 
     def _conv(self, op: Conv, node: Node) -> None:
         window = op.window
-        if len(window.kernel) != 2 or window.kernel != (1, 1):
+        if window.kernel != (1, 1):
             self.reject = f"{window} kernel, needs 1x1"
         elif window.strides != (1, 1) or any(window.pads_begin + window.pads_end):
             self.reject = f"{window}: strides or pads"
@@ -90,10 +97,11 @@ class Product:
         channels = weights.shape[0 if op.transB else 1]
         if op.transA:
             self.reject = "the left operand is transposed"
-        elif bias is not None and bias.size not in (1, channels):
+        elif bias is not None and bias.size > 1 and bias.shape[-1:] != (bias.size,):
             self.reject = f"C of shape {bias.shape} differs from row to row"
         else:
-            self.weights = np.float32(op.alpha) * (weights if op.transB else weights.T)
+            weights = weights if op.transB else weights.T
+            self.weights = weights if op.alpha == 1 else np.float32(op.alpha) * weights
             flat = None if bias is None else np.float32(op.beta) * bias.reshape(-1)
             self.bias = None if flat is None else np.broadcast_to(flat, (channels,))
 
@@ -111,7 +119,7 @@ class Product:
         name = node.inputs[index] if index < len(node.inputs) else ""
         return self.problem.graph.constants[name] if name else None
 
-    def _views(self, project) -> None:  # type: ignore[no-untyped-def]
+    def _views(self, project: Callable[[View], View | None]) -> None:
         problem = self.problem
         x, y = project(problem.view(problem.anchor.inputs[0])), project(problem.view(problem.region.outputs[0]))
         if x is None or y is None:
@@ -228,27 +236,15 @@ class ProductEmitter:
         return Code(w.text(), label, tuple(a for _, a in constants), tasks, functions=self.epilogue.functions)
 
     def _tile(self, w: Writer, name: str, rows: int, vectors: int, tail: int | None) -> None:
-        p, lanes = self.p, self.lanes
-        operands = "".join(f", const float *{a.pointer}" for a in self.epilogue.operands)
-        with w.block(f"static void {name}(const float *x, const float *w, const float *b, float *y{operands})"):
-            declare(w, range(rows), vectors, lanes)
+        p = self.p
+        parameters = f"const float *x, const float *w, const float *b, float *y{self.epilogue.parameters}"
+        with w.block(f"static void {name}({parameters})"):
+            declare(w, range(rows), vectors, self.lanes)
             segment = Segment(p.steps, "0", p.x.strides[1] if p.steps > 1 else 1, tuple(range(rows)))
             unroll = 1 if rows * vectors > 12 else 2
-            accumulate(w, segment, lambda r: r * p.x.strides[0], vectors, lanes, unroll)
-            for r in range(rows):
-                for v in range(vectors):
-                    self._store(w, r, v, tail if v == vectors - 1 else None)
+            accumulate(w, segment, lambda r: r * p.x.strides[0], vectors, self.lanes, unroll)
+            self.epilogue.store(w, p.y, range(rows), vectors, tail, row_axis=0)
         w.line()
-
-    def _store(self, w: Writer, row: int, vector: int, partial: int | None) -> None:
-        def address(array: Array) -> str:
-            channel = vector * self.lanes if array.view.strides[1] == 1 or array.view.shape[1] == 1 else 0
-            shift = row * array.view.strides[0] + channel
-            return f"{array.pointer} + {shift}" if shift else array.pointer
-
-        value = self.epilogue.apply(w, f"c{row}_{vector}", address, partial)
-        target = address(Array("y", self.p.y))
-        w.line(f"es_store({target}, {value});" if partial is None else f"es_store_n({target}, {value}, {partial});")
 
     def _driver(self, w: Writer, heights: Sequence[int]) -> int:
         p, panels, rows = self.p, self.panels, self.tile.rows
@@ -273,24 +269,17 @@ class ProductEmitter:
         width = panels.vectors * self.lanes
         w.line(f"const float *const wp = weights + (ptrdiff_t)panel * {p.steps * width};")
         w.line(f"const float *const bp = bias + panel * {width};")
-        variants = panels.variants()
-        if len(variants) == 1:
-            self._tiles(w, 0, heights)
-            return
-        with w.block(f"if (panel < {panels.full})"):
-            self._tiles(w, 0, heights)
-        with w.block("else"):
-            self._tiles(w, 1, heights)
+        panels.write_variants(w, "panel", lambda variant: self._tiles(w, variant, heights))
 
     def _tiles(self, w: Writer, variant: int, heights: Sequence[int]) -> None:
         p, rows = self.p, self.tile.rows
         width = self.panels.vectors * self.lanes
-        position = [(0, "(ptrdiff_t)row"), (1, f"panel * {width}")]
+        position = [(0, "row"), (1, f"panel * {width}")]
 
         def call(height: int) -> str:
             x = strided(p.x, position[:1])
-            operands = "".join(f", {a.pointer} + {strided(a.view, position)}" for a in self.epilogue.operands)
-            return f"@NAME@_{variant}_{height}(x0 + {x}, wp, bp, y0 + {strided(p.y, position)}{operands});"
+            y = strided(p.y, position)
+            return f"@NAME@_{variant}_{height}(x0 + {x}, wp, bp, y0 + {y}{self.epilogue.arguments(position)});"
 
         w.line("int32_t row = first;")
         if rows in heights:
