@@ -149,6 +149,15 @@ class Check:
             )
 
 
+def references(
+    graph: Graph, values: Mapping[str, np.ndarray]
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray | float]]:
+    """Every value by the operators' numpy references, and how far from it two programs may end up."""
+    with np.errstate(all="ignore"):
+        expected = graph.reference(values)
+        return expected, region_bounds(References(graph), graph.nodes, expected)
+
+
 def checks(case: Case, name: str, target: Target, kernels: Sequence[str] = ()) -> Iterator[Check]:
     """Every kernel that accepts the case, by itself and with an epilogue, in every layout.
 
