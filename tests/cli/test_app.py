@@ -89,10 +89,13 @@ def test_ctrl_c_ends_the_process(tmp_path: Path) -> None:
         text=True,
         start_new_session=True,
     )
-    time.sleep(3)
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.iterdir()):  # the folder that will become the artifact
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
     os.killpg(process.pid, signal.SIGINT)
     _, stderr = process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert process.returncode == 130, stderr
     assert "interrupted" in stderr
     assert "Traceback" not in stderr
     assert not list(tmp_path.iterdir())
