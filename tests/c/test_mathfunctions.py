@@ -46,6 +46,8 @@ REAL: dict[str, Real] = {
 STATED_ULP = {"exp": 1.25, "log": 1, "expm1": 2, "log1p": 1.5, "sigmoid": 2.5, "tanh": 1.5, "erf": 2.5}
 THROUGH_F64_ULP = 0.51
 F32 = [name for name, f in FUNCTIONS.items() if f.dtype is DType.F32]
+F64 = [name for name, f in FUNCTIONS.items() if f.dtype is DType.F64 and f.full_precision]
+F64_ULP = {"exp_f64": 1.5, "log_f64": 1}
 SPECIAL = np.array([0.0, -0.0, 1.0, -1.0, np.inf, -np.inf, np.nan, 2.0, -2.0, 0.5, -0.5, 3.0, -3.0], np.float32)
 SMALLEST, LARGEST = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
 
@@ -86,6 +88,12 @@ class Compiled:
                     f"void {name}_{form}({inputs}, float *r, int32_t n) {{\n"
                     f"    for (int32_t i = 0; i < n; i += {'ES_LANES' if vector else '1'}) {{ {store}; }}\n}}\n"
                 )
+        for name in F64:
+            text += (
+                f"void {name}(const double *x, double *r, int32_t n);\n"
+                f"void {name}(const double *x, double *r, int32_t n) {{\n"
+                f"    for (int32_t i = 0; i < n; ++i) {{ r[i] = es_{name}(x[i]); }}\n}}\n"
+            )
         (folder / "functions.c").write_text(text)
         flags = [f for f in FLAGS if f not in ("-fvisibility=hidden", "-std=gnu99")]
         standard = "-std=gnu99" if target.isa else "-std=c99"
@@ -103,6 +111,12 @@ class Compiled:
         pointers = [a.ctypes.data_as(ctypes.c_void_p) for a in (*padded, result)]
         self.library[f"{name}_{form}"](*pointers, ctypes.c_int32(n))
         return result[:n]
+
+    def in_f64(self, name: str, x: np.ndarray) -> np.ndarray:
+        result = np.empty_like(x)
+        pointers = [a.ctypes.data_as(ctypes.c_void_p) for a in (x, result)]
+        self.library[name](*pointers, ctypes.c_int32(x.size))
+        return result
 
 
 @pytest.fixture(
@@ -182,5 +196,23 @@ def test_odd_functions_keep_the_sign_of_zero(name: str, compiled: Compiled) -> N
         assert got.tolist() == [0.0, 0.0] and np.signbit(got).tolist() == [False, True]
 
 
+@pytest.mark.skipif(np.finfo(np.longdouble).nmant < 63, reason="no type wider than f64 to compare with")
+@pytest.mark.parametrize("name", F64)
+def test_error_in_f64_is_as_stated(name: str, compiled: Compiled) -> None:
+    bits = np.arange(0, 2**64, 2**64 // 400_000 | 1, dtype=object).astype(np.uint64)
+    near = np.random.default_rng(2).uniform(-745, 709, 200_000)
+    specials = np.array([0.0, -0.0, 1.0, np.inf, -np.inf, np.nan, 709.9, -746.0])
+    x = np.concatenate([bits.view(np.float64), near, 1 + near / 1000, specials])
+    with np.errstate(all="ignore"):
+        exact = REAL[name.removesuffix("_f64")](x.astype(np.longdouble))
+        rounded = exact.astype(np.float64)
+        got = compiled.in_f64(name, x)
+        finite = np.isfinite(rounded)
+        error = np.abs(got[finite] - exact[finite]) / np.spacing(np.abs(rounded[finite]))
+    np.testing.assert_array_equal(got[~finite], rounded[~finite])
+    assert error.max() <= F64_ULP[name], f"{name}({x[finite][error.argmax()]!r}) is off by {error.max():.2f} ULP"
+
+
 def test_every_function_is_measured() -> None:
     assert set(F32) == set(REAL)
+    assert set(F64) == set(F64_ULP)

@@ -13,7 +13,7 @@ from edgesmith.c.mathfunctions import FUNCTIONS, functions_of, missing_functions
 from edgesmith.c.writer import Writer
 from edgesmith.errors import UnsupportedOp
 from edgesmith.ir import DType, TensorType
-from edgesmith.ops.base import Array, Case, Layout, Operator, broadcast_shape, f32
+from edgesmith.ops.base import Array, Case, Layout, Operator, broadcast_shape
 
 __all__ = ["Elementwise", "require_types"]
 

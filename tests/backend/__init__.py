@@ -1,0 +1,1 @@
+"""The ONNX backend node tests, through the whole pipeline: binding, passes, plan, generated C, compiled program."""
