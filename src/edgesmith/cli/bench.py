@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import onnx
 import typer
@@ -95,10 +95,18 @@ def _print(artifact: Artifact, found: Comparison) -> None:
             [
                 ("program", f"{artifact.name} for {artifact.manifest['target']}"),
                 ("machine", f"{environment['processor']}, {environment['cores']} cores, {environment['system']}"),
-                ("load", f"{environment['load']} (1 minute average, before)"),
+                ("load", _load(environment)),
                 ("threads", str(found.settings["threads"])),
                 ("rounds", f"{found.settings['rounds']}, interleaved"),
                 ("versions", versions),
             ]
         )
     )
+
+
+def _load(environment: dict[str, Any]) -> str:
+    load, cores = environment["load"], environment["cores"]
+    if load is None:
+        return "unknown"
+    busy = "; other programs are running, so times may mean little" if load > cores / 2 + 0.5 else ""
+    return f"{load} on {cores} cores (average of the minute before){busy}"
