@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 
@@ -15,46 +15,58 @@ from edgesmith.plan.layout import channels_last
 from edgesmith.plan.select import CostModel, analytic, choose
 from edgesmith.target import Target
 
-__all__ = ["cover"]
+__all__ = ["Proposal", "cover", "proposals"]
 
 
 @dataclass(frozen=True)
-class _Candidate:
+class Proposal:
+    """A region of several nodes and what it saves against computing them one by one."""
+
     region: Region
     saving_ns: float
 
 
-def cover(
+def proposals(
     graph: Graph, target: Target, cost: CostModel = analytic, only: frozenset[str] | None = None
-) -> tuple[Region, ...]:
-    """Regions that cover every node once, in topological order.
+) -> tuple[Proposal, ...]:
+    """Every region that some kernel proposes and computes faster than its nodes one by one, largest saving first.
 
-    Each kernel proposes regions; those whose predicted time is less than that of their nodes one by one are taken,
-    largest saving first, as long as they are disjoint. Predictions assume that values lie in their preferred layout.
+    Predictions assume that values lie in their preferred layout.
     """
     places = assumed_places(graph)
     single = {}
     for node in graph.nodes:
         alone = region(graph, (node,), node)
         single[node.name] = _time(Problem(graph, alone, places, target), cost, only)
-    candidates: dict[frozenset[str], _Candidate] = {}
+    found: dict[frozenset[str], Proposal] = {}
     for node in graph.nodes:
         for kernel in KERNELS.values():
             for proposed in kernel.regions(graph, node):
-                if len(proposed.nodes) < 2 or proposed.names in candidates:
+                if len(proposed.nodes) < 2 or proposed.names in found:
                     continue
                 problem = Problem(graph, proposed, places, target)
                 saving = sum(single[n.name] for n in proposed.nodes) - _time(problem, cost, only)
                 if saving > 0:
-                    candidates[proposed.names] = _Candidate(proposed, saving)
+                    found[proposed.names] = Proposal(proposed, saving)
+    return tuple(sorted(found.values(), key=lambda p: (-p.saving_ns, graph.position[p.region.anchor.name])))
+
+
+def cover(graph: Graph, proposed: Sequence[Proposal]) -> tuple[Region, ...]:
+    """Regions that cover every node once, in topological order: the first disjoint proposals, single nodes elsewhere.
+
+    Two regions with several outputs may each need an output of the other; the later one is left out.
+    """
     taken: dict[str, Region] = {}
-    for candidate in sorted(candidates.values(), key=lambda c: (-c.saving_ns, graph.position[c.region.anchor.name])):
-        if not candidate.region.names & taken.keys():
-            taken.update(dict.fromkeys(candidate.region.names, candidate.region))
-    for node in graph.nodes:
-        if node.name not in taken:
-            taken[node.name] = region(graph, (node,), node)
-    return _sorted(graph, {id(r): r for r in taken.values()})
+    for proposal in proposed:
+        candidate = proposal.region
+        if candidate.names & taken.keys():
+            continue
+        own = dict.fromkeys(candidate.names, candidate)
+        if len(candidate.outputs) == 1 or _sorted(graph, taken | own) is not None:
+            taken.update(own)
+    result = _sorted(graph, taken)
+    assert result is not None
+    return result
 
 
 def assumed_places(graph: Graph) -> dict[str, Place]:
@@ -80,11 +92,19 @@ def _time(problem: Problem, cost: CostModel, only: frozenset[str] | None) -> flo
         return float("inf")
 
 
-def _sorted(graph: Graph, regions: Mapping[int, Region]) -> tuple[Region, ...]:
-    """Topological order of the regions, each as early as its last operand allows, ties by the graph's order."""
+def _sorted(graph: Graph, taken: Mapping[str, Region]) -> tuple[Region, ...] | None:
+    """The regions and the nodes outside of them in topological order, None when regions depend on one another.
+
+    Each comes as early as its last operand allows, ties by the graph's order.
+
+    Args:
+        taken: region of each node that is in one.
+    """
+    regions = {r.anchor.name: r for r in taken.values()}
+    regions |= {n.name: region(graph, (n,), n) for n in graph.nodes if n.name not in taken}
     made_by = {v: key for key, r in regions.items() for n in r.nodes for v in n.outputs}
     waits = {key: {made_by[v] for v in r.inputs if v in made_by} for key, r in regions.items()}
-    followers: dict[int, list[int]] = {key: [] for key in regions}
+    followers: dict[str, list[str]] = {key: [] for key in regions}
     for key, needs in waits.items():
         for need in needs:
             followers[need].append(key)
@@ -99,5 +119,4 @@ def _sorted(graph: Graph, regions: Mapping[int, Region]) -> tuple[Region, ...]:
             waits[follower].discard(key)
             if not waits[follower]:
                 heappush(ready, (rank[follower], follower))
-    assert len(order) == len(regions), "regions depend on one another in a circle"
-    return tuple(order)
+    return tuple(order) if len(order) == len(regions) else None

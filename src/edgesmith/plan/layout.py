@@ -55,12 +55,11 @@ def _feeds_image_operator(graph: Graph, value: str) -> bool:
 
 @dataclass
 class _Root:
-    """A buffer of its own, or a part of another root's buffer."""
+    """A buffer of its own, or the part of a Concat's output that one of its inputs fills."""
 
     order: tuple[int, ...]
-    type_view: View
-    parent: str | None = None
-    part: View | None = None
+    dense: View
+    parent: Node | None = None
 
 
 class Layout:
@@ -86,19 +85,28 @@ class Layout:
         return {v: self.place(v) for v in (*self._roots, *self._alias)}
 
     def place(self, value: str) -> Place:
+        place = self._find(value)
+        assert place is not None
+        return place
+
+    def _find(self, value: str) -> Place | None:
+        """None when the value is a view of a buffer whose strides no longer allow it."""
         if value in self._alias:
             source, node, index = self._alias[value]
-            base = self.place(source)
             assert isinstance(node.op, Movement)
-            view = node.op.views(base.view)[index]
-            assert view is not None
-            return Place(base.root, view)
+            base = self._find(source)
+            view = node.op.views(base.view)[index] if base else None
+            return Place(base.root, view) if base and view else None
         root = self._roots[value]
         if root.parent is None:
-            return Place(value, root.type_view)
-        assert root.part is not None
-        parent = self.place(root.parent)
-        return Place(parent.root, _within(root.part, self._roots[root.parent].type_view, parent.view))
+            return Place(value, root.dense)
+        whole = self.place(root.parent.outputs[0])
+        return Place(whole.root, self._part(root.parent, value, whole.view))
+
+    def _part(self, join: Node, value: str, whole: View) -> View:
+        """Where an input of a Concat lies in its output."""
+        assert isinstance(join.op, Concat)
+        return join.op.parts(whole, [self._graph.type(v) for v in join.inputs])[join.inputs.index(value)]
 
     def order(self, value: str) -> tuple[int, ...]:
         return self.place(value).view.order() if value in self._alias else self._roots[value].order
@@ -149,58 +157,32 @@ class Layout:
             return channels_last(self._graph.type(value).rank)
         return preferred_order(self._graph, node, value, {v: self.order(v) for v in node.read})
 
-    def _embed(self, node: Node) -> None:
+    def _embed(self, join: Node) -> None:
         """Let the producers of a Concat's inputs write straight into their part of its output."""
-        graph, out = self._graph, node.outputs[0]
-        assert isinstance(node.op, Concat)
-        whole = self._roots[out].type_view
-        parts = node.op.parts(whole, [graph.type(v) for v in node.inputs])
         reasons = []
-        for value, part in zip(node.inputs, parts, strict=True):
-            reason = self._cannot_embed(node, value, part)
+        for value in join.inputs:
+            reason = self._cannot_embed(join, value)
             if reason:
                 reasons.append(f"{value}: {reason}")
             else:
-                root = self._roots[value]
-                root.parent, root.part = out, part
-        self.notes[node.name] = "copies " + "; ".join(reasons) if reasons else "free: its inputs are written in place"
+                self._roots[value].parent = join
+        self.notes[join.name] = "copies " + "; ".join(reasons) if reasons else "free: its inputs are written in place"
 
-    def _cannot_embed(self, node: Node, value: str, part: View) -> str | None:
+    def _cannot_embed(self, join: Node, value: str) -> str | None:
         if value in self._graph.constants:
             return "a constant"
         if value in self._pinned:
             return "lies in the caller's memory"
         if value in self._alias:
             return "a view of another buffer"
-        if node.inputs.count(value) > 1:
+        if join.inputs.count(value) > 1:
             return "joined more than once"
         root = self._roots[value]
         if root.parent is not None:
             return "already part of another buffer"
-        if View.dense(root.type_view.type, root.order).order() != part.order():
+        if root.dense.order() != self._part(join, value, self._roots[join.outputs[0]].dense).order():
             return "another axis order"
-        root.parent, root.part = node.outputs[0], part
-        try:
-            for alias in self._alias:
-                self.place(alias)
-        except AssertionError:
-            return "read through a view that needs it gapless"
-        finally:
-            root.parent = root.part = None
-        return None
-
-
-def _within(part: View, whole: View, actual: View) -> View:
-    """``part`` of a dense ``whole`` when the whole really lies at ``actual``."""
-    if whole.same_place(actual):
-        return part
-    strides, offset, rest = [], actual.offset, part.offset
-    for axis in whole.order():
-        step = whole.strides[axis]
-        if step:
-            offset += rest // step * actual.strides[axis]
-            rest %= step
-    for axis, stride in enumerate(part.strides):
-        factor = stride // whole.strides[axis] if whole.strides[axis] else 0
-        strides.append(actual.strides[axis] * factor)
-    return View(part.shape, tuple(strides), part.dtype, offset)
+        root.parent = join
+        possible = all(self._find(alias) for alias in self._alias)
+        root.parent = None
+        return None if possible else "read through a view that needs it gapless"

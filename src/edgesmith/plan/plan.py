@@ -8,11 +8,11 @@ from enum import IntEnum
 
 from edgesmith.errors import UnsupportedOp
 from edgesmith.ir import Graph, Node, Patch, View, apply
-from edgesmith.kernels import Code, Kernel, Place, Problem, Region, Schedule
+from edgesmith.kernels import KERNELS, Code, Kernel, Place, Problem, Region, Schedule
 from edgesmith.kernels.copy import pending_copies
 from edgesmith.ops import OPS, Movement, Operator
 from edgesmith.plan.arena import Arena, Lifetime, allocate
-from edgesmith.plan.cover import cover
+from edgesmith.plan.cover import cover, proposals
 from edgesmith.plan.layout import Layout, channels_last
 from edgesmith.plan.select import Choice, CostModel, analytic, choose
 from edgesmith.target import Target
@@ -106,8 +106,7 @@ def make_plan(
     """
     graph = own_memory(graph)
     allowed = None if only is None else frozenset(only)
-    regions = cover(graph, target, cost, allowed)
-    layout = Layout(graph, regions)
+    regions, layout = _regions(graph, target, cost, allowed)
     places = layout.places()
     steps: list[Step] = []
     free: dict[str, str] = {}
@@ -122,6 +121,30 @@ def make_plan(
     buffers, arena = _allocate(graph, steps, places)
     copies = {s.name: layout.notes[s.name] for s in steps if s.name in layout.notes}
     return Plan(graph, target, tuple(steps), places, buffers, arena, free, copies)
+
+
+def _regions(
+    graph: Graph, target: Target, cost: CostModel, only: frozenset[str] | None
+) -> tuple[tuple[Region, ...], Layout]:
+    """A cover and its layout, in which every region has a kernel.
+
+    Regions are proposed before values have places; one that no kernel takes where its operands finally lie is dropped,
+    and the rest is covered again.
+    """
+    proposed = proposals(graph, target, cost, only)
+    while True:
+        regions = cover(graph, proposed)
+        layout = Layout(graph, regions)
+        places = layout.places()
+        lost = {r.names for r in regions if len(r.nodes) > 1 and not _accepted(Problem(graph, r, places, target), only)}
+        if not lost:
+            return regions, layout
+        proposed = tuple(p for p in proposed if p.region.names not in lost)
+
+
+def _accepted(problem: Problem, only: frozenset[str] | None) -> bool:
+    kernels = (k for name, k in KERNELS.items() if only is None or name in only)
+    return any(k.accepts(problem) is None and k.schedules(problem) for k in kernels)
 
 
 def _needs_step(problem: Problem) -> bool:
