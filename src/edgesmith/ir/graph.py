@@ -164,6 +164,6 @@ class Graph:
         """SHA-256 over structure, types and constants: equal graphs have equal digests."""
         sha = hashlib.sha256(self.text().encode())
         for value in sorted(self.constants):
-            sha.update(value.encode())
+            sha.update(f"{value}: {self.types[value]}\n".encode())
             sha.update(np.ascontiguousarray(self.constants[value]).data)
         return sha.hexdigest()

@@ -40,7 +40,13 @@ def apply(graph: Graph, patches: Sequence[Patch]) -> Graph:
     Patches must be disjoint: no node removed twice, no removed value read by another patch's insertions. An inserted
     node may compute what was a constant.
     """
-    removed = {name for p in patches for name in p.remove}
+    removed: set[str] = set()
+    for patch in patches:
+        if removed & patch.remove:
+            raise GraphError(f"removed by two patches: {sorted(removed & patch.remove)}", where=patch.rule)
+        if not patch.remove <= graph.position.keys():
+            raise GraphError(f"no such node: {sorted(patch.remove - graph.position.keys())}", where=patch.rule)
+        removed |= patch.remove
     rename = {old: new for p in patches for old, new in p.rename.items()}
     inserted = [node for p in patches for node in p.insert]
     made = {v for node in inserted for v in node.outputs}
@@ -91,7 +97,11 @@ def apply(graph: Graph, patches: Sequence[Patch]) -> Graph:
 
 def _sorted(nodes: Iterable[Node], known: set[str], rule: str) -> list[Node]:
     """Stable topological order (Kahn), earliest listed first."""
-    pending = {node.name: node for node in nodes}
+    pending: dict[str, Node] = {}
+    for node in nodes:
+        if node.name in pending:
+            raise GraphError(f"two nodes share the name {node.name!r}", where=rule)
+        pending[node.name] = node
     waiting: dict[str, list[str]] = {}
     missing: dict[str, int] = {}
     produced = {v for node in pending.values() for v in node.outputs}
