@@ -48,10 +48,10 @@ class GlobalAveragePool(Operator):
     def portable(self, w: Writer, inputs: Sequence[Array | None], outputs: Sequence[Array]) -> None:
         (x,), (y,) = inputs, outputs
         assert x is not None
-        channels, count = x.view.shape[1], math.prod(x.view.shape[2:])
+        count = math.prod(x.view.shape[2:])
         index = [f"i{a}" for a in range(x.view.rank - 2)]
         with w.block("for (int32_t task = begin; task < end; ++task)"):
-            w.line(f"const int32_t n = task / {channels}, c = task % {channels};")
+            w.unravel("task", [("n", x.view.shape[0]), ("c", x.view.shape[1])])
             w.line("float sum = 0.0f;")
             with w.nest(list(zip(index, x.view.shape[2:], strict=True))):
                 w.line(f"sum += {x.at('n', 'c', *index)};")
