@@ -113,7 +113,7 @@ class Window:
             before = [f"i{a} >= 0"] if begin else []
             after = [f"i{a} < {n}"] if (o - 1) * s + (self.kernel[a] - 1) * d - begin >= n else []
             if n > 1 or before or after:
-                w.line(f"const int32_t i{a} = o{a} * {s} + k{a} * {d} - {begin};")
+                w.line(f"ES_UNUSED const int32_t i{a} = o{a} * {s} + k{a} * {d} - {begin};")
             conditions += before + after
         return " && ".join(conditions)
 
