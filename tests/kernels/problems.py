@@ -70,6 +70,17 @@ def with_epilogue(graph: Graph) -> Graph | None:
     )
 
 
+def twins(graph: Graph) -> Graph | None:
+    """The graph's only node twice, on the same inputs."""
+    (node,) = graph.nodes
+    if isinstance(node.op, Elementwise) or len(node.outputs) != 1:
+        return None
+    other = f"{node.outputs[0]}:twin"
+    twin = Node("twin", node.op, node.inputs, (other,))
+    types = {**graph.types, other: graph.type(node.outputs[0])}
+    return Graph(graph.inputs, (*graph.outputs, other), (node, twin), types, graph.constants)
+
+
 def places(graph: Graph, layout: str) -> dict[str, Place]:
     """A place for every value.
 
@@ -159,7 +170,7 @@ def references(
 
 
 def checks(case: Case, name: str, target: Target, kernels: Sequence[str] = ()) -> Iterator[Check]:
-    """Every kernel that accepts the case, by itself and with an epilogue, in every layout.
+    """Every kernel that accepts the case, by itself, with an epilogue, and beside a twin, in every layout.
 
     Schedules are sampled evenly, and elementwise operators tried in two layouts. Portable C depends neither on the
     instruction set nor on how far apart elements are, so it is checked on the portable target alone, in two layouts.
@@ -169,7 +180,7 @@ def checks(case: Case, name: str, target: Target, kernels: Sequence[str] = ()) -
     """
     plain = case_graph(case)
     chained = None if isinstance(case.op, Elementwise) and case.op.name != "Sigmoid" else with_epilogue(plain)
-    for graph in filter(None, (plain, chained)):
+    for graph in filter(None, (plain, chained, twins(plain))):
         values = feeds(graph)
         with np.errstate(all="ignore"):
             expected = graph.reference(values)
@@ -184,7 +195,7 @@ def checks(case: Case, name: str, target: Target, kernels: Sequence[str] = ()) -
                     continue
                 regions = list(kernel.regions(graph, graph.nodes[0]))
                 region = regions[-1] if regions else None
-                if region is None or (len(region.nodes) > 1) != (graph is chained):
+                if region is None or (len(region.nodes) > 1) != (graph is not plain):
                     continue
                 problem = Problem(graph, region, where, target)
                 if kernel.accepts(problem) is not None:
