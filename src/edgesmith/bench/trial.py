@@ -162,7 +162,7 @@ class TrialLibrary:
         return call.outputs()
 
     def time_ns(self, index: int, feeds: Mapping[str, np.ndarray], *, seconds: float = 0.02) -> float:
-        """Shortest time of one run over five rounds that take ``seconds`` together, data as warm as repetition makes it."""
+        """Shortest time of one run over five rounds that take ``seconds`` together, on data that repetition warmed."""
         trial = self._trials[index]
         call = _Call(trial, feeds)
         function = getattr(self._library, f"trial_{index}")
