@@ -121,11 +121,11 @@ def rounding_bound(op: Operator, operands: Sequence[np.ndarray | None], dtype: D
 def _magnitude(op: Operator, operands: Sequence[np.ndarray | None]) -> np.ndarray | float:
     """The sum of the magnitudes of the terms behind each output element, or a bound of it."""
     magnitudes = [abs(a) if a is not None and a.dtype.kind == "f" else a for a in operands]
-    if isinstance(op, Resize):  # cubic weights may be negative
+    if isinstance(op, Resize):  # cubic weights may be negative, or NaN where all taps are excluded
         (x,) = magnitudes
         assert x is not None
-        weights = [np.abs(op.sampling.sample(axis).weights).sum(axis=1).max() for axis in op.sampling.resolve(x.shape)]
-        return float(x.max() * np.prod(weights))
+        weights = [np.nansum(np.abs(op.sampling.sample(a).weights), axis=1) for a in op.sampling.resolve(x.shape)]
+        return float(x.max() * np.prod([w.max() for w in weights]))
     return np.abs(op.reference(*magnitudes)[0])
 
 

@@ -51,7 +51,7 @@ class AveragePool(Pool):
     def reference(self, *inputs: np.ndarray | None) -> tuple[np.ndarray, ...]:
         (x,) = inputs
         assert x is not None
-        total = sum(t.astype(np.float64) for _, t in self.window.taps(x, self.name))
+        total = np.sum([t.astype(np.float64) for _, t in self.window.taps(x, self.name)], axis=0)
         counts = [self._counts(x.shape[2:], a) for a in range(x.ndim - 2)]
         count = math.prod(np.ix_(*map(np.array, counts)))
         return ((total / count).astype(x.dtype),)

@@ -60,7 +60,7 @@ class Conv(Operator):
         y = np.zeros((x.shape[0], w.shape[0], *self.window.output(x.shape[2:], self.name)), x.dtype)
         for tap, taken in self.window.taps(x, self.name):
             for g in range(self.group):
-                weights = w[(slice(g * m, (g + 1) * m), slice(None), *tap)]
+                weights = w[(slice(g * m, (g + 1) * m), slice(None), *tap)]  # type: ignore[arg-type]
                 y[:, g * m : (g + 1) * m] += np.einsum("nc...,mc->nm...", taken[:, g * c : (g + 1) * c], weights)
         return (y if b is None else y + b.reshape(-1, *(1,) * (x.ndim - 2)),)
 

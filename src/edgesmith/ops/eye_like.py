@@ -43,7 +43,7 @@ class EyeLike(Operator):
         return (TensorType(self.shape, self.dtype),)
 
     def reference(self, *inputs: np.ndarray | None) -> tuple[np.ndarray, ...]:
-        return (np.eye(*self.shape, k=self.k, dtype=self.dtype.numpy),)
+        return (np.eye(self.shape[0], self.shape[1], self.k, self.dtype.numpy),)
 
     def cost(self, inputs: Sequence[TensorType | None], outputs: Sequence[TensorType]) -> Cost:
         return Cost()

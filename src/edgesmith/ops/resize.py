@@ -172,24 +172,25 @@ class NearestResize(Movement):
         (x,), (y,) = inputs, outputs
         # Each output axis is either one axis of evenly spaced elements or (element, repeat).
         shape: list[int] = []
-        sides: tuple[list[int], list[int]] = ([], [])
+        source: list[int] = []
+        destination: list[int] = []
         offset = x.offset
         for a, at in enumerate(self._places(x.shape)):
             even, repeat = _even_steps(at), _repeats(at, x.shape[a])
             if even is not None:
                 first, length, step = even
                 offset += first * x.strides[a]
-                extents, source, destination = (length,), (step * x.strides[a],), (y.strides[a],)
+                shape.append(length)
+                source.append(step * x.strides[a])
+                destination.append(y.strides[a])
             elif repeat is not None:
-                extents, source = (x.shape[a], repeat), (x.strides[a], 0)
-                destination = (repeat * y.strides[a], y.strides[a])
+                shape += (x.shape[a], repeat)
+                source += (x.strides[a], 0)
+                destination += (repeat * y.strides[a], y.strides[a])
             else:
                 return None
-            shape += extents
-            sides[0].extend(source)
-            sides[1].extend(destination)
-        source_view = replace(x, shape=tuple(shape), strides=tuple(sides[0]), offset=offset)
-        return [Copy(0, source_view, 0, replace(y, shape=tuple(shape), strides=tuple(sides[1])))]
+        taken = replace(x, shape=tuple(shape), strides=tuple(source), offset=offset)
+        return [Copy(0, taken, 0, replace(y, shape=tuple(shape), strides=tuple(destination)))]
 
     def portable(self, w: Writer, inputs: Sequence[Array | None], outputs: Sequence[Array]) -> None:
         (x,), (y,) = inputs, outputs

@@ -60,11 +60,12 @@ def _half_pixel(x: np.ndarray, axis: Axis) -> np.ndarray:
 def _half_pixel_symmetric(x: np.ndarray, axis: Axis) -> np.ndarray:
     before, after = F(axis.before), F(axis.after)
     offset = before / F(2) * (F(1) - after / (axis.scale * before))
-    return (np.float64(offset) + (x + 0.5) / np.float64(axis.scale) - 0.5).astype(F)
+    at: np.ndarray = np.float64(offset) + (x.astype(np.float64) + 0.5) / np.float64(axis.scale) - 0.5
+    return at.astype(F)
 
 
 def _align_corners(x: np.ndarray, axis: Axis) -> np.ndarray:
-    return x * F(axis.before - 1) / F(axis.after - 1) if axis.after > 1 else np.zeros_like(x)
+    return np.asarray(x * F(axis.before - 1) / F(max(axis.after - 1, 1)))
 
 
 def _crop_and_resize(x: np.ndarray, axis: Axis) -> np.ndarray:
@@ -85,13 +86,14 @@ _COORDINATES: dict[str, Callable[[np.ndarray, Axis], np.ndarray]] = {
 }
 
 
-def _round_away(x: np.ndarray) -> np.ndarray:
-    return np.copysign(np.floor(np.abs(x) + F(0.5)), x)
+def _round(x: np.ndarray, half: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """The nearest integer; ``half`` of a number within 1e-6 of the middle, as ONNX Runtime 1.31 decides."""
+    return np.where(np.abs(x - np.floor(x) - F(0.5)) < F(1e-6), half(x), np.rint(x))
 
 
 _ROUND: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    "round_prefer_floor": lambda x: np.where(x == np.trunc(x) + F(0.5), np.floor(x), _round_away(x)),
-    "round_prefer_ceil": _round_away,
+    "round_prefer_floor": lambda x: _round(x, np.floor),
+    "round_prefer_ceil": lambda x: _round(x, np.ceil),
     "floor": np.floor,
     "ceil": np.ceil,
 }
@@ -185,7 +187,7 @@ class Sampling:
                 pick = min if self.keep_aspect_ratio_policy == "not_larger" else max
                 one = pick(scales[a] for a in chosen)
                 scales.update((a, one) for a in chosen)
-                sizes.update((a, math.floor(one * F(shape[a]) + F(0.5))) for a in chosen)
+                sizes.update((a, math.floor(float(one * F(shape[a])) + 0.5)) for a in chosen)
         if min(sizes.values(), default=0) < 1 or min(shape) < 1:
             raise ModelError(f"Resize of {tuple(shape)} to {tuple(sizes.values())}", where="Resize")
         if tuple(sizes.values()) == tuple(shape):
@@ -225,7 +227,8 @@ class Sampling:
         places = base[:, None] + np.arange(-1, 3, dtype=F)
         if self.exclude_outside:
             weights = np.where((places >= 0) & (places < axis.before), weights, F(0))
-            weights = weights / weights.sum(axis=-1, keepdims=True)
+            with np.errstate(invalid="ignore"):  # where all taps are outside, the result is NaN
+                weights = weights / weights.sum(axis=-1, keepdims=True)
         return places, weights
 
 

@@ -28,8 +28,8 @@ class Shape(Operator):
 
     @classmethod
     def from_onnx(cls, node: OnnxNode) -> tuple[Operator, tuple[str, ...]]:
-        start, end = (node.attributes.get(k) for k in ("start", "end"))
-        return cls(node.type().shape[slice(start, end)]), ()
+        start, end = node.attributes.get("start"), node.attributes.get("end")
+        return cls(node.type().shape[slice(start, end)]), ()  # type: ignore[arg-type]
 
     def to_onnx(self) -> tuple[str, dict[str, object], tuple[np.ndarray | None, ...]]:
         return self.name, {}, (np.zeros(self.extents, np.bool_),)
