@@ -37,6 +37,12 @@ def test_parts_of_images(op: Op) -> None:
     assert kinds(result) == [op.name] and len(report.skipped) == 1
 
 
+def test_means_of_sequences() -> None:
+    s = Sketch()
+    result, report = optimized(s.graph(s.add(ReduceMean((2,)), s.input(2, 7, 16))), RULE)
+    assert kinds(result) == ["ReduceMean"] and "sequence" in report.reasons("reducemean0")[RULE]
+
+
 def test_other_types() -> None:
     s = Sketch()
     y = s.add(ReduceMean((2, 3)), s.input(2, 3, 5, 6, dtype=DType.F64))

@@ -36,6 +36,8 @@ def _different(node: Node, x: TensorType) -> str | None:
     if x.dtype is not DType.F32 or not spatial or not x.size:
         return f"no GlobalAveragePool of {x}"
     if isinstance(node.op, ReduceMean):
+        if x.rank < 4:
+            return f"{x} may be a sequence of vectors, not an image"
         return None if node.op.axes == spatial else f"it averages axes {node.op.axes}, not {spatial}"
     assert isinstance(node.op, AveragePool)
     window = node.op.window
