@@ -95,17 +95,17 @@ def compile(
     if key and _from_cache(key, place, verify, report):
         return Artifact(place)
     report("read", 0, 1)
-    clean = normalize(model, shapes=shapes, bindings=fixed)
-    graph = bind(clean)
+    graph, roundoff = _read(model, shapes, fixed)
     report("read", 1, 1)
+    outputs = graph.outputs
     source = {"name": title, "sha256": digest, "shapes": dict(recipe.shapes), "bindings": dict(recipe.bindings)}
     artifact = compile_graph(
         graph,
         recipe,
         place,
-        original=lambda feeds: Oracle(_runnable(model), fixed).run(feeds, graph.outputs),
+        original=lambda feeds: Oracle(_runnable(model), fixed).run(feeds, outputs),
         source=source,
-        roundoff=_roundoff(clean),
+        roundoff=roundoff,
         verify=verify,
         progress=report,
     )
@@ -168,8 +168,8 @@ def compile_graph(
         src = folder / "src"
         src.mkdir()
         header = _selftest(plan.graph, feeds, expected, known)
-        for file, data in {**package.files, "selftest_data.h": header}.items():
-            (src / file).write_bytes(data)
+        package.write(src)
+        (src / "selftest_data.h").write_bytes(header)
         build(
             src,
             folder,
@@ -247,6 +247,14 @@ def verify(
 
 def _silent(stage: str, done: int, total: int) -> None:
     """The progress callback of a caller who gave none."""
+
+
+def _read(
+    model: str | Path | onnx.ModelProto, shapes: Mapping[str, Sequence[int]] | None, fixed: Arrays
+) -> tuple[Graph, float]:
+    """The graph of a model, and the unit roundoff of the model where that is coarser than the graph's."""
+    clean = normalize(model, shapes=shapes, bindings=fixed)
+    return bind(clean), _roundoff(clean)
 
 
 def _roundoff(model: onnx.ModelProto) -> float:

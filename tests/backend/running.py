@@ -187,8 +187,7 @@ def _execute(bound: Sequence[_Bound], target: str) -> list[dict[str, np.ndarray]
         folder = Path(name)
         source = folder / "src"
         source.mkdir()
-        for file, data in package.files.items():
-            (source / file).write_bytes(data)
+        package.write(source)
         library = build(source, folder, package.name, place, zig(), extra=FLAGS, executable=False)["shared"]
         context = Context(Program(library, package.name))
         feeds = [np.ascontiguousarray(b.case.inputs[v]) for b in bound for v in b.graph.inputs]

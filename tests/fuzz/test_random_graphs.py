@@ -67,8 +67,7 @@ def inputs_of(graph: Graph) -> Arrays:
 def write(package: Package, folder: Path) -> Path:
     source = folder / "src"
     source.mkdir()
-    for name, data in package.files.items():
-        (source / name).write_bytes(data)
+    package.write(source)
     return source
 
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
+from pathlib import Path
 
 from edgesmith.c.mathfunctions import definitions
 from edgesmith.c.vector import header as vector_header
@@ -23,20 +24,27 @@ _RESERVED = {"model", "main", "es"}
 
 @dataclass(frozen=True)
 class Package:
-    """Files of a C package, by name relative to the source folder.
+    """Files of a C package.
 
     Args:
         name: prefix of all public symbols and base name of the library.
+        files: content by name relative to the source folder, all but ``weights.bin``.
         functions: name of the kernel function of each step.
         context_bytes: memory of a context with one worker.
-        weights_bytes: size of the weights blob.
+        weights: content of ``weights.bin``.
     """
 
     name: str
     files: Mapping[str, bytes]
     functions: tuple[str, ...]
     context_bytes: int
-    weights_bytes: int
+    weights: Weights
+
+    def write(self, folder: Path) -> None:
+        """Write all files into an existing folder."""
+        for name, data in self.files.items():
+            (folder / name).write_bytes(data)
+        self.weights.write(folder / "weights.bin")
 
 
 def c_identifier(text: str) -> str:
@@ -63,7 +71,6 @@ def generate(plan: Plan, name: str, version: str) -> Package:
         "es_kernels.h": _kernel_header(functions),
         "es_simd.h": _guarded("ES_SIMD_H", vector_header(plan.target)),
         f"{name}.c": _model_source(plan, name, version, tables),
-        "weights.bin": weights.blob(),
         "weights.c": _weights_source(name),
     }
     for number, text in enumerate(kernels):
@@ -73,7 +80,7 @@ def generate(plan: Plan, name: str, version: str) -> Package:
         files[file] = (runtime / file).read_bytes()
     encoded = {n: t if isinstance(t, bytes) else t.encode() for n, t in files.items()}
     context = 4096 + plan.arena.nbytes + plan.scratch_bytes
-    return Package(name, encoded, functions, context, weights.nbytes)
+    return Package(name, encoded, functions, context, weights)
 
 
 def _kernels(plan: Plan, name: str) -> tuple[tuple[str, ...], list[str]]:

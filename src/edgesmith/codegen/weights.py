@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 
 import numpy as np
 
@@ -29,11 +30,11 @@ class Weights:
             self.nbytes += -(-max(dense.nbytes, 1) // ALIGNMENT) * ALIGNMENT
         return self._offsets[key]
 
-    def blob(self) -> bytes:
-        """All arrays at their offsets, zeros between."""
-        result = bytearray(max(self.nbytes, ALIGNMENT))
-        at = 0
-        for chunk in self._chunks:
-            result[at : at + chunk.nbytes] = chunk.tobytes()
-            at += -(-max(chunk.nbytes, 1) // ALIGNMENT) * ALIGNMENT
-        return bytes(result)
+    def write(self, path: Path) -> None:
+        """Write all arrays at their offsets, zeros between; arrays go to the file one by one."""
+        with path.open("wb") as file:
+            for chunk in self._chunks:
+                file.write(chunk.data if chunk.size else b"")
+                file.write(bytes(-(-max(chunk.nbytes, 1) // ALIGNMENT) * ALIGNMENT - chunk.nbytes))
+            if not self._chunks:
+                file.write(bytes(ALIGNMENT))

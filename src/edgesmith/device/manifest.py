@@ -50,7 +50,7 @@ def describe(
             "arena_lower_bound_bytes": plan.arena.lower_bound,
             "arena_naive_bytes": plan.arena.naive,
             "scratch_bytes_per_worker": plan.scratch_bytes,
-            "weights_bytes": package.weights_bytes,
+            "weights_bytes": package.weights.nbytes,
         },
         "passes": dict(passes.applied),
         "skipped": [{"pass": p, "node": n, "reason": reason} for (p, n), reason in passes.skipped.items()],
