@@ -19,7 +19,8 @@ __all__ = ["Package", "c_identifier", "generate"]
 
 FILE_BYTES = 48 * 1024
 RUNTIME = ("es_abi.h", "es_pool.h", "es_pool.c", "es_selftest.h", "es_selftest.c", "es_main.c")
-_RESERVED = {"model", "main", "es"}
+_RESERVED = re.compile(r"(es|src|main|model|objects|weights|selftest_data|(es|kernels|pthread|sem)_.*)")
+"""Names of other files of an artifact, and beginnings of other symbols."""
 
 
 @dataclass(frozen=True)
@@ -48,10 +49,10 @@ class Package:
 
 
 def c_identifier(text: str) -> str:
-    """``text`` as a C identifier in lower case, never a keyword or empty."""
+    """``text`` as a C identifier in lower case; as a prefix it makes no name that a package uses otherwise."""
     name = re.sub(r"\W+", "_", text, flags=re.ASCII).strip("_").lower()
     name = re.sub(r"_+", "_", name)[:48].strip("_")
-    return f"net_{name}" if not name or name[0].isdigit() or name in _RESERVED else name
+    return f"net_{name}".rstrip("_") if not name or name[0].isdigit() or _RESERVED.fullmatch(name) else name
 
 
 def generate(plan: Plan, name: str, version: str) -> Package:
@@ -134,7 +135,9 @@ def _comment(steps: list[Step]) -> str:
 
 
 def _safe(text: str) -> str:
-    return re.sub(r"[^\x20-\x7e]", "?", text).replace("*/", "* /").replace("/*", "/ *").replace("??", "? ?")
+    """``text`` for a C comment: it neither ends it, nor begins another, nor forms trigraphs or continued lines."""
+    printable = re.sub(r"[^\x20-\x7e]|\\", "?", text)
+    return re.sub(r"\*(?=/)|/(?=\*)|\?(?=\?)", r"\g<0> ", printable)
 
 
 def _c_string(text: str) -> str:

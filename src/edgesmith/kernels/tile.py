@@ -196,30 +196,29 @@ def accumulate(
     """
 
     def step(k: str) -> None:
-        with w.block(""):
+        for v in range(vectors):
+            w.line(f"const es_v b{v} = es_load(w + {v * lanes});" if v else "const es_v b0 = es_load(w);")
+        for r in segment.rows:
+            terms = [t for t in (segment.offset, _times(k, segment.stride), str(row_offset(r))) if t != "0"]
+            w.line(f"const es_v a{r} = es_set1(x[{' + '.join(terms) or '0'}]);")
             for v in range(vectors):
-                w.line(f"const es_v b{v} = es_load(w + {v * lanes});" if v else "const es_v b0 = es_load(w);")
-            for r in segment.rows:
-                terms = [t for t in (segment.offset, _times(k, segment.stride), str(row_offset(r))) if t != "0"]
-                w.line(f"const es_v a{r} = es_set1(x[{' + '.join(terms) or '0'}]);")
-                for v in range(vectors):
-                    w.line(f"c{r}_{v} = es_fma(a{r}, b{v}, c{r}_{v});")
-            w.line(f"w += {vectors * lanes};")
+                w.line(f"c{r}_{v} = es_fma(a{r}, b{v}, c{r}_{v});")
+        w.line(f"w += {vectors * lanes};")
 
     if segment.count <= 4:
-        for k in range(segment.count):
-            step(str(k))
+        unrolled = range(segment.count)
+    elif unroll == 1:
+        with w.block(f"for (ptrdiff_t k = 0; k < {segment.count}; ++k)"):
+            step("k")
         return
-    whole = segment.count // unroll * unroll
-    with w.block(
-        f"for (ptrdiff_t k = 0; k < {whole}; k += {unroll})"
-        if unroll > 1
-        else f"for (ptrdiff_t k = 0; k < {segment.count}; ++k)"
-    ):
-        for u in range(unroll):
-            step(f"(k + {u})" if u else "k")
-    if unroll > 1:
-        for k in range(whole, segment.count):
+    else:
+        unrolled = range(segment.count // unroll * unroll, segment.count)
+        with w.block(f"for (ptrdiff_t k = 0; k < {unrolled.start}; k += {unroll})"):
+            for u in range(unroll):
+                with w.block(""):
+                    step(f"(k + {u})" if u else "k")
+    for k in unrolled:
+        with w.block(""):
             step(str(k))
 
 
@@ -234,6 +233,6 @@ def _times(index: str, stride: int) -> str:
 def declare(w: Writer, rows: Sequence[int], vectors: int, lanes: int, bias: str = "b") -> None:
     """Write the accumulators, each starting as the bias."""
     for v in range(vectors):
-        w.line(f"const es_v bias{v} = es_load({bias} + {v * lanes});")
+        w.line(f"const es_v bias{v} = es_load({f'{bias} + {v * lanes}' if v else bias});")
     for r in rows:
         w.line("es_v " + ", ".join(f"c{r}_{v} = bias{v}" for v in range(vectors)) + ";")
