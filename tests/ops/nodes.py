@@ -76,9 +76,9 @@ def convolutions(draw: Draw) -> SingleNode:
 
 @st.composite
 def transposed_convolutions(draw: Draw) -> SingleNode:
-    rank, group = draw(st.integers(1, 2)), draw(st.sampled_from([1, 1, 2]))
+    rank, group = draw(st.integers(1, 3)), draw(st.sampled_from([1, 1, 2]))
     attributes: dict[str, Any] = {**_window(draw, rank, kernel=3, pads=False), "group": group}
-    spatial = [draw(st.integers(2, 5)) for _ in range(rank)]
+    spatial = [draw(st.integers(2, 5 if rank < 3 else 3)) for _ in range(rank)]
     strides = attributes["strides"]
     form = draw(st.sampled_from(["pads", "pads", "shape", "VALID", "SAME_UPPER", "SAME_LOWER"]))
     full = [(n - 1) * s + r for n, s, r in zip(spatial, strides, _reach(attributes), strict=True)]
