@@ -1,0 +1,172 @@
+/* conv_gemm_f32_add_clip_4x2, 3 tasks */
+static void @NAME@_0_4(const float *x, const float *w, const float *b, float *y, const float *x1) {
+    const es_v bias0 = es_load(b);
+    const es_v bias1 = es_load(b + 8);
+    es_v c0_0 = bias0, c0_1 = bias1;
+    es_v c1_0 = bias0, c1_1 = bias1;
+    es_v c2_0 = bias0, c2_1 = bias1;
+    es_v c3_0 = bias0, c3_1 = bias1;
+    for (ptrdiff_t k = 0; k < 10; k += 2) {
+        {
+            const es_v b0 = es_load(w);
+            const es_v b1 = es_load(w + 8);
+            const es_v a0 = es_set1(x[k]);
+            c0_0 = es_fma(a0, b0, c0_0);
+            c0_1 = es_fma(a0, b1, c0_1);
+            const es_v a1 = es_set1(x[k + 10]);
+            c1_0 = es_fma(a1, b0, c1_0);
+            c1_1 = es_fma(a1, b1, c1_1);
+            const es_v a2 = es_set1(x[k + 20]);
+            c2_0 = es_fma(a2, b0, c2_0);
+            c2_1 = es_fma(a2, b1, c2_1);
+            const es_v a3 = es_set1(x[k + 30]);
+            c3_0 = es_fma(a3, b0, c3_0);
+            c3_1 = es_fma(a3, b1, c3_1);
+            w += 16;
+        }
+        {
+            const es_v b0 = es_load(w);
+            const es_v b1 = es_load(w + 8);
+            const es_v a0 = es_set1(x[(k + 1)]);
+            c0_0 = es_fma(a0, b0, c0_0);
+            c0_1 = es_fma(a0, b1, c0_1);
+            const es_v a1 = es_set1(x[(k + 1) + 10]);
+            c1_0 = es_fma(a1, b0, c1_0);
+            c1_1 = es_fma(a1, b1, c1_1);
+            const es_v a2 = es_set1(x[(k + 1) + 20]);
+            c2_0 = es_fma(a2, b0, c2_0);
+            c2_1 = es_fma(a2, b1, c2_1);
+            const es_v a3 = es_set1(x[(k + 1) + 30]);
+            c3_0 = es_fma(a3, b0, c3_0);
+            c3_1 = es_fma(a3, b1, c3_1);
+            w += 16;
+        }
+    }
+    es_store(y, es_min(es_set1(6.0f), es_max(es_set1(0.0f), (c0_0 + es_load(x1)))));
+    es_store(y + 8, es_min(es_set1(6.0f), es_max(es_set1(0.0f), (c0_1 + es_load(x1 + 8)))));
+    es_store(y + 20, es_min(es_set1(6.0f), es_max(es_set1(0.0f), (c1_0 + es_load(x1 + 20)))));
+    es_store(y + 28, es_min(es_set1(6.0f), es_max(es_set1(0.0f), (c1_1 + es_load(x1 + 28)))));
+    es_store(y + 40, es_min(es_set1(6.0f), es_max(es_set1(0.0f), (c2_0 + es_load(x1 + 40)))));
+    es_store(y + 48, es_min(es_set1(6.0f), es_max(es_set1(0.0f), (c2_1 + es_load(x1 + 48)))));
+    es_store(y + 60, es_min(es_set1(6.0f), es_max(es_set1(0.0f), (c3_0 + es_load(x1 + 60)))));
+    es_store(y + 68, es_min(es_set1(6.0f), es_max(es_set1(0.0f), (c3_1 + es_load(x1 + 68)))));
+}
+
+static void @NAME@_0_1(const float *x, const float *w, const float *b, float *y, const float *x1) {
+    const es_v bias0 = es_load(b);
+    const es_v bias1 = es_load(b + 8);
+    es_v c0_0 = bias0, c0_1 = bias1;
+    for (ptrdiff_t k = 0; k < 10; k += 2) {
+        {
+            const es_v b0 = es_load(w);
+            const es_v b1 = es_load(w + 8);
+            const es_v a0 = es_set1(x[k]);
+            c0_0 = es_fma(a0, b0, c0_0);
+            c0_1 = es_fma(a0, b1, c0_1);
+            w += 16;
+        }
+        {
+            const es_v b0 = es_load(w);
+            const es_v b1 = es_load(w + 8);
+            const es_v a0 = es_set1(x[(k + 1)]);
+            c0_0 = es_fma(a0, b0, c0_0);
+            c0_1 = es_fma(a0, b1, c0_1);
+            w += 16;
+        }
+    }
+    es_store(y, es_min(es_set1(6.0f), es_max(es_set1(0.0f), (c0_0 + es_load(x1)))));
+    es_store(y + 8, es_min(es_set1(6.0f), es_max(es_set1(0.0f), (c0_1 + es_load(x1 + 8)))));
+}
+
+static void @NAME@_1_4(const float *x, const float *w, const float *b, float *y, const float *x1) {
+    const es_v bias0 = es_load(b);
+    es_v c0_0 = bias0;
+    es_v c1_0 = bias0;
+    es_v c2_0 = bias0;
+    es_v c3_0 = bias0;
+    for (ptrdiff_t k = 0; k < 10; k += 2) {
+        {
+            const es_v b0 = es_load(w);
+            const es_v a0 = es_set1(x[k]);
+            c0_0 = es_fma(a0, b0, c0_0);
+            const es_v a1 = es_set1(x[k + 10]);
+            c1_0 = es_fma(a1, b0, c1_0);
+            const es_v a2 = es_set1(x[k + 20]);
+            c2_0 = es_fma(a2, b0, c2_0);
+            const es_v a3 = es_set1(x[k + 30]);
+            c3_0 = es_fma(a3, b0, c3_0);
+            w += 8;
+        }
+        {
+            const es_v b0 = es_load(w);
+            const es_v a0 = es_set1(x[(k + 1)]);
+            c0_0 = es_fma(a0, b0, c0_0);
+            const es_v a1 = es_set1(x[(k + 1) + 10]);
+            c1_0 = es_fma(a1, b0, c1_0);
+            const es_v a2 = es_set1(x[(k + 1) + 20]);
+            c2_0 = es_fma(a2, b0, c2_0);
+            const es_v a3 = es_set1(x[(k + 1) + 30]);
+            c3_0 = es_fma(a3, b0, c3_0);
+            w += 8;
+        }
+    }
+    es_store_n(y, es_min(es_set1(6.0f), es_max(es_set1(0.0f), (c0_0 + es_load_n(x1, 4)))), 4);
+    es_store_n(y + 20, es_min(es_set1(6.0f), es_max(es_set1(0.0f), (c1_0 + es_load_n(x1 + 20, 4)))), 4);
+    es_store_n(y + 40, es_min(es_set1(6.0f), es_max(es_set1(0.0f), (c2_0 + es_load_n(x1 + 40, 4)))), 4);
+    es_store_n(y + 60, es_min(es_set1(6.0f), es_max(es_set1(0.0f), (c3_0 + es_load_n(x1 + 60, 4)))), 4);
+}
+
+static void @NAME@_1_1(const float *x, const float *w, const float *b, float *y, const float *x1) {
+    const es_v bias0 = es_load(b);
+    es_v c0_0 = bias0;
+    for (ptrdiff_t k = 0; k < 10; k += 2) {
+        {
+            const es_v b0 = es_load(w);
+            const es_v a0 = es_set1(x[k]);
+            c0_0 = es_fma(a0, b0, c0_0);
+            w += 8;
+        }
+        {
+            const es_v b0 = es_load(w);
+            const es_v a0 = es_set1(x[(k + 1)]);
+            c0_0 = es_fma(a0, b0, c0_0);
+            w += 8;
+        }
+    }
+    es_store_n(y, es_min(es_set1(6.0f), es_max(es_set1(0.0f), (c0_0 + es_load_n(x1, 4)))), 4);
+}
+
+void @NAME@(void *const *p, int32_t begin, int32_t end, void *scratch) {
+    const float *const x0 = (const float *)p[0];
+    const float *const x1 = (const float *)p[1];
+    float *const y0 = (float *)p[2];
+    const float *const weights = (const float *)p[3];
+    const float *const bias = (const float *)p[4];
+    (void)scratch;
+    for (int32_t task = begin; task < end; ++task) {
+        const int32_t first = task * 4;
+        const int32_t last = first + 4 < 9 ? first + 4 : 9;
+        for (int32_t panel = 0; panel < 2; ++panel) {
+            const float *const wp = weights + (ptrdiff_t)panel * 160;
+            const float *const bp = bias + panel * 16;
+            if (panel < 1) {
+                int32_t row = first;
+                for (; row + 4 <= last; row += 4) {
+                    @NAME@_0_4(x0 + row * 10, wp, bp, y0 + row * 20 + (panel * 16), x1 + row * 20 + (panel * 16));
+                }
+                if (row < last) {
+                    @NAME@_0_1(x0 + row * 10, wp, bp, y0 + row * 20 + (panel * 16), x1 + row * 20 + (panel * 16));
+                }
+            }
+            else {
+                int32_t row = first;
+                for (; row + 4 <= last; row += 4) {
+                    @NAME@_1_4(x0 + row * 10, wp, bp, y0 + row * 20 + (panel * 16), x1 + row * 20 + (panel * 16));
+                }
+                if (row < last) {
+                    @NAME@_1_1(x0 + row * 10, wp, bp, y0 + row * 20 + (panel * 16), x1 + row * 20 + (panel * 16));
+                }
+            }
+        }
+    }
+}
