@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 
 from edgesmith import knobs
@@ -35,10 +36,10 @@ class Compiler:
     """A compiler driver and the archiver that goes with it.
 
     Args:
-        name: for messages and the manifest.
+        name, version: for messages and the manifest.
         cc, ar: command prefixes.
         environment: variables set for every call.
-        target_flags: how it is told the target's triple and features.
+        takes_triple: whether it compiles for the triple that it is told (others compile for this machine's).
     """
 
     name: str
@@ -72,8 +73,6 @@ def _zig_triple(target: Target) -> str:
 
 def zig() -> Compiler:
     """Clang from the ``ziglang`` package: the same compiler on every machine, with a C library for every target."""
-    from importlib.metadata import version
-
     driver = (sys.executable, "-m", "ziglang")
     cache = knobs.CACHE_DIR() / "zig"
     return Compiler(
