@@ -33,7 +33,8 @@ def preferred_order(graph: Graph, node: Node, output: str, orders: Mapping[str, 
         same = [v for v in node.read if v in orders and graph.type(v).rank == rank]
         full = [v for v in same if graph.type(v).shape == shape]
         if full or same:
-            return tuple(orders[(full or same)[0]])
+            # The largest says most: an axis of length 1 leaves the order open.
+            return tuple(orders[max(full or same, key=lambda v: graph.type(v).size)])
     return tuple(range(rank))
 
 
