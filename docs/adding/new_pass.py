@@ -7,8 +7,8 @@ one another, verifies types and structure, and runs all passes until none has an
 thing and need not care about the order.
 
 Passes only bring the graph into a canonical form: they fold, simplify and remove. Fusing operators is the business of
-kernels (``new_kernel.py``). A value keeps its meaning as long as its name exists; anything that differs from what the model
-computes gets a new name. ``passes/facts.py`` and ``passes/editing.py`` have the usual questions and edits.
+kernels (``new_kernel.py``). A value keeps its meaning as long as its name exists; anything that differs from what the
+model computes gets a new name. ``passes/facts.py`` and ``passes/editing.py`` have the usual questions and edits.
 
 This guide runs: it adds a pass, applies it, and compares the graph before and after.
 """
