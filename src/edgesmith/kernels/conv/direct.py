@@ -55,6 +55,8 @@ def conv2d_reject(problem: Problem) -> Reject | None:
     if node.inputs[0] in problem.graph.constants:
         return Reject("the input is a constant")
     y = problem.view(problem.region.outputs[0])
+    if not y.size:
+        return Reject("the output is empty")
     if y.strides[1] != 1 and y.shape[1] != 1:
         return Reject(f"output channels have stride {y.strides[1]}, vectors need 1")
     return None
