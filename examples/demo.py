@@ -23,6 +23,8 @@ from edgesmith.report.units import count, nbytes
 NETWORK = "mobilenet-v2"
 PEER = "onnxruntime"
 BAR = 24
+NOISE = 0.25
+"""Spread of the times above which medians say little."""
 
 
 def chart(found: Comparison) -> Table:
@@ -79,6 +81,12 @@ def mobilenet(console: Console) -> None:
     )
     for what, value in rows:
         console.print(f"  [cyan]{what:26}[/cyan]{value}", highlight=False, soft_wrap=True)
+    if max(times.spread for times in found.times.values()) > NOISE:
+        least = found.times[PEER].least / found.times[OURS].least
+        console.print(
+            f"  [yellow]The machine was busy, so the medians are uncertain; the shortest times give {least:.2f}.[/yellow]",
+            highlight=False,
+        )
 
 
 def _tolerance(artifact: edgesmith.Artifact) -> float:
