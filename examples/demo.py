@@ -84,7 +84,7 @@ def mobilenet(console: Console) -> None:
     if max(times.spread for times in found.times.values()) > NOISE:
         least = found.times[PEER].least / found.times[OURS].least
         console.print(
-            f"  [yellow]The machine was busy, so the medians are uncertain; the shortest times give {least:.2f}.[/yellow]",
+            f"  [yellow]The machine was busy and medians say little; the shortest times give {least:.2f}.[/yellow]",
             highlight=False,
         )
 
