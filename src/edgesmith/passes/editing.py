@@ -44,13 +44,18 @@ def substitute(
     before: Sequence[Node] = (),
     constants: Mapping[str, np.ndarray] | None = None,
 ) -> Patch:
-    """``node`` computed by another operator from other inputs; it keeps its name and outputs.
+    """``node`` computed by another operator from other inputs; its outputs keep their names.
+
+    The new node is called after the absorbed one of its own kind (a convolution that took in a scaling stays that
+    convolution), otherwise after ``node``.
 
     Args:
         absorbed: nodes that go, because the new one does their work.
         before: new nodes that compute its inputs.
     """
-    new = Node(node.name, op, tuple(inputs), node.outputs, merged_origin((*absorbed, node)))
+    same_kind = [n.name for n in (node, *absorbed) if type(n.op) is type(op)]
+    name = same_kind[0] if same_kind else node.name
+    new = Node(name, op, tuple(inputs), node.outputs, merged_origin((*absorbed, node)))
     removed = frozenset((node.name, *(n.name for n in absorbed)))
     return Patch(rule, removed, (*before, new), constants or {})
 
