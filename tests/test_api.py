@@ -181,7 +181,7 @@ def test_a_full_disk_is_explained_and_leaves_the_old_artifact(tmp_path: Path, mo
     write = Path.write_bytes
 
     def full(self: Path, data: Any) -> int:
-        if self.name == "weights.bin":
+        if self.name == "selftest_data.h":
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self))
         return write(self, data)
 
