@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from fuzz.random_graphs import random_model
 
 from edgesmith.errors import NoKernel, UnsupportedOp
 from edgesmith.frontend.onnx import bind
@@ -19,6 +18,7 @@ from edgesmith.plan import make_plan
 from edgesmith.plan.cover import Proposal, cover, proposals
 from edgesmith.plan.plan import own_memory
 from edgesmith.target import parse
+from fuzz.random_graphs import random_model
 
 NATIVE = parse("native")
 IMAGE = TensorType((1, 16, 8, 8), DType.F32)
