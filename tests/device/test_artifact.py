@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import shutil
 import threading
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -183,6 +185,34 @@ def test_steps_one_by_one_equal_a_run(residual: Artifact) -> None:
         assert np.array_equal(got, expected[v])
     with pytest.raises(ArtifactError):
         context.run_steps(0, len(residual.program.steps) + 1)
+
+
+def test_a_replaced_artifact_is_loaded_anew(residual: Artifact, tmp_path: Path) -> None:
+    x, out = image(4), tmp_path / "out"
+    shutil.copytree(residual.path, out)
+    before = load(out)
+    old = before(x)["logits"]
+    shutil.rmtree(out)
+    after = api.compile(residual_network(seed=1), output=out, cache=False)
+    elsewhere = shutil.copytree(out, tmp_path / "elsewhere")
+    assert np.array_equal(after(x)["logits"], load(elsewhere)(x)["logits"])
+    assert not np.array_equal(after(x)["logits"], old)
+    assert np.array_equal(before(x)["logits"], old)
+
+
+def test_a_value_keeps_its_memory(residual: Artifact) -> None:
+    program = residual.program
+    inner = next(v for v in program.values if v not in {*residual.inputs, *residual.outputs})
+    context = residual.context()
+    alive = weakref.ref(context)
+    value = context.value(inner)
+    del context
+    gc.collect()
+    assert alive() is not None
+    value[...] = 1
+    del value
+    gc.collect()
+    assert alive() is None
 
 
 def test_steps_need_bound_memory(residual: Artifact) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes as c
 import mmap
 import os
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -67,7 +68,7 @@ class Program:
 
     def __init__(self, library: Path, name: str) -> None:
         try:
-            self._lib = c.CDLL(str(library))
+            self._lib = _loaded(library)
             self._abi = self._function(name, "abi_version", c.c_int32)
         except (OSError, AttributeError) as error:
             raise ArtifactError(
@@ -126,6 +127,18 @@ class Program:
 
     def context_bytes(self, threads: int = 1) -> int:
         return int(self._context_bytes(threads))
+
+
+def _loaded(library: Path) -> c.CDLL:
+    """The library that lies at a path now.
+
+    The loader knows libraries by the path that it was given, so the path of an artifact that was replaced since it was
+    loaded would give the old program again. A name that is never used twice makes it look at the file.
+    """
+    with tempfile.TemporaryDirectory(prefix="edgesmith-") as folder:
+        alias = Path(folder) / library.name
+        alias.symlink_to(library.absolute())
+        return c.CDLL(str(alias))
 
 
 class Context:
@@ -208,6 +221,8 @@ class Context:
         itemsize = view.dtype.itemsize
         low = sum(min(0, (n - 1) * s) for n, s in zip(view.shape, view.strides, strict=True)) * itemsize
         buffer = (c.c_char * max(view.span * itemsize, 1)).from_address(base + offset + low)
+        # The array may outlive the last reference to the context.
+        buffer.context = self  # type: ignore[attr-defined]
         strides = tuple(s * itemsize for s in view.strides)
         return np.ndarray(view.shape, view.dtype.numpy, memoryview(buffer).cast("B"), -low, strides)
 
@@ -222,7 +237,7 @@ def _pointers(arrays: Sequence[np.ndarray]) -> c.Array[c.c_void_p]:
 
 
 def checked(array: object, name: str, type: TensorType) -> np.ndarray:
-    """``array`` as C-contiguous memory of exactly ``type``; raises ``BadInput`` otherwise."""
+    """``array`` as aligned, C-contiguous memory of exactly ``type``; raises ``BadInput`` otherwise."""
     try:
         given = np.asarray(array)
     except ValueError as error:
@@ -235,7 +250,7 @@ def checked(array: object, name: str, type: TensorType) -> np.ndarray:
         )
     if given.shape != type.shape:
         raise BadInput(f"shape is {given.shape}, the program was compiled for {type.shape}", where=name)
-    return given if given.flags.c_contiguous else given.copy()
+    return given if given.flags.c_contiguous and given.flags.aligned else given.copy()
 
 
 def arranged(program: Program, positional: Sequence[object], named: Mapping[str, object]) -> list[np.ndarray]:
