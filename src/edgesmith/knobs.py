@@ -9,6 +9,8 @@ from typing import Generic, TypeVar
 
 import platformdirs
 
+from edgesmith.errors import BadInput
+
 T = TypeVar("T", int, str, Path)
 
 __all__ = ["CACHE_DIR", "CACHE_MB", "FRONTEND_MEMORY_MB", "FRONTEND_SECONDS", "JOBS", "KNOBS", "Knob"]
@@ -16,24 +18,38 @@ __all__ = ["CACHE_DIR", "CACHE_MB", "FRONTEND_MEMORY_MB", "FRONTEND_SECONDS", "J
 
 @dataclass(frozen=True)
 class Knob(Generic[T]):
-    """One environment variable; calling it gives the current value."""
+    """One environment variable; calling it gives the current value, or raises ``BadInput``.
+
+    Args:
+        least: smallest value of a number.
+    """
 
     name: str
     default: T
     help: str
+    least: int = 1
 
     def __call__(self) -> T:
         text = os.environ.get(self.name)
-        if text is None:
+        if not text:
             return self.default
-        try:
+        if not isinstance(self.default, int):
             return type(self.default)(text)
-        except ValueError as error:
-            raise ValueError(f"{self.name}={text!r}: expected {type(self.default).__name__}") from error
+        try:
+            value = int(text)
+        except ValueError:
+            value = self.least - 1
+        if value < self.least:
+            raise BadInput(
+                f"{text!r} is no whole number of at least {self.least}",
+                where=self.name,
+                hint=f"unset it for the default, {self.default}",
+            )
+        return type(self.default)(value)
 
 
 CACHE_DIR = Knob("EDGESMITH_CACHE_DIR", Path(platformdirs.user_cache_dir("edgesmith")), "Folder of the build cache.")
-CACHE_MB = Knob("EDGESMITH_CACHE_MB", 4096, "Most disk space of compiled artifacts in the build cache.")
+CACHE_MB = Knob("EDGESMITH_CACHE_MB", 4096, "Most disk space of compiled artifacts in the build cache.", 0)
 FRONTEND_SECONDS = Knob("EDGESMITH_FRONTEND_SECONDS", 300, "Longest time that reading one model may take.")
 FRONTEND_MEMORY_MB = Knob("EDGESMITH_FRONTEND_MEMORY_MB", 16384, "Most memory that reading one model may take.")
 JOBS = Knob("EDGESMITH_JOBS", os.cpu_count() or 1, "Number of compiler processes that run at once.")
