@@ -245,7 +245,12 @@ def test_replacing_restores_the_old_folder_when_the_swap_fails(tmp_path: Path, m
         ({"target": "toaster"}, TargetError),
         ({"target": "native+sse9"}, TargetError),
         ({"shapes": {"z": (1,)}}, BadInput),
+        ({"shapes": {"x": 5}}, BadInput),
         ({"bindings": {"z": np.zeros(1)}}, BadInput),
+        ({"bindings": {"z": [[1], [1, 2]]}}, BadInput),
+        ({"threads": 0}, BadInput),
+        ({"threads": 100_000, "verify": False}, BadInput),
+        ({"threads": "two"}, BadInput),
         ({"compiler": "no-such-compiler"}, EdgesmithError),
     ],
 )

@@ -18,9 +18,10 @@ from edgesmith.codegen.selftest import selftest_header, selftest_inputs
 from edgesmith.device import Artifact
 from edgesmith.device.artifact import MANIFEST, VERIFICATION, sha256
 from edgesmith.device.folder import FAILED, failed_folder, replacing
+from edgesmith.device.local import checked_threads
 from edgesmith.device.manifest import describe
 from edgesmith.errors import BadInput, VerificationFailed
-from edgesmith.frontend.normalize import normalize
+from edgesmith.frontend.normalize import checked_shapes, normalize
 from edgesmith.frontend.onnx import bind
 from edgesmith.frontend.torch import export
 from edgesmith.ir import DType, Graph
@@ -85,8 +86,8 @@ def compile(
     report = progress or _silent
     if tune not in TUNING:
         raise BadInput(f"{tune!r} is not one of {', '.join(TUNING)}", where="tune")
-    fixed = {k: np.asarray(v) for k, v in (bindings or {}).items()}
-    recipe = Recipe(target, _shapes(shapes), _digests(fixed), threads, tune, compiler)
+    fixed = _arrays(bindings)
+    recipe = Recipe(target, _shapes(shapes), _digests(fixed), checked_threads(threads), tune, compiler)
     path = Path(model) if isinstance(model, str | Path) else None
     title = name or (path.name if path else "") or (model.graph.name if isinstance(model, onnx.ModelProto) else "")
     place = Path(output) if output else Path(f"{Path(title or 'model').stem}.edgesmith")
@@ -227,7 +228,7 @@ def verify(
         ModelError, BadInput: the model cannot be read, or the inputs do not fit it.
     """
     report = progress or _silent
-    fixed = {k: np.asarray(v) for k, v in (bindings or {}).items()}
+    fixed = _arrays(bindings)
     clean = normalize(model, shapes=artifact.manifest["model"].get("shapes"), bindings=fixed)
     graph = bind(clean)
     outputs = graph.outputs
@@ -304,7 +305,17 @@ def _cache_key(recipe: Recipe, title: str, digest: str) -> str:
 
 
 def _shapes(shapes: Mapping[str, Sequence[int]] | None) -> tuple[tuple[str, tuple[int, ...]], ...]:
-    return tuple(sorted((name, tuple(shape)) for name, shape in (shapes or {}).items()))
+    return tuple(sorted((name, tuple(shape)) for name, shape in checked_shapes(shapes or {}).items()))
+
+
+def _arrays(bindings: Arrays | None) -> dict[str, np.ndarray]:
+    found = {}
+    for name, value in (bindings or {}).items():
+        try:
+            found[name] = np.asarray(value)
+        except ValueError as error:
+            raise BadInput(f"not an array: {error}", where=f"input {name!r}") from error
+    return found
 
 
 def _digests(arrays: Arrays) -> tuple[tuple[str, str], ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes as c
 import mmap
+import operator
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -141,6 +142,17 @@ def _loaded(library: Path) -> c.CDLL:
         return c.CDLL(str(alias))
 
 
+def checked_threads(threads: int) -> int:
+    """A number of threads that a program can have; raises ``BadInput`` for anything else."""
+    try:
+        count = operator.index(threads)
+    except TypeError as error:
+        raise BadInput(f"{threads!r} is no number of threads", where="threads") from error
+    if not 1 <= count <= MAX_THREADS:
+        raise BadInput(f"{count} threads are not possible, 1 to {MAX_THREADS} are", where="threads")
+    return count
+
+
 class Context:
     """State of one running instance; belongs to one thread at a time.
 
@@ -153,9 +165,7 @@ class Context:
     """
 
     def __init__(self, program: Program, threads: int = 1) -> None:
-        if not 1 <= threads <= MAX_THREADS:
-            raise BadInput(f"{threads} threads are not possible, 1 to {MAX_THREADS} are", where="threads")
-        self.program, self.threads = program, threads
+        self.program, self.threads = program, checked_threads(threads)
         self._nbytes = program.context_bytes(threads)
         try:
             # Anonymous mappings are page-aligned and are returned to the system at once when the context goes.

@@ -25,7 +25,7 @@ from edgesmith.frontend.limits import MAX_FILE_BYTES
 from edgesmith.frontend.transfer import Request
 from edgesmith.knobs import FRONTEND_MEMORY_MB, FRONTEND_SECONDS
 
-__all__ = ["Exit", "normalize", "run_worker"]
+__all__ = ["Exit", "checked_shapes", "normalize", "run_worker"]
 
 _START_SECONDS = 30  # wall-clock time beyond the limit, for starting on a busy machine
 
@@ -68,7 +68,7 @@ def normalize(
         source = _stage(model, folder)
         data_folder = str(source.absolute().parent) if isinstance(model, str | Path) else None
         seconds, memory_mb = FRONTEND_SECONDS(), FRONTEND_MEMORY_MB()
-        request = Request(str(source.absolute()), data_folder, _checked_shapes(shapes or {}), seconds, memory_mb << 20)
+        request = Request(str(source.absolute()), data_folder, checked_shapes(shapes or {}), seconds, memory_mb << 20)
         request.write(folder)
         (folder / "bindings.bin").write_bytes(_bindings(bindings or {}).SerializeToString())
         try:
@@ -131,7 +131,8 @@ def _check_type(head: bytes, size: int, where: str) -> None:
         raise ResourceLimit("an ONNX file cannot be larger than 2 GiB", where=where, hint=hint)
 
 
-def _checked_shapes(shapes: Mapping[str, Sequence[int]]) -> dict[str, list[int]]:
+def checked_shapes(shapes: Mapping[str, Sequence[int]]) -> dict[str, list[int]]:
+    """Shapes as plain integers; raises ``BadInput`` for what is none."""
     checked = {}
     for name, shape in shapes.items():
         try:
