@@ -261,6 +261,24 @@ def test_a_wrong_entry_in_the_manifest_ends_in_an_error_of_ours(damaged: Path, k
         load(damaged)(image(0))
 
 
+@pytest.mark.parametrize("key", ["steps", "free", "copies", "passes", "skipped", "memory", "model", "target"])
+def test_a_manifest_without_what_commands_read_is_refused(damaged: Path, key: str) -> None:
+    manifest = json.loads((damaged / MANIFEST).read_text())
+    del manifest[key]
+    (damaged / MANIFEST).write_text(json.dumps(manifest))
+    with pytest.raises(ArtifactError, match=key):
+        load(damaged)
+
+
+def test_every_entry_of_a_step_is_needed(residual: Artifact, damaged: Path) -> None:
+    for key in residual.manifest["steps"][-1]:
+        manifest = json.loads((residual.path / MANIFEST).read_text())
+        del manifest["steps"][-1][key]
+        (damaged / MANIFEST).write_text(json.dumps(manifest))
+        with pytest.raises(ArtifactError, match=key):
+            load(damaged)
+
+
 def test_no_artifact(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "nothing", Path(__file__)):
         with pytest.raises(ArtifactError, match="no artifact here"):

@@ -21,6 +21,14 @@ __all__ = ["FORMAT", "MANIFEST", "VERIFICATION", "Artifact", "load", "sha256"]
 MANIFEST = "manifest.json"
 VERIFICATION = "verification.json"
 FORMAT = 1
+_ENTRIES = frozenset(("target", "model", "memory", "steps", "free", "copies", "passes", "skipped"))
+_STEP_ENTRIES = frozenset(
+    (
+        *("name", "operators", "nodes", "origin", "inputs", "outputs", "shape", "kernel", "schedule", "function"),
+        *("tasks", "macs", "flops", "bytes", "predicted_ns", "considered"),
+    )
+)
+"""What the commands read; all that ``manifest.describe`` writes of a step."""
 
 
 class Artifact:
@@ -43,6 +51,7 @@ class Artifact:
         self.path = Path(path)
         self.manifest = _read_manifest(self.path)
         try:
+            _check_entries(self.manifest)
             self.threads = int(self.manifest["threads"] if threads is None else threads)
             self.inputs = {t["name"]: _type(t) for t in self.manifest["inputs"]}
             self.outputs = {t["name"]: _type(t) for t in self.manifest["outputs"]}
@@ -139,6 +148,14 @@ def sha256(path: Path) -> str:
 
 def _type(entry: Mapping[str, Any]) -> TensorType:
     return TensorType(tuple(map(int, entry["shape"])), DType[entry["dtype"].upper()])
+
+
+def _check_entries(manifest: Mapping[str, Any]) -> None:
+    """``KeyError`` names the first entry that is missing, as in the manifest of another version."""
+    for entries, needed in ((manifest, _ENTRIES), *((step, _STEP_ENTRIES) for step in manifest["steps"])):
+        missing = sorted(needed - entries.keys())
+        if missing:
+            raise KeyError(missing[0])
 
 
 def _damaged(file: Path, what: str) -> ArtifactError:
