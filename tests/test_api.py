@@ -19,7 +19,15 @@ import pytest
 import edgesmith
 from edgesmith import api, cache, knobs
 from edgesmith.device.folder import replacing
-from edgesmith.errors import ArtifactError, BadInput, EdgesmithError, MissingDependency, ModelError, TargetError
+from edgesmith.errors import (
+    ArtifactError,
+    BadInput,
+    EdgesmithError,
+    MissingDependency,
+    ModelError,
+    ResourceLimit,
+    TargetError,
+)
 from edgesmith.frontend import torch as torch_frontend
 from edgesmith.recipe import Recipe
 from small_networks import residual_network, shuffle_network, two_inputs
@@ -257,6 +265,16 @@ def test_replacing_restores_the_old_folder_when_the_swap_fails(tmp_path: Path, m
 def test_wrong_options(options: dict[str, Any], error: type[Exception], tmp_path: Path) -> None:
     with pytest.raises(error):
         api.compile(two_inputs(), output=tmp_path / "out", **options)
+    assert entries(tmp_path) == []
+
+
+def test_too_little_memory_is_no_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def exhausted(*arguments: object, **options: object) -> None:
+        raise MemoryError("Unable to allocate 8.00 GiB")
+
+    monkeypatch.setattr(api, "accumulate", exhausted)
+    with pytest.raises(ResourceLimit, match="8.00 GiB"):
+        api.compile(two_inputs(), output=tmp_path / "out", cache=False)
     assert entries(tmp_path) == []
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from edgesmith.device.artifact import MANIFEST, VERIFICATION, sha256
 from edgesmith.device.folder import FAILED, failed_folder, replacing
 from edgesmith.device.local import checked_threads
 from edgesmith.device.manifest import describe
-from edgesmith.errors import BadInput, VerificationFailed
+from edgesmith.errors import BadInput, ResourceLimit, VerificationFailed
 from edgesmith.frontend.normalize import checked_shapes, normalize
 from edgesmith.frontend.onnx import bind
 from edgesmith.frontend.torch import export
@@ -45,6 +46,18 @@ Progress = Callable[[str, int, int], None]
 TUNING = ("off", "cached")
 
 
+@contextmanager
+def _within_memory() -> Iterator[None]:
+    try:
+        yield
+    except MemoryError as error:
+        raise ResourceLimit(
+            f"the machine's memory does not suffice: {error}".rstrip(": "),
+            hint="Fix smaller shapes with --shape, or use a machine with more memory.",
+        ) from error
+
+
+@_within_memory()
 def compile(
     model: str | Path | onnx.ModelProto,
     *,
@@ -135,6 +148,7 @@ def from_torch(module: Any, example: Any, *, output: str | Path | None = None, *
         return compile(path, output=output or f"{name}.edgesmith", **options)
 
 
+@_within_memory()
 def compile_graph(
     graph: Graph,
     recipe: Recipe,
@@ -208,6 +222,7 @@ def compile_graph(
     return Artifact(output)
 
 
+@_within_memory()
 def verify(
     artifact: Artifact,
     model: str | Path | onnx.ModelProto,
