@@ -32,8 +32,9 @@ def values(kind: TensorType, seed: int) -> np.ndarray:
 
 def single(case: Case) -> Graph:
     names = tuple("" if t is None else f"x{i}" for i, t in enumerate(case.inputs))
-    types = {n: t if isinstance(t, TensorType) else TensorType.of(t) for n, t in zip(names, case.inputs, strict=True) if n}
-    constants = {n: t for n, t in zip(names, case.inputs, strict=True) if isinstance(t, np.ndarray)}
+    given = {n: t for n, t in zip(names, case.inputs, strict=True) if t is not None}
+    types = {n: t if isinstance(t, TensorType) else TensorType.of(t) for n, t in given.items()}
+    constants = {n: t for n, t in given.items() if isinstance(t, np.ndarray)}
     results = case.op.infer([types.get(n) for n in names])
     outputs = tuple(f"y{i}" for i in range(len(results)))
     node = Node("node", case.op, names, outputs)

@@ -20,7 +20,7 @@ from edgesmith.ops.variadic import Max, Min
 class Clip(Elementwise):
     """min(high, max(low, x)) (https://onnx.ai/onnx/operators/onnx__Clip.html).
 
-    The bounds are attributes where they are f32 constants; otherwise it is bound to ``RunTimeClip``, ``Max`` or ``Min``.
+    The bounds are attributes where they are f32 constants; otherwise it becomes ``RunTimeClip``, ``Max`` or ``Min``.
     """
 
     name: ClassVar[str] = "Clip"
