@@ -67,7 +67,8 @@ def build(
         [
             *link,
             "-shared",
-            "-Wl,--build-id=none", "-Wl,-s",
+            "-Wl,--build-id=none",
+            "-Wl,-s",
             f"-Wl,-soname,{library.name}",
             *parts,
             "-o",
