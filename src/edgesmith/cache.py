@@ -8,7 +8,8 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -85,11 +86,8 @@ def find(key: str, needed: str, into: Path) -> bool:
         digests = json.loads((entry / _INDEX).read_text())
         if needed not in digests:
             return False
-        for name, digest in digests.items():
-            target = into / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            if _copy(entry / "files" / name, target) != digest:
-                raise ValueError(f"{name} is damaged")
+        if _copy_all(entry / "files", into, digests) != digests:
+            raise ValueError("damaged")
     except FileNotFoundError:
         _clear(into)
         return False
@@ -112,12 +110,8 @@ def insert(key: str, folder: Path) -> None:
     try:
         root.mkdir(parents=True, exist_ok=True)
         part = Path(tempfile.mkdtemp(prefix=".part.", dir=root))
-        digests = {}
-        for path in sorted(p for p in folder.rglob("*") if p.is_file()):
-            name = path.relative_to(folder).as_posix()
-            target = part / "files" / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            digests[name] = _copy(path, target)
+        files = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+        digests = _copy_all(folder, part / "files", files)
         (part / _INDEX).write_text(json.dumps(digests))
         shutil.rmtree(root / key, ignore_errors=True)
         part.rename(root / key)
@@ -131,6 +125,15 @@ def insert(key: str, folder: Path) -> None:
 
 def _root() -> Path:
     return knobs.CACHE_DIR() / _FOLDER
+
+
+def _copy_all(source: Path, target: Path, names: Iterable[str]) -> dict[str, str]:
+    """Copy files from folder to folder and return the SHA-256 of each."""
+    for folder in {(target / name).parent for name in names}:
+        folder.mkdir(parents=True, exist_ok=True)
+    with ThreadPoolExecutor(knobs.JOBS()) as pool:
+        digests = pool.map(lambda name: _copy(source / name, target / name), names)
+        return dict(zip(names, digests, strict=True))
 
 
 def _copy(source: Path, target: Path) -> str:

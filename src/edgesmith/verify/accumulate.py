@@ -20,12 +20,12 @@ import numpy as np
 
 from edgesmith.ir import DType, Graph, Node
 from edgesmith.verify.evaluate import Evaluator, Values
-from edgesmith.verify.tolerance import CONFIDENCE, PROGRAMS, rounding_bounds, smallest
+from edgesmith.verify.tolerance import CONFIDENCE, PROGRAMS, rounding_deviations, smallest
 
 __all__ = ["SAFETY", "Accumulated", "accumulate"]
 
 SAFETY = CONFIDENCE * PROGRAMS
-"""Each error is drawn with the standard deviation that its bound allows, bound / SAFETY."""
+"""Multiple of the largest effect seen, itself one or more standard deviations, that is allowed."""
 
 RUNS = 3
 ENLARGED = 32.0
@@ -64,7 +64,7 @@ def accumulate(graph: Graph, feeds: Mapping[str, np.ndarray], *, roundoff: float
     for node in graph.nodes:
         operands = exact.operands(node)
         results = evaluator.run(node, operands)
-        own = rounding_bounds(evaluator, node, operands, results)
+        own = rounding_deviations(evaluator, node, operands, results)
         own = [_coarser(b, r, roundoff) for b, r in zip(own, results, strict=True)]
         exact.store(node, results)
         clean = all(isinstance(b, float) and b == 0.0 for b in own)
@@ -80,16 +80,16 @@ def accumulate(graph: Graph, feeds: Mapping[str, np.ndarray], *, roundoff: float
     return found
 
 
-def _coarser(bound: np.ndarray | float, result: np.ndarray, roundoff: float) -> np.ndarray | float:
-    return bound + PROGRAMS * roundoff * np.abs(result) if roundoff and result.dtype.kind == "f" else bound
+def _coarser(deviation: np.ndarray | float, result: np.ndarray, roundoff: float) -> np.ndarray | float:
+    return deviation + roundoff * np.abs(result) if roundoff and result.dtype.kind == "f" else deviation
 
 
-def _disturb(rng: np.random.Generator, result: np.ndarray, bound: np.ndarray | float) -> np.ndarray:
+def _disturb(rng: np.random.Generator, result: np.ndarray, deviation: np.ndarray | float) -> np.ndarray:
     if result.dtype.kind != "f":
         return result
     noise = rng.standard_normal(result.shape, np.float32)
     with np.errstate(all="ignore"):
-        return np.asarray(result + noise * bound * (ENLARGED / SAFETY), result.dtype)
+        return np.asarray(result + noise * (deviation * ENLARGED), result.dtype)
 
 
 def _judge(found: Accumulated, node: Node, results: tuple[np.ndarray, ...], runs: list[list[np.ndarray]]) -> None:

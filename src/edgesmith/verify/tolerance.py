@@ -20,7 +20,7 @@ Both programs round, so every bound counts twice.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import is_dataclass, replace
 from typing import Any
 
@@ -31,7 +31,15 @@ from edgesmith.ops import Elementwise, Movement, Operator
 from edgesmith.verify.evaluate import Evaluator
 from edgesmith.verify.expressions import Bounded, expression_bound
 
-__all__ = ["CONFIDENCE", "PROGRAMS", "gamma", "region_bounds", "rounding_bounds", "smallest"]
+__all__ = [
+    "CONFIDENCE",
+    "PROGRAMS",
+    "gamma",
+    "region_bounds",
+    "rounding_bounds",
+    "rounding_deviations",
+    "smallest",
+]
 
 PROGRAMS = 2
 """Ours and ONNX Runtime."""
@@ -54,6 +62,9 @@ SELECTIONS = frozenset(
     )
 )
 
+AVERAGES = frozenset(("AveragePool", "GlobalAveragePool", "ReduceMean"))
+"""Sums whose factor 1 / n is no operand."""
+
 TRIALS = 3
 Bound = np.ndarray | float
 
@@ -73,6 +84,26 @@ def rounding_bounds(
 ) -> list[Bound]:
     """For each output of a node the largest difference between two programs that compute it from the same operands."""
     return _bounds(evaluator, node, operands, results, [0.0] * len(operands))
+
+
+def rounding_deviations(
+    evaluator: Evaluator, node: Node, operands: Sequence[np.ndarray | None], results: Sequence[np.ndarray]
+) -> list[Bound]:
+    """For each output of a node the standard deviation of the difference between two programs.
+
+    A bound assumes that partial sums are as large as ``sum |a||b|``, which is far from typical. If the order of the n
+    terms t has nothing to do with their sizes, a partial sum has the mean square of at most (sum t)^2 + sum t^2, and
+    n roundings with the variance u^2 / 3 of it add up.
+    """
+    op = node.op
+    if op.name not in SUMS or results[0].dtype.kind != "f":
+        bounds = rounding_bounds(evaluator, node, operands, results)
+        return [b if _is_zero(b) else b / (PROGRAMS * CONFIDENCE) for b in bounds]
+    n = _length(node, operands) + 1
+    (squares,) = evaluator.run(_with_factors(node, np.square), [None if a is None else np.square(a) for a in operands])
+    squares = squares.astype(np.float64) / (n if op.name in AVERAGES else 1)
+    partial = np.square(results[0].astype(np.float64)) + squares
+    return [DType.of(results[0].dtype).unit_roundoff * np.sqrt(PROGRAMS * n / 3 * partial)]
 
 
 def region_bounds(
@@ -120,7 +151,7 @@ def _sum_bound(
     evaluator: Evaluator, node: Node, operands: Sequence[np.ndarray | None], errors: Sequence[Bound]
 ) -> np.ndarray:
     sizes = [None if a is None else np.abs(a) for a in operands]
-    positive = _with_positive_factors(node)
+    positive = _with_factors(node, abs)
     n = _length(node, operands) + (len([a for a in operands if a is not None]) > 2)
     (magnitude,) = evaluator.run(positive, sizes)
     total = PROGRAMS * gamma(n, DType.of(magnitude.dtype)) * magnitude.astype(np.float64)
@@ -137,10 +168,12 @@ def _sum_bound(
     return total
 
 
-def _with_positive_factors(node: Node) -> Node:
+def _with_factors(node: Node, change: Callable[[float], float]) -> Node:
     """Gemm's scalar factors belong to the products as well."""
-    factors = {k: abs(v) for k, v in node.op.attributes().items() if k in ("alpha", "beta") and isinstance(v, float)}
-    return replace(node, op=replace(_dataclass(node.op), **factors)) if factors else node
+    factors = {k: v for k, v in node.op.attributes().items() if k in ("alpha", "beta") and isinstance(v, float)}
+    if not factors:
+        return node
+    return replace(node, op=replace(_dataclass(node.op), **{k: float(change(v)) for k, v in factors.items()}))
 
 
 def _dataclass(op: Any) -> Any:
