@@ -61,14 +61,13 @@ def build(
         list(pool.map(compile_one, sorted(sources, key=lambda p: -p.stat().st_size)))
     main = [objects / f"{Path(m).stem}.o" for m in MAIN]
     parts = [str(objects / f"{p.stem}.o") for p in sources if p.name not in MAIN]
-    link = [*compiler.flags(target), "-O3", *extra]
+    # Without symbol tables and build identifiers: these hold names that differ from build to build.
+    link = [*compiler.flags(target), "-O3", *extra, "-Wl,--build-id=none", "-Wl,-s"]
     library, archive = output / f"lib{name}.so", output / f"lib{name}.a"
     compiler.run(
         [
             *link,
             "-shared",
-            "-Wl,--build-id=none",
-            "-Wl,-s",
             f"-Wl,-soname,{library.name}",
             *parts,
             "-o",
