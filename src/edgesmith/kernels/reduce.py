@@ -6,11 +6,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import ClassVar
 
+import numpy as np
+
 from edgesmith.c.expr import Expr, var, vectorizable
 from edgesmith.ir import DType, Graph, Node, TensorType
 from edgesmith.kernels.base import Code, Kernel, Problem, Reject, Schedule, kernel, operands
 from edgesmith.kernels.region import Region, region
-from edgesmith.kernels.walks import Walk, Walks, WalksEmitter, add
+from edgesmith.kernels.walks import Walk, Walks, WalksEmitter, add, maximum
 from edgesmith.ops import Array
 from edgesmith.ops.average_pool import AveragePool
 from edgesmith.ops.global_average_pool import GlobalAveragePool
@@ -93,6 +95,10 @@ def _walks(problem: Problem, op: Reduction) -> Walks | Reject:
         stride = next(kept) if op.keepdims or a not in op.axes else 0
         strides.append(0 if a in op.axes else stride)
     result = Array(y.pointer, replace(y.view, shape=x.view.shape, strides=tuple(strides)))
+    if isinstance(node.op, MaxPool):
+        # As in the other kernels for pools: NaN is no maximum, nor is anything below the lowest finite number.
+        only = Walk(float(np.finfo(np.float32).min), maximum, var("x"))
+        return Walks(x, op.axes, (only,), results=((result, var("r0")),))
     walks = []
     for i, one in enumerate(op.passes(DType.F32)):
         walk = _walk(one, i)

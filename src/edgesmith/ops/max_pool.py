@@ -22,6 +22,9 @@ from edgesmith.ops.window import Window
 class MaxPool(Pool):
     """Largest element of each window; optionally its index too (https://onnx.ai/onnx/operators/onnx__MaxPool.html).
 
+    The standard is silent about NaN, and ONNX Runtime returns it where it comes last in the window. Here it never is
+    the largest, and a window of nothing else gives the lowest finite number, as one of -infinity does in both.
+
     Args:
         indices: also return where the maximum (the first one) lies in the flattened input.
         storage_order: 0: the spatial axes are flattened in row-major order, 1: in column-major order.
@@ -55,7 +58,7 @@ class MaxPool(Pool):
         (x,) = inputs
         assert x is not None
         lowest = _lowest(DType.of(x.dtype))
-        taken = np.stack([t for _, t in self.window.taps(x, self.name, lowest)])
+        taken = np.fmax(np.stack([t for _, t in self.window.taps(x, self.name, lowest)]), lowest)
         y = taken.max(axis=0)
         if not self.indices:
             return (y,)
