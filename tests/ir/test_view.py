@@ -50,7 +50,9 @@ def test_elements_span_and_size(given_: tuple[np.ndarray, View]) -> None:
     np.testing.assert_array_equal(places, array)
     assert view.size == array.size
     assert view.span == places.max() - places.min() + 1
-    assert view.is_gapless() == (np.unique(places).size == view.span == view.size and places.flat[0] == places.min())
+    assert view.is_dense(view.order()) == (
+        np.unique(places).size == view.span == view.size and places.flat[0] == places.min()
+    )
 
 
 @given(placed(), st.data())
@@ -92,7 +94,7 @@ def test_dense_order(shape: tuple[int, ...], data: st.DataObject) -> None:
     view = View.dense(TensorType(shape, DType.F32), order)
     ordered = np.arange(view.size).reshape([shape[a] for a in order]).transpose(np.argsort(order))
     np.testing.assert_array_equal(elements(view), ordered)
-    assert view.is_dense(order) and view.is_gapless() and view.is_dense(view.order())
+    assert view.is_dense(order) and view.is_dense(view.order())
     assert view.strides == dense_strides(shape, order)
 
 

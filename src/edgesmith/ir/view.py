@@ -81,10 +81,6 @@ class View:
         """True when the elements follow one another without gaps, with the axes in ``order`` (default: C order)."""
         return self.at_origin.same_place(View.dense(self.type, order))
 
-    def is_gapless(self) -> bool:
-        """True when the elements fill their span exactly, in whatever order of axes."""
-        return self.is_dense(self.order())
-
     def transpose(self, permutation: Sequence[int]) -> View:
         return replace(
             self,
