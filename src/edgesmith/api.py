@@ -83,7 +83,7 @@ def compile(
         shapes: extents of inputs with dynamic dimensions, such as ``{"x": (1, 3, 224, 224)}``.
         bindings: inputs fixed to a value at compile time.
         threads: threads that share one run.
-        tune: ``off``: kernels by the analytic cost model; ``cached``: measured times where they are known.
+        tune: ``off`` or ``cached``; nothing is measured yet, so kernels are chosen by the analytic cost model anyway.
         verify: compare with ONNX Runtime; a difference beyond the derived tolerance raises ``VerificationFailed``.
         compiler: ``zig`` (bundled) or a command on the PATH.
         name: base of the C symbols and files (default: the model's name).

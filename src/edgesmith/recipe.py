@@ -18,7 +18,7 @@ class Recipe:
         shapes: extents of inputs with dynamic dimensions.
         bindings: inputs fixed at compile time, with the SHA-256 of their values.
         threads: default number of threads of the artifact.
-        tune: where the times of kernels come from.
+        tune: where the times of kernels come from (``off`` and ``cached``: the analytic cost model).
         compiler: ``zig`` (bundled) or a command on the PATH.
         only: kernels that may be used (None: all).
         flags: further compiler flags, such as sanitizers.

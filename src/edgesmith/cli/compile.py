@@ -42,7 +42,7 @@ def command(
     ] = "native",
     threads: Annotated[int, typer.Option(min=1, help="Threads that share one run.")] = 1,
     verify: Annotated[bool, typer.Option("--verify/--no-verify", help="Compare with ONNX Runtime.")] = True,
-    tune: Annotated[str, typer.Option(help="off: predicted times; cached: measured times where known.")] = "cached",
+    tune: Annotated[str, typer.Option(help="off or cached; nothing is measured yet.")] = "cached",
     compiler: Annotated[str, typer.Option(help="zig (bundled) or a command such as gcc.")] = "zig",
     cache: Annotated[
         bool, typer.Option("--cache/--no-cache", help="Use what the same model and options gave before.")
