@@ -108,6 +108,7 @@ def chain(*steps: tuple[Op, float]) -> Sketch:
         ([(Mul(), 1e-30), (Mul(), 1e-30)], ["Mul", "Mul"]),
         ([(Mul(), 1e30), (Mul(), 1e30)], ["Mul", "Mul"]),
         ([(Div(), 1e-40)], ["Div"]),
+        ([(Add(), 1e8), (Sub(), 1e8)], ["Add", "Add"]),
     ],
     ids=str,
 )

@@ -64,7 +64,7 @@ def simplify_constant_arithmetic(graph: Graph) -> Iterator[Patch | Skipped]:
         if type(inner.op) is type(node.op):
             merged = _combined(node.op.name, below.array, found.array)
             if merged is None:
-                yield Skipped(node.name, "the merged constant is larger than both, or no normal number")
+                yield Skipped(node.name, "the merged constant is larger than both, cancels, or is no normal number")
             else:
                 yield _with_constant(graph, rule, node, node.op, below.other, merged, (inner,))
         elif isinstance(node.op, Mul) and isinstance(inner.op, Add):
@@ -83,7 +83,7 @@ def _distribute(graph: Graph, rule: str, node: Node, add: Node, factor: np.ndarr
         return
     scale, shift = _combined("Mul", scaled.array, factor), _combined("Mul", added.array, factor)
     if scale is None or shift is None:
-        yield Skipped(node.name, "the merged constant is larger than both, or no normal number")
+        yield Skipped(node.name, "the merged constant is larger than both, cancels, or is no normal number")
         return
     names = Names(graph)
     product, first, second = (names(f"{node.name}:{part}") for part in ("product", "scale", "shift"))
@@ -121,7 +121,10 @@ def _reciprocal(c: np.ndarray) -> np.ndarray | None:
 
 
 def _combined(operator: str, a: np.ndarray, b: np.ndarray) -> np.ndarray | None:
-    """a + b or a b; None when it takes more elements than the larger, overflows or underflows."""
+    """a + b or a b; None when it takes more elements than the larger, overflows or underflows, or when a sum cancels.
+
+    In x + a + b with b near -a the model rounds x to the digits that a leaves, and so must the program.
+    """
     shape = np.broadcast_shapes(a.shape, b.shape)
     if int(np.prod(shape)) > max(a.size, b.size):
         return None
@@ -129,5 +132,8 @@ def _combined(operator: str, a: np.ndarray, b: np.ndarray) -> np.ndarray | None:
     with np.errstate(all="ignore"):
         result = np.asarray(left + right if operator == "Add" else left * right).astype(a.dtype)
     tiny = np.abs(result) < np.finfo(a.dtype).tiny
-    lost = operator == "Mul" and bool((tiny & (left != 0) & (right != 0)).any())
+    if operator == "Mul":
+        lost = bool((tiny & (left != 0) & (right != 0)).any())
+    else:
+        lost = bool((np.abs(result) < np.maximum(np.abs(left), np.abs(right)) / 2).any())
     return result if np.isfinite(result).all() and not lost else None
