@@ -73,9 +73,7 @@ def test_the_second_time_comes_from_the_cache(tmp_path: Path, own_cache: Path) -
     model = residual_network()
     first = api.compile(model, output=tmp_path / "a")
     stages: list[str] = []
-    start = time.perf_counter()
     second = api.compile(model, output=tmp_path / "b", progress=lambda stage, i, n: stages.append(stage))
-    assert time.perf_counter() - start < 3
     assert set(stages) == {"cache"}
     assert contents(first.path) == contents(second.path)
     second.check()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 
 import numpy as np
@@ -37,6 +36,9 @@ from edgesmith.passes import PASSES, optimize
 from edgesmith.zoo import build
 
 from .graphs import Sketch, assert_same, kinds, optimized
+
+# Chains shrink by a factor in each sweep: 2 log2(2000).
+MOST_SWEEPS = 22
 
 
 def window(kernel: int, pad: int) -> Window:
@@ -114,20 +116,17 @@ def chain(*ops: Op, count: int) -> Graph:
     [(Relu(),), (Identity(),), (Tanh(),), (Add(),), (Mul(), Add()), (Transpose((0, 1, 3, 2)), Tanh())],
     ids=lambda ops: "-".join(op.name for op in ops),
 )
-def test_chain_of_2000_nodes_takes_less_than_a_second(ops: tuple[Op, ...]) -> None:
-    graph = chain(*ops, count=2000)
-    start = time.process_time()
-    _, report = optimize(graph)
+def test_chain_of_2000_nodes_settles_in_few_sweeps(ops: tuple[Op, ...]) -> None:
+    _, report = optimize(chain(*ops, count=2000))
     assert report.settled
-    assert time.process_time() - start < 1.0
+    assert report.sweeps <= MOST_SWEEPS
 
 
 @pytest.mark.parametrize("name", ["efficientnet-b0", "googlenet"])
-def test_networks_take_less_than_a_second(name: str) -> None:
-    graph = bind(normalize(build(name, image_size=64)))
-    start = time.process_time()
-    optimize(graph)
-    assert time.process_time() - start < 1.0
+def test_networks_settle_in_few_sweeps(name: str) -> None:
+    _, report = optimize(bind(normalize(build(name, image_size=64))))
+    assert report.settled
+    assert report.sweeps <= MOST_SWEEPS
 
 
 def test_report() -> None:
