@@ -11,8 +11,9 @@ from pathlib import Path
 from edgesmith.c.mathfunctions import definitions
 from edgesmith.c.vector import header as vector_header
 from edgesmith.c.writer import Writer
-from edgesmith.codegen.weights import Weights
+from edgesmith.codegen.weights import Weights, aligned
 from edgesmith.ir import TensorType
+from edgesmith.kernels.base import PREPARE_SIGNATURE, SIGNATURE
 from edgesmith.plan import Plan, Space, Step
 
 __all__ = ["Package", "c_identifier", "generate"]
@@ -32,6 +33,7 @@ class Package:
         files: content by name relative to the source folder, all but ``weights.bin``.
         functions: name of the kernel function of each step.
         context_bytes: memory of a context with one worker.
+        prepared_bytes: part of it that ``prepare`` fills.
         weights: content of ``weights.bin``.
     """
 
@@ -39,6 +41,7 @@ class Package:
     files: Mapping[str, bytes]
     functions: tuple[str, ...]
     context_bytes: int
+    prepared_bytes: int
     weights: Weights
 
     def write(self, folder: Path) -> None:
@@ -69,7 +72,7 @@ def generate(plan: Plan, name: str, version: str) -> Package:
     files: dict[str, str | bytes] = {
         f"{name}.h": _public_header(name),
         "model.h": f'#include "{name}.h"\n\n#define ES_MODEL(symbol) {name}_##symbol\n',
-        "es_kernels.h": _kernel_header(functions),
+        "es_kernels.h": _kernel_header(plan, functions),
         "es_simd.h": _guarded("ES_SIMD_H", vector_header(plan.target)),
         f"{name}.c": _model_source(plan, name, version, tables),
         "weights.c": _weights_source(name),
@@ -80,8 +83,8 @@ def generate(plan: Plan, name: str, version: str) -> Package:
     for file in RUNTIME:
         files[file] = (runtime / file).read_bytes()
     encoded = {n: t if isinstance(t, bytes) else t.encode() for n, t in files.items()}
-    context = 4096 + plan.arena.nbytes + plan.scratch_bytes
-    return Package(name, encoded, functions, context, weights)
+    context = 4096 + plan.arena.nbytes + tables.prepared_bytes + plan.scratch_bytes
+    return Package(name, encoded, functions, context, tables.prepared_bytes, weights)
 
 
 def _kernels(plan: Plan, name: str) -> tuple[tuple[str, ...], list[str]]:
@@ -152,8 +155,11 @@ def _guarded(guard: str, text: str) -> str:
     return f"#ifndef {guard}\n#define {guard}\n\n{text}\n#endif\n"
 
 
-def _kernel_header(functions: tuple[str, ...]) -> str:
-    lines = [f"void {f}(void *const *p, int32_t begin, int32_t end, void *scratch);" for f in dict.fromkeys(functions)]
+def _kernel_header(plan: Plan, functions: tuple[str, ...]) -> str:
+    lines: dict[str, None] = {}
+    for step, function in zip(plan.steps, functions, strict=True):
+        signatures = (SIGNATURE, PREPARE_SIGNATURE) if step.code.prepared_bytes else (SIGNATURE,)
+        lines.update(dict.fromkeys(f"{s.replace('@NAME@', function)};" for s in signatures))
     return _guarded("ES_KERNELS_H", "#include <stdint.h>\n\n" + "\n".join(lines) + "\n")
 
 
@@ -208,17 +214,22 @@ __asm__(".section .rodata\\n"
 class _Tables:
     operands: tuple[tuple[int, int], ...]
     steps: tuple[tuple[str, int, int, int], ...]
+    prepared_bytes: int
 
 
 def _tables(plan: Plan, functions: tuple[str, ...], weights: Weights) -> _Tables:
     operands: list[tuple[int, int]] = []
     steps = []
+    prepared_bytes = 0
     for step, function in zip(plan.steps, functions, strict=True):
         first = len(operands)
         operands += [operand_address(plan, v) for v in (*step.region.inputs, *step.region.outputs)]
         operands += [(Space.WEIGHTS, weights.add(array)) for array in step.code.constants]
+        if step.code.prepared_bytes:
+            operands.append((Space.PREPARED, prepared_bytes))
+            prepared_bytes += aligned(step.code.prepared_bytes)
         steps.append((function, first, len(operands) - first, step.code.tasks))
-    return _Tables(tuple(operands), tuple(steps))
+    return _Tables(tuple(operands), tuple(steps), prepared_bytes)
 
 
 def operand_address(plan: Plan, value: str) -> tuple[int, int]:
@@ -286,7 +297,7 @@ def _model_source(plan: Plan, name: str, version: str, tables: _Tables) -> str:
         f"{max((s[2] for s in tables.steps), default=1)} }};",
         f"#define ARENA_BYTES ((size_t){plan.arena.nbytes})",
         f"#define SCRATCH_BYTES ((size_t){plan.scratch_bytes})",
-        "#define PREPARED_BYTES ((size_t)0)",
+        f"#define PREPARED_BYTES ((size_t){tables.prepared_bytes})",
         "",
         *_memory_map(plan),
         "",
@@ -301,8 +312,11 @@ def _model_source(plan: Plan, name: str, version: str, tables: _Tables) -> str:
         "    size_t offset;",
         "} operand;",
         "",
+        "typedef void (*prepare_function)(void *const *p);",
+        "",
         "typedef struct {",
         "    kernel_function function;",
+        "    prepare_function prepare; /* fills the last operand; NULL: nothing to prepare */",
         "    int32_t first_operand, operand_count, tasks;",
         "} step;",
         "",
@@ -311,8 +325,11 @@ def _model_source(plan: Plan, name: str, version: str, tables: _Tables) -> str:
         "};",
         "",
         "static const step steps[] = {",
-        *(f"    {{{f}, {first}, {count}, {tasks}}}," for f, first, count, tasks in tables.steps),
-        *([] if tables.steps else ["    {NULL, 0, 0, 0},"]),
+        *(
+            f"    {{{f}, {f'{f}_prepare' if s.code.prepared_bytes else 'NULL'}, {first}, {count}, {tasks}}},"
+            for s, (f, first, count, tasks) in zip(plan.steps, tables.steps, strict=True)
+        ),
+        *([] if tables.steps else ["    {NULL, NULL, 0, 0, 0},"]),
         "};",
         "",
         "static const es_step_info step_infos[] = {",

@@ -7,9 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
-__all__ = ["Weights"]
+__all__ = ["Weights", "aligned"]
 
 ALIGNMENT = 64
+
+
+def aligned(nbytes: int) -> int:
+    """``nbytes`` rounded up so that the next array is aligned too."""
+    return -(-max(nbytes, 1) // ALIGNMENT) * ALIGNMENT
 
 
 class Weights:
@@ -27,7 +32,7 @@ class Weights:
         if key not in self._offsets:
             self._offsets[key] = self.nbytes
             self._chunks.append(dense)
-            self.nbytes += -(-max(dense.nbytes, 1) // ALIGNMENT) * ALIGNMENT
+            self.nbytes += aligned(dense.nbytes)
         return self._offsets[key]
 
     def write(self, path: Path) -> None:
@@ -35,6 +40,6 @@ class Weights:
         with path.open("wb") as file:
             for chunk in self._chunks:
                 file.write(chunk.data if chunk.size else b"")
-                file.write(bytes(-(-max(chunk.nbytes, 1) // ALIGNMENT) * ALIGNMENT - chunk.nbytes))
+                file.write(bytes(aligned(chunk.nbytes) - chunk.nbytes))
             if not self._chunks:
                 file.write(bytes(ALIGNMENT))

@@ -49,6 +49,7 @@ def describe(
             "arena_bytes": plan.arena.nbytes,
             "arena_lower_bound_bytes": plan.arena.lower_bound,
             "arena_naive_bytes": plan.arena.naive,
+            "prepared_bytes": package.prepared_bytes,
             "scratch_bytes_per_worker": plan.scratch_bytes,
             "weights_bytes": package.weights.nbytes,
         },

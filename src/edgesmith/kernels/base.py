@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar, TypeVar
 
 import numpy as np
@@ -17,6 +18,7 @@ from edgesmith.target import Target
 
 __all__ = [
     "KERNELS",
+    "PREPARE_SIGNATURE",
     "SIGNATURE",
     "Code",
     "Kernel",
@@ -72,6 +74,26 @@ class Problem:
         """Position of a region input or output among the step's operands."""
         return (*self.region.inputs, *self.region.outputs).index(value)
 
+    @cached_property
+    def signature(self) -> str:
+        """Everything that decides how fast a kernel computes it: operators and their wiring, types, views, target.
+
+        Names and values do not enter: layers with equal signatures share their measurements.
+        """
+        numbers = {v: f"i{i}" for i, v in enumerate(self.region.inputs)}
+        lines = [repr(self.target)]
+        for node in self.region.nodes:
+            for value in node.read:
+                if value in self.graph.constants and value not in numbers:
+                    numbers[value] = f"c{len(numbers)}:{self.type(value)}"
+            numbers.update((v, f"v{len(numbers) + i}") for i, v in enumerate(node.outputs))
+            reads = ", ".join(numbers[v] if v else "-" for v in node.inputs)
+            lines.append(f"{', '.join(numbers[v] for v in node.outputs)} = {node.op}({reads})")
+        for value in (*self.region.inputs, *self.region.outputs):
+            view = self.view(value)
+            lines.append(f"{numbers[value]}: {view.dtype}{list(view.shape)} strides {list(view.strides)}")
+        return "\n".join(lines)
+
     @property
     def cost(self) -> Cost:
         return sum((self.graph.cost(n) for n in self.region.nodes), Cost())
@@ -97,6 +119,9 @@ class Code:
         tasks: number of independent tasks.
         scratch_bytes: memory that each worker needs while it runs.
         functions: math functions (``c.mathfunctions``) that the text calls, dependencies first.
+        prepared_bytes: memory that lasts as long as the program's context and is filled once, from the constants. The
+            text then also defines ``void @NAME@_prepare(void *const *p)``, and both functions find that memory, aligned
+            to 64 bytes, behind the constants; ``prepare`` reads constants only.
         language: a backend for another language shares everything but the text.
     """
 
@@ -106,6 +131,7 @@ class Code:
     tasks: int = 1
     scratch_bytes: int = 0
     functions: tuple[str, ...] = ()
+    prepared_bytes: int = 0
     language: str = "c"
 
 
@@ -134,6 +160,17 @@ class Kernel(ABC):
     def emit(self, problem: Problem, schedule: Schedule) -> Code:
         """C text and packed constants."""
 
+    def rounding(self, node: Node, operands: Sequence[np.ndarray | None], schedule: Schedule) -> np.ndarray | None:
+        """How far the anchor's result may lie from the exact one by rounding, for each element.
+
+        None: the kernel sums products one by one, so that ``verify.tolerance`` derives it from the operator.
+
+        Args:
+            node: the anchor.
+            operands: values of its inputs.
+        """
+        return None
+
     def in_place(self, problem: Problem) -> tuple[str, ...]:
         """Inputs whose buffer the output may reuse because each element is read just before it is overwritten."""
         return ()
@@ -156,8 +193,12 @@ def operands(problem: Problem) -> dict[str, Array]:
     return inputs | {v: Array(f"y{i}", problem.view(v)) for i, v in enumerate(problem.region.outputs)}
 
 
-def unpack(problem: Problem, constants: Sequence[tuple[str, np.ndarray]] = ()) -> str:
-    """The declarations at the top of a kernel function: typed pointers to operands and constants."""
+def unpack(problem: Problem, constants: Sequence[tuple[str, np.ndarray]] = (), prepared: str | None = None) -> str:
+    """The declarations at the top of a kernel function: typed pointers to operands and constants.
+
+    Args:
+        prepared: name of a ``const float *`` to the prepared memory.
+    """
     lines = []
     for value, operand in operands(problem).items():
         qualifier = "" if value in problem.region.outputs else "const "
@@ -167,8 +208,13 @@ def unpack(problem: Problem, constants: Sequence[tuple[str, np.ndarray]] = ()) -
     for i, (name, array) in enumerate(constants):
         kind = f"const {TensorType.of(array).dtype.c} *"
         lines.append(f"{kind}const {name} = ({kind})p[{first + i}];")
+    if prepared is not None:
+        lines.append(f"const float *const {prepared} = (const float *)p[{first + len(constants)}];")
     return "\n".join(lines)
 
 
 SIGNATURE = "void @NAME@(void *const *p, int32_t begin, int32_t end, void *scratch)"
 """C declaration of every kernel function."""
+
+PREPARE_SIGNATURE = "void @NAME@_prepare(void *const *p)"
+"""C declaration of the function that fills the prepared memory."""

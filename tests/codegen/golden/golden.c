@@ -37,8 +37,11 @@ typedef struct {
     size_t offset;
 } operand;
 
+typedef void (*prepare_function)(void *const *p);
+
 typedef struct {
     kernel_function function;
+    prepare_function prepare; /* fills the last operand; NULL: nothing to prepare */
     int32_t first_operand, operand_count, tasks;
 } step;
 
@@ -57,10 +60,10 @@ static const operand operands[] = {
 };
 
 static const step steps[] = {
-    {es_conv_portable_f32__c_golden_first_0, 0, 4, 3},
-    {es_add_portable_f32__c_golden_add_1, 4, 3, 1},
-    {es_clip_portable_f32__c_golden_clip_2, 7, 2, 1},
-    {es_identity_elements_f32__c_golden_y_copy_3, 9, 2, 1},
+    {es_conv_portable_f32__c_golden_first_0, NULL, 0, 4, 3},
+    {es_add_portable_f32__c_golden_add_1, NULL, 4, 3, 1},
+    {es_clip_portable_f32__c_golden_clip_2, NULL, 7, 2, 1},
+    {es_identity_elements_f32__c_golden_y_copy_3, NULL, 9, 2, 1},
 };
 
 static const es_step_info step_infos[] = {
@@ -138,13 +141,11 @@ es_context *golden_init(void *memory, size_t bytes, int32_t workers, es_parallel
     context->scratch = at + rounded(PREPARED_BYTES);
     context->workers = workers;
     context->ready = context->bound = 0;
+    for (int32_t i = 0; i < INPUTS; ++i) context->inputs[i] = NULL;
+    for (int32_t i = 0; i < OUTPUTS; ++i) context->outputs[i] = NULL;
     context->parallel_for = parallel_for;
     context->pool = pool;
     return context;
-}
-
-void golden_prepare(es_context *context) {
-    if (context) context->ready = 1;
 }
 
 int32_t golden_bind(es_context *context, const void *const *input_data, void *const *output_data) {
@@ -182,7 +183,22 @@ static void *address(const es_context *context, const operand *o) {
     default: base = context->outputs[o->space / 16]; break;
     }
     /* Kernels only read inputs and weights, so dropping const here is harmless. */
-    return (void *)(uintptr_t)(base + o->offset);
+    return base ? (void *)(uintptr_t)(base + o->offset) : NULL;
+}
+
+static void addresses(const es_context *context, const step *s, void **pointers) {
+    for (int32_t k = 0; k < s->operand_count; ++k) pointers[k] = address(context, &operands[s->first_operand + k]);
+}
+
+void golden_prepare(es_context *context) {
+    if (!context) return;
+    for (int32_t i = 0; i < STEPS; ++i) {
+        if (!steps[i].prepare) continue;
+        void *pointers[MAX_OPERANDS];
+        addresses(context, &steps[i], pointers);
+        steps[i].prepare(pointers);
+    }
+    context->ready = 1;
 }
 
 int32_t golden_run_steps(es_context *context, int32_t begin, int32_t end) {
@@ -192,9 +208,7 @@ int32_t golden_run_steps(es_context *context, int32_t begin, int32_t end) {
         call c;
         c.function = steps[i].function;
         c.scratch = context->scratch;
-        for (int32_t k = 0; k < steps[i].operand_count; ++k) {
-            c.pointers[k] = address(context, &operands[steps[i].first_operand + k]);
-        }
+        addresses(context, &steps[i], c.pointers);
         if (context->parallel_for && steps[i].tasks > 1) {
             context->parallel_for(context->pool, run_tasks, &c, steps[i].tasks);
         } else {

@@ -46,13 +46,11 @@ es_context *@NAME@_init(void *memory, size_t bytes, int32_t workers, es_parallel
     context->scratch = at + rounded(PREPARED_BYTES);
     context->workers = workers;
     context->ready = context->bound = 0;
+    for (int32_t i = 0; i < INPUTS; ++i) context->inputs[i] = NULL;
+    for (int32_t i = 0; i < OUTPUTS; ++i) context->outputs[i] = NULL;
     context->parallel_for = parallel_for;
     context->pool = pool;
     return context;
-}
-
-void @NAME@_prepare(es_context *context) {
-    if (context) context->ready = 1;
 }
 
 int32_t @NAME@_bind(es_context *context, const void *const *input_data, void *const *output_data) {
@@ -90,7 +88,22 @@ static void *address(const es_context *context, const operand *o) {
     default: base = context->outputs[o->space / 16]; break;
     }
     /* Kernels only read inputs and weights, so dropping const here is harmless. */
-    return (void *)(uintptr_t)(base + o->offset);
+    return base ? (void *)(uintptr_t)(base + o->offset) : NULL;
+}
+
+static void addresses(const es_context *context, const step *s, void **pointers) {
+    for (int32_t k = 0; k < s->operand_count; ++k) pointers[k] = address(context, &operands[s->first_operand + k]);
+}
+
+void @NAME@_prepare(es_context *context) {
+    if (!context) return;
+    for (int32_t i = 0; i < STEPS; ++i) {
+        if (!steps[i].prepare) continue;
+        void *pointers[MAX_OPERANDS];
+        addresses(context, &steps[i], pointers);
+        steps[i].prepare(pointers);
+    }
+    context->ready = 1;
 }
 
 int32_t @NAME@_run_steps(es_context *context, int32_t begin, int32_t end) {
@@ -100,9 +113,7 @@ int32_t @NAME@_run_steps(es_context *context, int32_t begin, int32_t end) {
         call c;
         c.function = steps[i].function;
         c.scratch = context->scratch;
-        for (int32_t k = 0; k < steps[i].operand_count; ++k) {
-            c.pointers[k] = address(context, &operands[steps[i].first_operand + k]);
-        }
+        addresses(context, &steps[i], c.pointers);
         if (context->parallel_for && steps[i].tasks > 1) {
             context->parallel_for(context->pool, run_tasks, &c, steps[i].tasks);
         } else {
