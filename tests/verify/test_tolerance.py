@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pytest
@@ -11,12 +12,14 @@ from hypothesis import strategies as st
 
 from edgesmith.c.expr import Expr, call, evaluate, select, var
 from edgesmith.ir import DType, Graph, Node, TensorType
+from edgesmith.kernels import Code, Kernel, Problem, Region, Reject, Schedule
 from edgesmith.ops import OPS, Operator
 from edgesmith.ops.base import f32
+from edgesmith.verify.accumulate import accumulate
 from edgesmith.verify.compare import compare
 from edgesmith.verify.evaluate import Evaluator
 from edgesmith.verify.expressions import Bounded, expression_bound
-from edgesmith.verify.tolerance import CONFIDENCE, gamma, region_bounds, rounding_bounds
+from edgesmith.verify.tolerance import CONFIDENCE, gamma, region_bounds, rounding_bounds, rounding_deviations
 
 X, Y = var("x"), var("y")
 EXPRESSIONS: dict[str, Expr] = {
@@ -95,6 +98,49 @@ def test_a_naive_f32_convolution_is_within_and_a_wrong_one_is_not(depth: int) ->
     wrong = naive.copy()
     wrong[0, 1] += 2e-4 * np.sqrt(depth)
     assert not compare(wrong, expected[0], bound).ok
+
+
+class Rough(Kernel):
+    """A kernel that states a bound of 1 for every element."""
+
+    name = "rough"
+
+    def regions(self, graph: Graph, anchor: Node) -> Iterator[Region]:
+        return iter(())
+
+    def accepts(self, problem: Problem) -> Reject | None:
+        return None
+
+    def cost(self, problem: Problem, schedule: Schedule) -> float:
+        return 0.0
+
+    def emit(self, problem: Problem, schedule: Schedule) -> Code:
+        return Code("", "rough")
+
+    def rounding(self, node: Node, operands: Sequence[np.ndarray | None], schedule: Schedule) -> np.ndarray | None:
+        return np.full(schedule["elements"], 1.0) if schedule else None
+
+
+def test_a_kernel_states_the_rounding_of_its_own_algorithm() -> None:
+    rng = np.random.default_rng(0)
+    case = next(c for c in OPS["Conv"].cases() if c.name == "1x1")
+    x, w, b = (rng.standard_normal(s).astype(np.float32) for s in ((1, 16, 4, 4), (3, 16, 1, 1), (3,)))
+    graph = conv_graph(case.op, x.shape, w.shape, (1, 3, 4, 4))
+    (node,) = graph.nodes
+    evaluator = Evaluator(graph)
+    (y,) = evaluator.run(node, [x, w, b])
+    values = {"x": x, "w": w, "b": b, "y": y}
+    direct = region_bounds(evaluator, [node], values)["y"]
+    stated = region_bounds(evaluator, [node], values, {"conv": (Rough(), {"elements": 1})})["y"]
+    np.testing.assert_allclose(stated, direct / 2 + 1.0)
+    silent = region_bounds(evaluator, [node], values, {"conv": (Rough(), {})})["y"]
+    np.testing.assert_array_equal(silent, direct)
+    (typical,) = rounding_deviations(evaluator, node, [x, w, b], [y])
+    (larger,) = rounding_deviations(evaluator, node, [x, w, b], [y], {"conv": (Rough(), {"elements": 1})})
+    np.testing.assert_allclose(larger, np.sqrt(typical**2 / 2 + 1 / CONFIDENCE**2))
+    known = accumulate(graph, values)
+    rough = accumulate(graph, values, computed={"conv": (Rough(), {"elements": 1})})
+    assert known.tolerances["y"] < 1e-4 and 1.0 < rough.tolerances["y"] < 20.0
 
 
 def test_a_fused_region_sums_its_parts() -> None:

@@ -20,7 +20,7 @@ import numpy as np
 
 from edgesmith.ir import DType, Graph, Node
 from edgesmith.verify.evaluate import Evaluator, Values
-from edgesmith.verify.tolerance import CONFIDENCE, PROGRAMS, rounding_deviations, smallest
+from edgesmith.verify.tolerance import CONFIDENCE, PROGRAMS, Computed, rounding_deviations, smallest
 
 __all__ = ["SAFETY", "Accumulated", "accumulate"]
 
@@ -46,10 +46,18 @@ class Accumulated:
     unstable: dict[str, np.ndarray] = field(default_factory=dict)
 
 
-def accumulate(graph: Graph, feeds: Mapping[str, np.ndarray], *, roundoff: float = 0.0, seed: int = 0) -> Accumulated:
+def accumulate(
+    graph: Graph,
+    feeds: Mapping[str, np.ndarray],
+    *,
+    computed: Computed | None = None,
+    roundoff: float = 0.0,
+    seed: int = 0,
+) -> Accumulated:
     """Run the graph on ``feeds`` with and without errors.
 
     Args:
+        computed: how our program computes the nodes (default: sums directly).
         roundoff: unit roundoff of the model where that is coarser than the graph's own types; at least that of fp16 if
             the graph has values in fp16, since the model then computes in fp16 what the graph computes in f32.
         seed: of the random errors; the same seed gives the same tolerances.
@@ -64,7 +72,7 @@ def accumulate(graph: Graph, feeds: Mapping[str, np.ndarray], *, roundoff: float
     for node in graph.nodes:
         operands = exact.operands(node)
         results = evaluator.run(node, operands)
-        own = rounding_deviations(evaluator, node, operands, results)
+        own = rounding_deviations(evaluator, node, operands, results, computed or {})
         own = [_coarser(b, r, roundoff) for b, r in zip(own, results, strict=True)]
         exact.store(node, results)
         clean = all(isinstance(b, float) and b == 0.0 for b in own)

@@ -7,6 +7,9 @@ rounding errors that behave like independent random variables stay below ``4 u s
 analysis", SIAM J. Sci. Comput. 41(5), 2019, theorem 3.1). The smaller of the two is taken, and ``sum |a||b|`` is
 computed by the same operator from the absolute values of the operands, so that every element has a bound of its own.
 
+A kernel that reaches the sum by other ways (Winograd, FFT, Strassen) states the bound of its own algorithm
+(``Kernel.rounding``), which then stands for our program, while the direct sum's stands for ONNX Runtime.
+
 Elementwise operators: running error analysis of their expression (``verify.expressions``).
 
 Movement and selection (MaxPool, Gather, TopK, ArgMax, ...): exact; on equal inputs also indices are.
@@ -27,6 +30,7 @@ from typing import Any
 import numpy as np
 
 from edgesmith.ir import DType, Node, TensorType
+from edgesmith.kernels import Kernel, Schedule
 from edgesmith.ops import Elementwise, Movement, Operator
 from edgesmith.verify.evaluate import Evaluator
 from edgesmith.verify.expressions import Bounded, expression_bound
@@ -34,6 +38,7 @@ from edgesmith.verify.expressions import Bounded, expression_bound
 __all__ = [
     "CONFIDENCE",
     "PROGRAMS",
+    "Computed",
     "gamma",
     "region_bounds",
     "rounding_bounds",
@@ -68,6 +73,11 @@ AVERAGES = frozenset(("AveragePool", "GlobalAveragePool", "ReduceMean"))
 TRIALS = 3
 Bound = np.ndarray | float
 
+Computed = Mapping[str, tuple[Kernel, Schedule]]
+"""Kernel and schedule that our program computes a node with, by the node's name; other nodes are summed directly."""
+
+_DIRECTLY: Computed = {}
+
 
 def gamma(n: int, dtype: DType) -> float:
     """Relative rounding error allowed to one program for a sum of n products, in units of ``sum |a||b|``."""
@@ -83,17 +93,22 @@ def rounding_bounds(
     evaluator: Evaluator, node: Node, operands: Sequence[np.ndarray | None], results: Sequence[np.ndarray]
 ) -> list[Bound]:
     """For each output of a node the largest difference between two programs that compute it from the same operands."""
-    return _bounds(evaluator, node, operands, results, [0.0] * len(operands))
+    return _bounds(evaluator, node, operands, results, [0.0] * len(operands), _DIRECTLY)
 
 
 def rounding_deviations(
-    evaluator: Evaluator, node: Node, operands: Sequence[np.ndarray | None], results: Sequence[np.ndarray]
+    evaluator: Evaluator,
+    node: Node,
+    operands: Sequence[np.ndarray | None],
+    results: Sequence[np.ndarray],
+    computed: Computed = _DIRECTLY,
 ) -> list[Bound]:
     """For each output of a node the standard deviation of the difference between two programs.
 
     A bound assumes that partial sums are as large as ``sum |a||b|``, which is far from typical. If the order of the n
     terms t has nothing to do with their sizes, a partial sum has the mean square of at most (sum t)^2 + sum t^2, and
-    n roundings with the variance u^2 / 3 of it add up.
+    n roundings with the variance u^2 / 3 of it add up. What a kernel states is a bound of ``CONFIDENCE`` standard
+    deviations, or wider.
     """
     op = node.op
     if op.name not in SUMS or results[0].dtype.kind != "f":
@@ -103,24 +118,27 @@ def rounding_deviations(
     (squares,) = evaluator.run(_with_factors(node, np.square), [None if a is None else np.square(a) for a in operands])
     squares = squares.astype(np.float64) / (n if op.name in AVERAGES else 1)
     partial = np.square(results[0].astype(np.float64)) + squares
-    return [DType.of(results[0].dtype).unit_roundoff * np.sqrt(PROGRAMS * n / 3 * partial)]
+    variance = np.square(DType.of(results[0].dtype).unit_roundoff) * n / 3 * partial
+    own = _own_rounding(computed, node, operands)
+    return [np.sqrt(PROGRAMS * variance if own is None else (PROGRAMS - 1) * variance + np.square(own / CONFIDENCE))]
 
 
 def region_bounds(
-    evaluator: Evaluator, nodes: Sequence[Node], values: Mapping[str, np.ndarray]
+    evaluator: Evaluator, nodes: Sequence[Node], values: Mapping[str, np.ndarray], computed: Computed = _DIRECTLY
 ) -> dict[str, np.ndarray | float]:
     """The same for every value that a chain of nodes computes: roundings of earlier nodes travel through later ones.
 
     Args:
         nodes: in topological order.
         values: reference values of everything that the nodes read and write.
+        computed: how our program computes the nodes.
     """
     bounds: dict[str, Bound] = {}
     for node in nodes:
         operands = [values[v] if v else None for v in node.inputs]
         errors = [bounds.get(v, 0.0) for v in node.inputs]
         results = [values[v] for v in node.outputs]
-        bounds.update(zip(node.outputs, _bounds(evaluator, node, operands, results, errors), strict=True))
+        bounds.update(zip(node.outputs, _bounds(evaluator, node, operands, results, errors, computed), strict=True))
     return bounds
 
 
@@ -130,6 +148,7 @@ def _bounds(
     operands: Sequence[np.ndarray | None],
     results: Sequence[np.ndarray],
     errors: Sequence[Bound],
+    computed: Computed,
 ) -> list[Bound]:
     op = node.op
     exact = all(_is_zero(e) for e in errors)
@@ -143,18 +162,31 @@ def _bounds(
     if not any(r.dtype.kind == "f" for r in results):
         return [0.0] * len(results)
     if op.name in SUMS:
-        return [_sum_bound(evaluator, node, operands, errors)]
+        return [_sum_bound(evaluator, node, operands, errors, _own_rounding(computed, node, operands))]
     return _stable_bounds(evaluator, node, operands, results, errors)
 
 
+def _own_rounding(computed: Computed, node: Node, operands: Sequence[np.ndarray | None]) -> np.ndarray | None:
+    """The bound that the kernel of our program states for the node; None where it sums directly."""
+    if node.name not in computed:
+        return None
+    kernel, schedule = computed[node.name]
+    return kernel.rounding(node, operands, schedule)
+
+
 def _sum_bound(
-    evaluator: Evaluator, node: Node, operands: Sequence[np.ndarray | None], errors: Sequence[Bound]
+    evaluator: Evaluator,
+    node: Node,
+    operands: Sequence[np.ndarray | None],
+    errors: Sequence[Bound],
+    own: np.ndarray | None,
 ) -> np.ndarray:
     sizes = [None if a is None else np.abs(a) for a in operands]
     positive = _with_factors(node, abs)
     n = _length(node, operands) + (len([a for a in operands if a is not None]) > 2)
     (magnitude,) = evaluator.run(positive, sizes)
-    total = PROGRAMS * gamma(n, DType.of(magnitude.dtype)) * magnitude.astype(np.float64)
+    direct = gamma(n, DType.of(magnitude.dtype)) * magnitude.astype(np.float64)
+    total = PROGRAMS * direct if own is None else (PROGRAMS - 1) * direct + own
     for i, error in enumerate(errors):
         size = sizes[i]
         if size is None or _is_zero(error):

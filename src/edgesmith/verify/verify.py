@@ -11,11 +11,12 @@ import numpy as np
 from edgesmith.device import Artifact, Context
 from edgesmith.errors import ArtifactError
 from edgesmith.ir import Graph, Node
+from edgesmith.kernels import KERNELS
 from edgesmith.verify.accumulate import Accumulated, accumulate
 from edgesmith.verify.compare import Difference, compare
 from edgesmith.verify.evaluate import Evaluator, Values
 from edgesmith.verify.result import Evidence, Layer, Verification
-from edgesmith.verify.tolerance import region_bounds, smallest
+from edgesmith.verify.tolerance import Computed, region_bounds, smallest
 
 __all__ = ["verify"]
 
@@ -48,9 +49,10 @@ def verify(
     Raises:
         ArtifactError: the artifact was not compiled from this graph.
     """
-    known = accumulated or accumulate(graph, feeds, roundoff=roundoff)
-    run = _Run(artifact, graph, feeds, known)
     layers = _layers(artifact, graph)
+    computed = _computed(artifact)
+    known = accumulated or accumulate(graph, feeds, computed=computed, roundoff=roundoff)
+    run = _Run(artifact, graph, feeds, known, computed)
     result = Verification(artifact.name, seed)
     for i, layer in enumerate(layers):
         row, evidence = run.check(layer)
@@ -114,11 +116,28 @@ def _layers(artifact: Artifact, graph: Graph) -> list[_Layer]:
     return layers
 
 
+def _computed(artifact: Artifact) -> Computed:
+    """Kernel and schedule of each step's main node.
+
+    Raises:
+        ArtifactError: a kernel is unknown.
+    """
+    steps = artifact.manifest["steps"]
+    unknown = {step["kernel"] for step in steps} - set(KERNELS)
+    if unknown:
+        raise ArtifactError(
+            f"uses kernels that this version of Edgesmith does not know: {', '.join(sorted(unknown))}",
+            where=str(artifact.path),
+            hint="compile the model again",
+        )
+    return {step["name"]: (KERNELS[step["kernel"]], step["schedule"]) for step in steps}
+
+
 class _Run:
     """Two contexts of the program: one that runs as a whole, and one whose layers run alone on reference inputs."""
 
-    def __init__(self, artifact: Artifact, graph: Graph, feeds: Arrays, known: Accumulated) -> None:
-        self.graph, self.known = graph, known
+    def __init__(self, artifact: Artifact, graph: Graph, feeds: Arrays, known: Accumulated, computed: Computed) -> None:
+        self.graph, self.known, self.computed = graph, known, computed
         self.evaluator = Evaluator(graph)
         self.values = Values(graph, feeds)
         self.whole, self.alone = _bound(artifact, feeds), _bound(artifact, feeds)
@@ -126,7 +145,7 @@ class _Run:
 
     def check(self, layer: _Layer) -> tuple[Layer, Evidence]:
         local = self._reference(layer)
-        bounds = region_bounds(self.evaluator, layer.nodes, local)
+        bounds = region_bounds(self.evaluator, layer.nodes, local, self.computed)
         fault = self._changed(layer)
         got = self._alone(layer, local)
         self._advance(layer)
