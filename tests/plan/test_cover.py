@@ -9,6 +9,7 @@ from edgesmith.errors import NoKernel, UnsupportedOp
 from edgesmith.frontend.onnx import bind
 from edgesmith.ir import DType, Graph, Node, TensorType
 from edgesmith.kernels import Region
+from edgesmith.kernels.region import region
 from edgesmith.ops import OPS
 from edgesmith.ops.conv import Conv
 from edgesmith.ops.gemm import Gemm
@@ -17,6 +18,7 @@ from edgesmith.passes import optimize
 from edgesmith.plan import make_plan
 from edgesmith.plan.cover import Proposal, cover, proposals
 from edgesmith.plan.plan import own_memory
+from edgesmith.plan.select import Selector
 from edgesmith.target import parse
 from fuzz.random_graphs import random_model
 
@@ -43,16 +45,16 @@ def assert_covers(regions: tuple[Region, ...], whole: Graph) -> None:
     names = [n.name for r in regions for n in r.nodes]
     assert sorted(names) == sorted(n.name for n in whole.nodes)
     known = {*whole.inputs, *whole.constants}
-    for region in regions:
-        assert set(region.inputs) <= known
-        known.update(v for n in region.nodes for v in n.outputs)
+    for taken in regions:
+        assert set(taken.inputs) <= known
+        known.update(v for n in taken.nodes for v in n.outputs)
 
 
 @pytest.mark.parametrize("target", ["native", "portable"])
 def test_random_graphs_are_covered_once_in_order(target: str) -> None:
     for seed in range(40):
         whole = own_memory(optimize(bind(random_model([seed])))[0])
-        assert_covers(cover(whole, proposals(whole, parse(target))), whole)
+        assert_covers(cover(whole, proposals(whole, Selector(parse(target)))), whole)
 
 
 def test_two_regions_that_need_each_other_are_not_both_taken() -> None:
@@ -75,12 +77,33 @@ def test_two_regions_that_need_each_other_are_not_both_taken() -> None:
     assert_covers(tuple(s.region for s in make_plan(whole, NATIVE).steps), own_memory(whole))
 
 
+def test_the_cover_saves_most() -> None:
+    """A chain of overlapping regions: every set of disjoint regions is tried, none saves more."""
+    rng = np.random.default_rng(0)
+    names = [f"n{i}" for i in range(9)]
+    nodes = tuple(Node(n, RELU, (f"v{i}",), (f"v{i + 1}",)) for i, n in enumerate(names))
+    whole = graph(nodes, ("v0",), (f"v{len(nodes)}",))
+    for _ in range(20):
+        spans = [nodes[a:b] for a in range(len(nodes)) for b in range(a + 2, min(a + 5, len(nodes) + 1))]
+        proposed = [Proposal(region(whole, s, s[0]), rng.random()) for s in spans if rng.random() < 0.6]
+
+        def best(first: int, proposed: list[Proposal] = proposed) -> float:
+            if first >= len(nodes):
+                return 0.0
+            starting = [p for p in proposed if p.region.anchor is nodes[first]]
+            return max([best(first + 1), *(p.saving_ns + best(first + len(p.region.nodes)) for p in starting)])
+
+        regions = cover(whole, proposed)
+        assert_covers(regions, whole)
+        assert sum(p.saving_ns for p in proposed if p.region in regions) == pytest.approx(best(0))
+
+
 def test_regions_do_not_reach_over_an_output() -> None:
     nodes = (conv("a", "x", "r"), Node("relu", RELU, ("r",), ("y",)))
     whole = graph(nodes, ("x",), ("r", "y"))
-    assert [len(r.nodes) for r in cover(whole, proposals(whole, NATIVE))] == [1, 1]
+    assert [len(r.nodes) for r in cover(whole, proposals(whole, Selector(NATIVE)))] == [1, 1]
     fused = graph(nodes, ("x",), ("y",))
-    assert [len(r.nodes) for r in cover(fused, proposals(fused, NATIVE))] == [2]
+    assert [len(r.nodes) for r in cover(fused, proposals(fused, Selector(NATIVE)))] == [2]
 
 
 def test_output_that_is_an_input_is_refused_with_a_hint() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 
@@ -12,10 +12,13 @@ from edgesmith.kernels import KERNELS, Place, Problem, Region
 from edgesmith.kernels.region import region
 from edgesmith.ops import Movement, Operator
 from edgesmith.plan.layout import channels_last
-from edgesmith.plan.select import CostModel, analytic, choose
-from edgesmith.target import Target
+from edgesmith.plan.select import Selector
 
 __all__ = ["Proposal", "cover", "proposals"]
+
+MAX_STATES = 4096
+IMPOSSIBLE_NS = 1e15
+"""Stands for the time of a node that no kernel computes by itself; finite, so that sums of it compare."""
 
 
 @dataclass(frozen=True)
@@ -26,9 +29,7 @@ class Proposal:
     saving_ns: float
 
 
-def proposals(
-    graph: Graph, target: Target, cost: CostModel = analytic, only: frozenset[str] | None = None
-) -> tuple[Proposal, ...]:
+def proposals(graph: Graph, selector: Selector) -> tuple[Proposal, ...]:
     """Every region that some kernel proposes and computes faster than its nodes one by one, largest saving first.
 
     Predictions assume that values lie in their preferred layout.
@@ -37,36 +38,88 @@ def proposals(
     single = {}
     for node in graph.nodes:
         alone = region(graph, (node,), node)
-        single[node.name] = _time(Problem(graph, alone, places, target), cost, only)
+        single[node.name] = _time(Problem(graph, alone, places, selector.target), selector)
     found: dict[frozenset[str], Proposal] = {}
     for node in graph.nodes:
         for kernel in KERNELS.values():
             for proposed in kernel.regions(graph, node):
                 if len(proposed.nodes) < 2 or proposed.names in found:
                     continue
-                problem = Problem(graph, proposed, places, target)
-                saving = sum(single[n.name] for n in proposed.nodes) - _time(problem, cost, only)
+                problem = Problem(graph, proposed, places, selector.target)
+                saving = sum(single[n.name] for n in proposed.nodes) - _time(problem, selector)
                 if saving > 0:
                     found[proposed.names] = Proposal(proposed, saving)
     return tuple(sorted(found.values(), key=lambda p: (-p.saving_ns, graph.position[p.region.anchor.name])))
 
 
 def cover(graph: Graph, proposed: Sequence[Proposal]) -> tuple[Region, ...]:
-    """Regions that cover every node once, in topological order: the first disjoint proposals, single nodes elsewhere.
+    """The regions that together save most, single nodes elsewhere: every node once, in topological order.
 
-    Two regions with several outputs may each need an output of the other; the later one is left out.
+    Two regions with several outputs may each need an output of the other; of such regions the one that saves least is
+    given up and the rest is covered again.
     """
-    taken: dict[str, Region] = {}
+    allowed = list(proposed)
+    while True:
+        taken = _largest_saving(graph, allowed)
+        order, stuck = _sorted(graph, [p.region for p in taken])
+        if not stuck:
+            return order
+        mutual = [p for p in taken if p.region in stuck and len(p.region.outputs) > 1]
+        allowed.remove(min(mutual, key=lambda p: p.saving_ns))
+
+
+def _largest_saving(graph: Graph, proposed: Sequence[Proposal]) -> list[Proposal]:
+    """Disjoint proposals with the largest sum of savings, by dynamic programming along the topological order.
+
+    After the first i nodes, all that matters is which later nodes are taken already: a bit mask relative to i. Regions
+    are local, so there are few masks; only where parallel branches make more than ``MAX_STATES`` is the result that of
+    a beam search.
+    """
+    starting: dict[int, list[tuple[int, Proposal]]] = {}
     for proposal in proposed:
-        candidate = proposal.region
-        if candidate.names & taken.keys():
-            continue
-        own = dict.fromkeys(candidate.names, candidate)
-        if len(candidate.outputs) == 1 or _sorted(graph, taken | own) is not None:
-            taken.update(own)
-    result = _sorted(graph, taken)
-    assert result is not None
-    return result
+        positions = sorted(graph.position[n.name] for n in proposal.region.nodes)
+        mask = sum(1 << (p - positions[0]) for p in positions)
+        starting.setdefault(positions[0], []).append((mask, proposal))
+    states: dict[int, _Partial] = {0: _Partial(0.0)}
+    for i in range(len(graph.nodes)):
+        following: dict[int, _Partial] = {}
+        for mask, partial in states.items():
+            _offer(following, mask >> 1, partial)
+            if mask & 1:
+                continue
+            for own, proposal in starting.get(i, ()):
+                if not own & mask:
+                    saving = partial.saving_ns + proposal.saving_ns
+                    _offer(following, (mask | own) >> 1, _Partial(saving, proposal, partial))
+        if len(following) > MAX_STATES:
+            best = sorted(following.items(), key=lambda s: -s[1].saving_ns)[:MAX_STATES]
+            following = dict(best)
+        states = following
+    return states[0].proposals()
+
+
+@dataclass(frozen=True, eq=False)
+class _Partial:
+    """The best choice among the nodes so far: the last proposal taken, and the choice before it."""
+
+    saving_ns: float
+    last: Proposal | None = None
+    before: _Partial | None = None
+
+    def proposals(self) -> list[Proposal]:
+        found = []
+        at: _Partial | None = self
+        while at is not None:
+            if at.last is not None:
+                found.append(at.last)
+            at = at.before
+        return found[::-1]
+
+
+def _offer(states: dict[int, _Partial], mask: int, partial: _Partial) -> None:
+    known = states.get(mask)
+    if known is None or partial.saving_ns > known.saving_ns:
+        states[mask] = partial
 
 
 def assumed_places(graph: Graph) -> dict[str, Place]:
@@ -83,25 +136,23 @@ def assumed_places(graph: Graph) -> dict[str, Place]:
     return {v: Place(v, View.dense(graph.type(v), order)) for v, order in orders.items()}
 
 
-def _time(problem: Problem, cost: CostModel, only: frozenset[str] | None) -> float:
+def _time(problem: Problem, selector: Selector) -> float:
     if isinstance(problem.anchor.op, Movement) and len(problem.region.nodes) == 1:
         return 0.0
     try:
-        return choose(problem, cost, only).cost_ns
+        return selector.choose(problem).cost_ns
     except NoKernel:
-        return float("inf")
+        return IMPOSSIBLE_NS
 
 
-def _sorted(graph: Graph, taken: Mapping[str, Region]) -> tuple[Region, ...] | None:
-    """The regions and the nodes outside of them in topological order, None when regions depend on one another.
+def _sorted(graph: Graph, taken: Iterable[Region]) -> tuple[tuple[Region, ...], frozenset[Region]]:
+    """The regions and the nodes outside of them in topological order, and those left because they need one another.
 
     Each comes as early as its last operand allows, ties by the graph's order.
-
-    Args:
-        taken: region of each node that is in one.
     """
-    regions = {r.anchor.name: r for r in taken.values()}
-    regions |= {n.name: region(graph, (n,), n) for n in graph.nodes if n.name not in taken}
+    regions = {r.anchor.name: r for r in taken}
+    inside = {n.name for r in regions.values() for n in r.nodes}
+    regions |= {n.name: region(graph, (n,), n) for n in graph.nodes if n.name not in inside}
     made_by = {v: key for key, r in regions.items() for n in r.nodes for v in n.outputs}
     waits = {key: {made_by[v] for v in r.inputs if v in made_by} for key, r in regions.items()}
     followers: dict[str, list[str]] = {key: [] for key in regions}
@@ -114,9 +165,9 @@ def _sorted(graph: Graph, taken: Mapping[str, Region]) -> tuple[Region, ...] | N
     order = []
     while ready:
         _, key = heappop(ready)
-        order.append(regions[key])
+        order.append(regions.pop(key))
         for follower in followers[key]:
             waits[follower].discard(key)
             if not waits[follower]:
                 heappush(ready, (rank[follower], follower))
-    return tuple(order) if len(order) == len(regions) else None
+    return tuple(order), frozenset(regions.values())

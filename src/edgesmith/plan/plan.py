@@ -8,13 +8,13 @@ from enum import IntEnum
 
 from edgesmith.errors import UnsupportedOp
 from edgesmith.ir import Graph, Node, Patch, View, apply
-from edgesmith.kernels import KERNELS, Code, Kernel, Place, Problem, Region, Schedule
+from edgesmith.kernels import Code, Kernel, Place, Problem, Region, Schedule
 from edgesmith.kernels.copy import pending_copies
 from edgesmith.ops import OPS, Movement, Operator
 from edgesmith.plan.arena import Arena, Lifetime, allocate
 from edgesmith.plan.cover import cover, proposals
 from edgesmith.plan.layout import Layout, channels_last
-from edgesmith.plan.select import Choice, CostModel, analytic, choose
+from edgesmith.plan.select import Choice, CostModel, Selector, analytic
 from edgesmith.target import Target
 
 __all__ = ["Buffer", "Plan", "Space", "Step", "make_plan", "own_memory"]
@@ -105,8 +105,8 @@ def make_plan(
         NoKernel: some operator has no kernel on this target.
     """
     graph = own_memory(graph)
-    allowed = None if only is None else frozenset(only)
-    regions, layout = _regions(graph, target, cost, allowed)
+    selector = Selector(target, cost, None if only is None else frozenset(only))
+    regions, layout = _regions(graph, selector)
     places = layout.places()
     steps: list[Step] = []
     free: dict[str, str] = {}
@@ -115,7 +115,7 @@ def make_plan(
         if isinstance(region.anchor.op, Movement) and not _needs_step(problem):
             free[region.anchor.name] = layout.notes.get(region.anchor.name, "free")
         else:
-            steps.append(_step(problem, cost, allowed))
+            steps.append(_step(problem, selector))
         if progress:
             progress(i + 1, len(regions))
     buffers, arena = _allocate(graph, steps, places)
@@ -123,28 +123,22 @@ def make_plan(
     return Plan(graph, target, tuple(steps), places, buffers, arena, free, copies)
 
 
-def _regions(
-    graph: Graph, target: Target, cost: CostModel, only: frozenset[str] | None
-) -> tuple[tuple[Region, ...], Layout]:
+def _regions(graph: Graph, selector: Selector) -> tuple[tuple[Region, ...], Layout]:
     """A cover and its layout, in which every region has a kernel.
 
     Regions are proposed before values have places; one that no kernel takes where its operands finally lie is dropped,
     and the rest is covered again.
     """
-    proposed = proposals(graph, target, cost, only)
+    proposed = proposals(graph, selector)
     while True:
         regions = cover(graph, proposed)
         layout = Layout(graph, regions)
         places = layout.places()
-        lost = {r.names for r in regions if len(r.nodes) > 1 and not _accepted(Problem(graph, r, places, target), only)}
+        fused = [r for r in regions if len(r.nodes) > 1]
+        lost = {r.names for r in fused if not selector.accepts(Problem(graph, r, places, selector.target))}
         if not lost:
             return regions, layout
         proposed = tuple(p for p in proposed if p.region.names not in lost)
-
-
-def _accepted(problem: Problem, only: frozenset[str] | None) -> bool:
-    kernels = (k for name, k in KERNELS.items() if only is None or name in only)
-    return any(k.accepts(problem) is None and k.schedules(problem) for k in kernels)
 
 
 def _needs_step(problem: Problem) -> bool:
@@ -156,8 +150,8 @@ def _needs_step(problem: Problem) -> bool:
     return True
 
 
-def _step(problem: Problem, cost: CostModel, only: frozenset[str] | None) -> Step:
-    choice = choose(problem, cost, only)
+def _step(problem: Problem, selector: Selector) -> Step:
+    choice = selector.choose(problem)
     return Step(problem.region, problem, choice, choice.kernel.emit(problem, choice.schedule))
 
 

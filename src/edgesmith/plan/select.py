@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from edgesmith.errors import NoKernel
 from edgesmith.kernels import KERNELS, Kernel, Problem, Schedule
+from edgesmith.target import Target
 
-__all__ = ["Candidate", "Choice", "CostModel", "analytic", "choose"]
+__all__ = ["Candidate", "Choice", "CostModel", "Selector", "analytic", "choose"]
 
 CostModel = Callable[[Kernel, Problem, Schedule], float]
 """Nanoseconds that a kernel takes for a problem with a schedule: analytic, learned or measured."""
@@ -68,3 +69,37 @@ def choose(problem: Problem, cost: CostModel = analytic, only: frozenset[str] | 
     candidates = (*(Candidate(n, c, s) for c, n, s in taken), *refused)
     best, name, schedule = taken[0]
     return Choice(KERNELS[name], schedule, best, candidates)
+
+
+class Selector:
+    """Chooses kernels for the problems of one plan; problems with equal signatures are decided once.
+
+    Args:
+        only: names of the kernels to consider (default: all).
+    """
+
+    def __init__(self, target: Target, cost: CostModel = analytic, only: frozenset[str] | None = None) -> None:
+        self.target = target
+        self._cost, self._only = cost, only
+        self._choices: dict[str, Choice | NoKernel] = {}
+
+    def choose(self, problem: Problem) -> Choice:
+        """The cheapest kernel and schedule; raises ``NoKernel`` with every reason when none accepts."""
+        known = self._choices.get(problem.signature)
+        if known is None:
+            try:
+                known = choose(problem, self._cost, self._only)
+            except NoKernel as error:
+                known = error
+            self._choices[problem.signature] = known
+        if isinstance(known, NoKernel):
+            raise NoKernel(known.why, where=problem.anchor.name)
+        return known
+
+    def accepts(self, problem: Problem) -> bool:
+        """Whether any kernel takes the problem."""
+        try:
+            self.choose(problem)
+        except NoKernel:
+            return False
+        return True
