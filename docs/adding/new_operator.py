@@ -22,7 +22,6 @@ from typing import ClassVar
 
 import numpy as np
 
-from edgesmith.bench.trial import Trial, TrialLibrary
 from edgesmith.c.expr import Expr, call
 from edgesmith.ir import Graph, Node, TensorType, View
 from edgesmith.kernels import KERNELS, Place, Problem
@@ -30,6 +29,7 @@ from edgesmith.kernels.region import region
 from edgesmith.ops import Elementwise, operator
 from edgesmith.ops.base import Case, f32
 from edgesmith.target import parse
+from edgesmith.tune.trial import Trial, TrialLibrary
 
 
 @operator

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgesmith.bench.trial import Trial
 from edgesmith.ir import DType, Graph, Node, TensorType, View
 from edgesmith.kernels import KERNELS, Place, Problem
 from edgesmith.ops import OPS, Elementwise
@@ -16,6 +15,7 @@ from edgesmith.ops.base import Case
 from edgesmith.ops.clip import Clip
 from edgesmith.plan.layout import channels_last
 from edgesmith.target import Target
+from edgesmith.tune.trial import Trial
 from edgesmith.verify.evaluate import Evaluator
 from edgesmith.verify.tolerance import region_bounds, smallest
 

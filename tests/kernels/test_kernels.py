@@ -10,11 +10,11 @@ from functools import cache
 import numpy as np
 import pytest
 
-from edgesmith.bench.trial import TrialLibrary
 from edgesmith.kernels import KERNELS
 from edgesmith.ops import OPS
 from edgesmith.target import parse
 from edgesmith.toolchain.compiler import Compiler, system, zig
+from edgesmith.tune.trial import TrialLibrary
 
 from .problems import Check, checks, operator_cases
 

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from edgesmith.bench.trial import Trial, TrialLibrary
 from edgesmith.ir import DType, Graph, TensorType, View
 from edgesmith.kernels import KERNELS, Place, Problem
 from edgesmith.ops import OPS, Operator
@@ -22,6 +21,7 @@ from edgesmith.ops.softmax import Softmax
 from edgesmith.ops.window import Window
 from edgesmith.plan.layout import channels_last
 from edgesmith.target import Target, parse
+from edgesmith.tune.trial import Trial, TrialLibrary
 
 from .problems import Check, case_graph, feeds, references
 

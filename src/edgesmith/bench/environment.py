@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
+
+from edgesmith.target import this_processor
 
 __all__ = ["available_cores", "environment", "processor", "versions"]
 
@@ -15,17 +16,7 @@ PACKAGES = ("edgesmith", "onnx", "onnxruntime", "numpy", "ziglang")
 
 def processor() -> str:
     """The processor's name with family, model and stepping where the system tells them."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    found: dict[str, str] = {}
-    for line in lines:
-        key, _, value = line.partition(":")
-        found.setdefault(key.strip(), value.strip())
-    name = found.get("model name") or found.get("Model") or platform.processor() or platform.machine()
-    family = [found[k] for k in ("cpu family", "model", "stepping") if k in found]
-    return f"{name} ({'/'.join(family)})" if family else name
+    return str(this_processor())
 
 
 def available_cores() -> int:

@@ -2,6 +2,7 @@
 
 from edgesmith.target.isa import ISAS, Isa
 from edgesmith.target.machine import Machine
+from edgesmith.target.processor import Processor, this_processor
 from edgesmith.target.target import Target, parse
 
-__all__ = ["ISAS", "Isa", "Machine", "Target", "parse"]
+__all__ = ["ISAS", "Isa", "Machine", "Processor", "Target", "parse", "this_processor"]

@@ -9,10 +9,9 @@ from pathlib import Path
 
 from edgesmith.errors import TargetError
 from edgesmith.target.isa import ISAS, Isa
+from edgesmith.target.processor import cache_bytes
 
 __all__ = ["Target", "parse"]
-
-_CPU = Path("/sys/devices/system/cpu/cpu0")
 
 
 @dataclass(frozen=True)
@@ -81,17 +80,6 @@ def _closure(names: list[str], arch: str) -> tuple[str, ...]:
     return tuple(sorted(found, key=lambda n: ISAS[n].vector_bits))
 
 
-def _cache_bytes(level: int, default: int) -> int:
-    for index in sorted(_CPU.glob("cache/index*")):
-        try:
-            kind, found = (index / "type").read_text().strip(), int((index / "level").read_text())
-            if found == level and kind in ("Data", "Unified"):
-                return int((index / "size").read_text().strip().rstrip("K")) * 1024
-        except (OSError, ValueError):
-            continue
-    return default
-
-
 def _host() -> Target:
     arch = platform.machine().lower().replace("amd64", "x86_64")
     try:
@@ -104,8 +92,8 @@ def _host() -> Target:
         triple=f"{arch}-linux-gnu",
         isas=_closure(isas, arch),
         cores=os.cpu_count() or 1,
-        l1_bytes=_cache_bytes(1, 32 * 1024),
-        l2_bytes=_cache_bytes(2, 512 * 1024),
+        l1_bytes=cache_bytes(1, 32 * 1024),
+        l2_bytes=cache_bytes(2, 512 * 1024),
     )
 
 

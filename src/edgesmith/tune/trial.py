@@ -7,7 +7,9 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,32 +17,15 @@ from edgesmith.c.mathfunctions import definitions
 from edgesmith.c.vector import header
 from edgesmith.ir import View
 from edgesmith.kernels import Code, Kernel, Problem, Schedule
+from edgesmith.kernels.base import PREPARE_SIGNATURE, SIGNATURE
 from edgesmith.target import Target
 from edgesmith.toolchain import Compiler, build, zig
 
-__all__ = ["Trial", "TrialLibrary"]
+__all__ = ["Call", "Trial", "TrialLibrary"]
 
 FILE_BYTES = 32 * 1024
 GUARD_BYTES = 256
 PATTERN = 0xA5
-
-_CLOCK = """#define _POSIX_C_SOURCE 199309L
-#include <stdint.h>
-#include <time.h>
-
-typedef void (*kernel)(void *const *p, int32_t begin, int32_t end, void *scratch);
-
-__attribute__((visibility("default"))) double trial_time(
-    kernel function, void *const *p, int32_t tasks, void *scratch, int32_t runs) {
-    struct timespec start, stop;
-    clock_gettime(CLOCK_MONOTONIC, &start);
-    for (int32_t i = 0; i < runs; ++i) {
-        function(p, 0, tasks, scratch);
-    }
-    clock_gettime(CLOCK_MONOTONIC, &stop);
-    return ((double)(stop.tv_sec - start.tv_sec) * 1e9 + (double)(stop.tv_nsec - start.tv_nsec)) / runs;
-}
-"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +44,20 @@ class Trial:
         return f"{self.kernel.name} {dict(self.schedule)} for {self.problem.region}"
 
 
+def _aligned(nbytes: int) -> np.ndarray:
+    """Zeroed bytes that begin at a multiple of 64, as the generated program's operands do."""
+    raw = np.zeros(nbytes + 64, np.uint8)
+    start = -raw.ctypes.data % 64
+    return raw[start : start + nbytes]
+
+
+def _aligned_copy(array: np.ndarray) -> np.ndarray:
+    dense = np.ascontiguousarray(array)
+    copy = _aligned(dense.nbytes)
+    copy[:] = dense.reshape(-1).view(np.uint8)
+    return copy
+
+
 class _Buffer:
     """Memory of one root value, aligned to 64 bytes, between guards; all of it starts as ``PATTERN`` bytes."""
 
@@ -67,7 +66,7 @@ class _Buffer:
         nbytes = max(v.offset + _reach(v) for v in views) * self.itemsize
         raw = np.full(nbytes + 2 * GUARD_BYTES + 64, PATTERN, np.uint8)
         start = GUARD_BYTES + -(raw.ctypes.data + GUARD_BYTES) % 64
-        self._raw, self._start, self._nbytes = raw, start, nbytes
+        self._raw, self._start, self.nbytes = raw, start, nbytes
 
     @property
     def address(self) -> int:
@@ -75,7 +74,7 @@ class _Buffer:
 
     def array(self, view: View) -> np.ndarray:
         """The elements of a view, writable."""
-        bytes_ = self._raw[self._start : self._start + self._nbytes]
+        bytes_ = self._raw[self._start : self._start + self.nbytes]
         base = bytes_.view(view.dtype.numpy)[view.offset :]
         strides = tuple(s * self.itemsize for s in view.strides)
         return np.lib.stride_tricks.as_strided(base, view.shape, strides)
@@ -119,12 +118,13 @@ class TrialLibrary:
         self._folder = tempfile.TemporaryDirectory(prefix="edgesmith-trial-")
         folder = Path(self._folder.name)
         (folder / "es_simd.h").write_text(f"#ifndef ES_SIMD_H\n#define ES_SIMD_H\n\n{header(target)}\n#endif\n")
-        (folder / "clock.c").write_text(_CLOCK)
+        (folder / "clock.c").write_text((resources.files("edgesmith.tune") / "clock.c").read_text())
         for i, text in enumerate(self._sources(target)):
             (folder / f"trials_{i:03}.c").write_text(text)
         made = build(folder, folder, "trials", target, compiler or zig(), extra=flags, executable=False)
         self._library = ctypes.CDLL(str(made["shared"]))
         self._library.trial_time.restype = ctypes.c_double
+        self._library.trial_time_in_network.restype = ctypes.c_double
 
     def _sources(self, target: Target) -> list[str]:
         files: list[str] = []
@@ -132,10 +132,9 @@ class TrialLibrary:
         needed: dict[str, None] = {}
         for i, trial in enumerate(self._trials):
             name = f"trial_{i}"
-            signature = f"void {name}(void *const *p, int32_t begin, int32_t end, void *scratch);"
-            body.append(
-                f'__attribute__((visibility("default"))) {signature}\n{trial.code.text.replace("@NAME@", name)}'
-            )
+            signatures = (SIGNATURE, PREPARE_SIGNATURE) if trial.code.prepared_bytes else (SIGNATURE,)
+            visible = "".join(f'__attribute__((visibility("default"))) {s};\n' for s in signatures)
+            body.append((visible + trial.code.text).replace("@NAME@", name))
             needed.update(dict.fromkeys(trial.code.functions))
             if sum(map(len, body)) > FILE_BYTES or i == len(self._trials) - 1:
                 math = definitions(needed, vector=target.isa is not None)
@@ -154,34 +153,65 @@ class TrialLibrary:
         Raises:
             RuntimeError: the kernel wrote outside its outputs.
         """
-        call = _Call(self._trials[index], feeds)
-        function = getattr(self._library, f"trial_{index}")
+        call = self.call(index, feeds)
         tasks = self._trials[index].code.tasks
         for begin, end in [(t, t + 1) for t in reversed(range(tasks))] if apart else [(0, tasks)]:
-            function(call.pointers, ctypes.c_int32(begin), ctypes.c_int32(end), call.scratch)
+            call.function(call.pointers, ctypes.c_int32(begin), ctypes.c_int32(end), call.scratch)
         return call.outputs()
 
     def time_ns(self, index: int, feeds: Mapping[str, np.ndarray], *, seconds: float = 0.02) -> float:
         """Shortest time of one run over five rounds that take ``seconds`` together, on data that repetition warmed."""
-        trial = self._trials[index]
-        call = _Call(trial, feeds)
-        function = getattr(self._library, f"trial_{index}")
+        call = self.call(index, feeds)
+        tasks = self._trials[index].code.tasks
 
         def once(runs: int) -> float:
-            timed = self._library.trial_time(function, call.pointers, trial.code.tasks, call.scratch, runs)
-            return float(timed)
+            return float(self._library.trial_time(call.function, call.pointers, tasks, call.scratch, runs))
 
         once(1)
         runs = max(1, int(seconds / 5 * 1e9 / max(once(2), 1.0)))
         return min(once(runs) for _ in range(5))
 
+    def call(self, index: int, feeds: Mapping[str, np.ndarray]) -> Call:
+        """One trial with its operands in memory, prepared and ready to run."""
+        trial = self._trials[index]
+        name = f"trial_{index}"
+        prepare = getattr(self._library, f"{name}_prepare") if trial.code.prepared_bytes else None
+        return Call(trial, feeds, getattr(self._library, name), prepare)
 
-class _Call:
-    """Buffers and pointers for one trial."""
+    def time_in_network_ns(self, call: Call, other: np.ndarray) -> float:
+        """Time of one run in the state of the caches that it meets inside a network.
 
-    def __init__(self, trial: Trial, feeds: Mapping[str, np.ndarray]) -> None:
-        problem = trial.problem
+        Its constants and its code were last used one run of the network ago: reading ``other`` first drives them out
+        of the inner caches. Its inputs have just been written by the step before: they are read next.
+
+        Args:
+            other: the memory that the rest of the network touches between two runs.
+        """
+        return float(
+            self._library.trial_time_in_network(
+                call.function,
+                call.pointers,
+                call.tasks,
+                call.scratch,
+                ctypes.c_void_p(other.ctypes.data),
+                ctypes.c_size_t(other.nbytes),
+                *call.inputs,
+            )
+        )
+
+
+class Call:
+    """Memory for the operands of one trial.
+
+    Args:
+        prepare: fills the prepared memory, when the code has some.
+    """
+
+    def __init__(self, trial: Trial, feeds: Mapping[str, np.ndarray], function: Any, prepare: Any = None) -> None:
+        problem, code = trial.problem, trial.code
         self._trial = trial
+        self.function = function
+        self.tasks = ctypes.c_int32(code.tasks)
         values = (*problem.region.inputs, *problem.region.outputs)
         self._places = {v: problem.places[v] for v in values}
         roots = {p.root: [q.view for q in self._places.values() if q.root == p.root] for p in self._places.values()}
@@ -189,15 +219,26 @@ class _Call:
         for value in problem.region.inputs:
             place = self._places[value]
             self._buffers[place.root].array(place.view)[...] = feeds[value]
-        self._constants = [np.ascontiguousarray(c) for c in trial.code.constants]
-        addresses = [
+        self._memory = [_aligned_copy(c) for c in code.constants]
+        if code.prepared_bytes:
+            self._memory.append(_aligned(code.prepared_bytes))
+        fixed = [m.ctypes.data for m in self._memory]
+        run_time = [
             self._buffers[p.root].address + p.view.offset * p.view.dtype.itemsize for p in self._places.values()
         ]
-        addresses += [c.ctypes.data for c in self._constants]
-        self.pointers = (ctypes.c_void_p * max(len(addresses), 1))(*addresses)
-        # Vector kernels may rely on the alignment that the generated program gives.
-        self._memory = np.zeros(trial.code.scratch_bytes + 64, np.uint8)
-        self.scratch = ctypes.c_void_p(self._memory.ctypes.data + -self._memory.ctypes.data % 64)
+        self.pointers = _pointers([*run_time, *fixed])
+        self._scratch = _aligned(code.scratch_bytes)
+        self.scratch = ctypes.c_void_p(self._scratch.ctypes.data)
+        if prepare is not None:
+            prepare(_pointers([*(None for _ in run_time), *fixed]))
+
+    @property
+    def inputs(self) -> tuple[Any, Any, ctypes.c_int32]:
+        """C arrays of the addresses and sizes of the memory that the inputs lie in, and their number."""
+        roots = dict.fromkeys(self._places[v].root for v in self._trial.problem.region.inputs)
+        buffers = [self._buffers[r] for r in roots]
+        sizes = (ctypes.c_size_t * max(len(buffers), 1))(*(b.nbytes for b in buffers))
+        return _pointers([b.address for b in buffers]), sizes, ctypes.c_int32(len(buffers))
 
     def outputs(self) -> dict[str, np.ndarray]:
         problem = self._trial.problem
@@ -209,3 +250,7 @@ class _Call:
         return {
             v: self._buffers[self._places[v].root].array(self._places[v].view).copy() for v in problem.region.outputs
         }
+
+
+def _pointers(addresses: Sequence[int | None]) -> Any:
+    return (ctypes.c_void_p * max(len(addresses), 1))(*addresses)

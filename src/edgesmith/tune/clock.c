@@ -1,0 +1,41 @@
+/* Times of trials, taken next to the kernel function so that nothing comes between. */
+#define _POSIX_C_SOURCE 199309L
+#include <stddef.h>
+#include <stdint.h>
+#include <time.h>
+
+#define API __attribute__((visibility("default")))
+#define LINE_BYTES 64
+
+typedef void (*kernel)(void *const *p, int32_t begin, int32_t end, void *scratch);
+
+static double now_ns(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
+}
+
+API double trial_time(kernel function, void *const *p, int32_t tasks, void *scratch, int32_t runs) {
+    const double start = now_ns();
+    for (int32_t i = 0; i < runs; ++i) function(p, 0, tasks, scratch);
+    return (now_ns() - start) / runs;
+}
+
+API volatile unsigned trial_touched; /* keeps the reads alive */
+
+static unsigned touch(const unsigned char *bytes, size_t count) {
+    unsigned sum = 0;
+    for (size_t i = 0; i < count; i += LINE_BYTES) sum += bytes[i];
+    return sum;
+}
+
+API double trial_time_in_network(kernel function, void *const *p, int32_t tasks, void *scratch,
+                                 const void *other, size_t other_bytes,
+                                 const void *const *inputs, const size_t *input_bytes, int32_t input_count) {
+    unsigned sum = touch(other, other_bytes);
+    for (int32_t i = 0; i < input_count; ++i) sum += touch(inputs[i], input_bytes[i]);
+    trial_touched = sum;
+    const double start = now_ns();
+    function(p, 0, tasks, scratch);
+    return now_ns() - start;
+}
