@@ -13,13 +13,14 @@ from hypothesis import strategies as st
 from edgesmith.c.expr import Expr, call, evaluate, select, var
 from edgesmith.ir import DType, Graph, Node, TensorType
 from edgesmith.kernels import Code, Kernel, Problem, Region, Reject, Schedule
+from edgesmith.kernels.rounding import CONFIDENCE, gamma
 from edgesmith.ops import OPS, Operator
 from edgesmith.ops.base import f32
 from edgesmith.verify.accumulate import accumulate
 from edgesmith.verify.compare import compare
 from edgesmith.verify.evaluate import Evaluator
 from edgesmith.verify.expressions import Bounded, expression_bound
-from edgesmith.verify.tolerance import CONFIDENCE, gamma, region_bounds, rounding_bounds, rounding_deviations
+from edgesmith.verify.tolerance import region_bounds, rounding_bounds, rounding_deviations
 
 X, Y = var("x"), var("y")
 EXPRESSIONS: dict[str, Expr] = {

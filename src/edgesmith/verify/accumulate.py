@@ -19,8 +19,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from edgesmith.ir import DType, Graph, Node
+from edgesmith.kernels.rounding import CONFIDENCE
 from edgesmith.verify.evaluate import Evaluator, Values
-from edgesmith.verify.tolerance import CONFIDENCE, PROGRAMS, Computed, rounding_deviations, smallest
+from edgesmith.verify.tolerance import PROGRAMS, Computed, rounding_deviations, smallest
 
 __all__ = ["SAFETY", "Accumulated", "accumulate"]
 

@@ -31,15 +31,14 @@ import numpy as np
 
 from edgesmith.ir import DType, Node, TensorType
 from edgesmith.kernels import Kernel, Schedule
+from edgesmith.kernels.rounding import CONFIDENCE, gamma
 from edgesmith.ops import Elementwise, Movement, Operator
 from edgesmith.verify.evaluate import Evaluator
 from edgesmith.verify.expressions import Bounded, expression_bound
 
 __all__ = [
-    "CONFIDENCE",
     "PROGRAMS",
     "Computed",
-    "gamma",
     "region_bounds",
     "rounding_bounds",
     "rounding_deviations",
@@ -48,9 +47,6 @@ __all__ = [
 
 PROGRAMS = 2
 """Ours and ONNX Runtime."""
-
-CONFIDENCE = 4.0
-"""Standard deviations of a sum's rounding error that are allowed to each program (lambda of Higham and Mary)."""
 
 SUMS = frozenset(
     (
@@ -77,11 +73,6 @@ Computed = Mapping[str, tuple[Kernel, Schedule]]
 """Kernel and schedule that our program computes a node with, by the node's name; other nodes are summed directly."""
 
 _DIRECTLY: Computed = {}
-
-
-def gamma(n: int, dtype: DType) -> float:
-    """Relative rounding error allowed to one program for a sum of n products, in units of ``sum |a||b|``."""
-    return float(min(n, CONFIDENCE * np.sqrt(n)) * dtype.unit_roundoff)
 
 
 def smallest(dtype: DType) -> float:
