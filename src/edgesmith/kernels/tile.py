@@ -41,6 +41,7 @@ LINE_BYTES = 64
 L1_WAYS = 12
 CYCLES_PER_FILL = 5.0
 CYCLES_PER_CONFLICT = 2.7
+UNROLLED_STEPS = 4
 
 
 @dataclass(frozen=True)
@@ -50,17 +51,24 @@ class TileShape:
     rows: int
     vectors: int
 
+    @property
+    def registers(self) -> int:
+        """Vector registers in use: the sums, the operands along the shorter side, and one of the longer side."""
+        return self.rows * self.vectors + min(self.rows, self.vectors) + 1
+
 
 def candidates(target: Target, rows: int, vectors: int) -> list[TileShape]:
-    """Every tile whose accumulators, weights and one broadcast fit the registers, no larger than the problem.
+    """Every tile that leaves a register free, no larger than the problem.
+
+    With none free, compilers that load ahead of use spill a sum in every step.
 
     Args:
         rows, vectors: extent of the problem.
     """
     found = []
-    for v in range(1, min(vectors, 8) + 1):
-        most = (target.registers - 1 - v) // v
-        found += [TileShape(r, v) for r in range(1, min(most, rows) + 1)]
+    for v in range(1, min(vectors, target.registers) + 1):
+        shapes = [TileShape(r, v) for r in range(1, min(target.registers, rows) + 1)]
+        found += [s for s in shapes if s.registers < target.registers]
     return found
 
 
@@ -185,49 +193,64 @@ class Segment:
     rows: tuple[int, ...]
 
 
-def accumulate(
-    w: Writer, segment: Segment, row_offset: Callable[[int], int], vectors: int, lanes: int, unroll: int = 1
-) -> None:
+def accumulate(w: Writer, segment: Segment, row_offset: Callable[[int], int], vectors: int, lanes: int) -> None:
     """Write the loop of one segment: ``c<row>_<vector> += x[...] * weights``; advances the pointer ``w``.
+
+    The shorter side of the tile is held in registers during a step, the longer one streams through a single register.
 
     Args:
         row_offset: input elements from the tile's first row to a row.
-        unroll: reduction steps an iteration.
     """
+    rows = segment.rows
 
-    def step(k: str) -> None:
-        for v in range(vectors):
-            w.line(f"const es_v b{v} = es_load(w + {v * lanes});" if v else "const es_v b0 = es_load(w);")
-        for r in segment.rows:
-            terms = [t for t in (segment.offset, _times(k, segment.stride), str(row_offset(r))) if t != "0"]
-            w.line(f"const es_v a{r} = es_set1(x[{' + '.join(terms) or '0'}]);")
-            for v in range(vectors):
+    def weight(u: int, v: int) -> None:
+        at = (u * vectors + v) * lanes
+        w.line(f"const es_v b{v} = es_load({f'w + {at}' if at else 'w'});")
+
+    def element(u: int, r: int) -> None:
+        w.line(f"const es_v a{r} = es_set1(xk[{u * segment.stride + row_offset(r)}]);")
+
+    def step(u: int) -> None:
+        wide = len(rows) < vectors
+        for r in rows if wide else ():
+            element(u, r)
+        for v in () if wide else range(vectors):
+            weight(u, v)
+        for outer in range(vectors) if wide else rows:
+            if wide:
+                weight(u, outer)
+            else:
+                element(u, outer)
+            for r, v in ((r, outer) for r in rows) if wide else ((outer, v) for v in range(vectors)):
                 w.line(f"c{r}_{v} = es_fma(a{r}, b{v}, c{r}_{v});")
-        w.line(f"w += {vectors * lanes};")
 
-    if segment.count <= 4:
-        unrolled = range(segment.count)
-    elif unroll == 1:
-        with w.block(f"for (ptrdiff_t k = 0; k < {segment.count}; ++k)"):
-            step("k")
-        return
-    else:
-        unrolled = range(segment.count // unroll * unroll, segment.count)
-        with w.block(f"for (ptrdiff_t k = 0; k < {unrolled.start}; k += {unroll})"):
-            for u in range(unroll):
-                with w.block(""):
-                    step(f"(k + {u})" if u else "k")
-    for k in unrolled:
-        with w.block(""):
-            step(str(k))
+    def steps(count: int) -> None:
+        for u in range(count):
+            with w.block(""):
+                step(u)
+
+    unroll = segment.count if segment.count <= UNROLLED_STEPS else steps_per_iteration(len(rows), vectors)
+    rounds, rest = divmod(segment.count, unroll)
+    with w.block(""):
+        w.line(f"const float *xk = x{'' if segment.offset == '0' else f' + {segment.offset}'};")
+        if rounds > 1:
+            with w.block(f"for (ptrdiff_t k = 0; k < {rounds}; ++k)"):
+                steps(unroll)
+                w.line(f"xk += {unroll * segment.stride};")
+                w.line(f"w += {unroll * vectors * lanes};")
+        left = rest + (unroll if rounds == 1 else 0)
+        if left:
+            steps(left)
+            w.line(f"w += {left * vectors * lanes};")
 
 
-def _times(index: str, stride: int) -> str:
-    if index == "0" or stride == 0:
-        return "0"
-    if index.isdigit():
-        return str(int(index) * stride)
-    return index if stride == 1 else f"{index} * {stride}"
+def steps_per_iteration(rows: int, vectors: int) -> int:
+    """How far the loop over the reduction is unrolled.
+
+    Compilers keep every sum in its own register through two steps, except where one row or one vector leaves them to
+    choose which operand a multiply-add overwrites.
+    """
+    return 1 if min(rows, vectors) == 1 else 2
 
 
 def declare(w: Writer, rows: Sequence[int], vectors: int, lanes: int, bias: str = "b") -> None:

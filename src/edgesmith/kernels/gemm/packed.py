@@ -241,8 +241,7 @@ class ProductEmitter:
         with w.block(f"static void {name}({parameters})"):
             declare(w, range(rows), vectors, self.lanes)
             segment = Segment(p.steps, "0", p.x.strides[1] if p.steps > 1 else 1, tuple(range(rows)))
-            unroll = 1 if rows * vectors > 12 else 2
-            accumulate(w, segment, lambda r: r * p.x.strides[0], vectors, self.lanes, unroll)
+            accumulate(w, segment, lambda r: r * p.x.strides[0], vectors, self.lanes)
             self.epilogue.store(w, p.y, range(rows), vectors, tail, row_axis=0)
         w.line()
 
