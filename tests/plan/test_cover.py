@@ -17,7 +17,7 @@ from edgesmith.ops.window import Window
 from edgesmith.passes import optimize
 from edgesmith.plan import make_plan
 from edgesmith.plan.cover import Proposal, cover, proposals
-from edgesmith.plan.plan import own_memory
+from edgesmith.plan.outputs import own_memory
 from edgesmith.plan.select import Selector
 from edgesmith.target import parse
 from fuzz.random_graphs import random_model
@@ -125,7 +125,7 @@ def test_bias_of_gemm_along_rows_is_not_taken_for_one_along_columns() -> None:
     types = {"x": square, "y": square} | {k: TensorType.of(v) for k, v in values.items()}
     node = Node("gemm", Gemm(1.0, 1.0, 0, 0), ("x", "b", "c"), ("y",))
     (step,) = make_plan(Graph(("x",), ("y",), (node,), types, values), NATIVE).steps
-    reasons = {c.kernel: c.reason for c in step.choice.candidates}
+    reasons = {c.kernel: c.reason for c in step.considered}
     assert "differs from row to row" in reasons["gemm"]
 
 

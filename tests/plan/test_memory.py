@@ -18,7 +18,7 @@ from edgesmith.ops.slice import Slice
 from edgesmith.ops.window import Window
 from edgesmith.passes import optimize
 from edgesmith.plan import Plan, make_plan
-from edgesmith.plan.plan import Buffer
+from edgesmith.plan.memory import Buffer
 from edgesmith.target import parse
 from edgesmith.zoo import build, names
 from fuzz.random_graphs import random_model

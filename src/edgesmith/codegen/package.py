@@ -133,7 +133,7 @@ def _comment(steps: list[Step]) -> str:
     if first.schedule:
         w.line(f" *   schedule {', '.join(f'{k} {v}' for k, v in first.schedule.items())}")
     w.line(f" *   {first.problem.cost.macs} multiply-adds, {first.problem.bytes_moved} bytes")
-    w.line(f" *   predicted {first.choice.cost_ns / 1e3:.1f} us */")
+    w.line(f" *   predicted {(first.considered[0].predicted_ns or 0.0) / 1e3:.1f} us */")
     return w.text()
 
 

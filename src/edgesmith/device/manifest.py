@@ -82,15 +82,15 @@ def _step(graph: Graph, step: Step, function: str) -> dict[str, Any]:
         "macs": cost.macs,
         "flops": cost.flops,
         "bytes": step.problem.bytes_moved,
-        "predicted_ns": round(step.choice.cost_ns, 1),
+        "predicted_ns": _candidates(step)[0]["predicted_ns"],
         "considered": _candidates(step),
     }
 
 
 def _candidates(step: Step) -> Sequence[dict[str, Any]]:
     return [
-        {"kernel": c.kernel, "predicted_ns": round(c.cost_ns, 1), "schedule": dict(c.schedule)}
-        if c.cost_ns is not None
+        {"kernel": c.kernel, "predicted_ns": round(c.predicted_ns, 1), "schedule": dict(c.schedule)}
+        if c.predicted_ns is not None
         else {"kernel": c.kernel, "reason": c.reason}
-        for c in step.choice.candidates
+        for c in step.considered
     ]

@@ -1,5 +1,9 @@
 """Planning: which kernels cover the graph, where values lie, in what order steps run."""
 
-from edgesmith.plan.plan import Buffer, Plan, Space, Step, make_plan, own_memory
+from edgesmith.plan.lock import Lock
+from edgesmith.plan.memory import Buffer, Space
+from edgesmith.plan.outputs import own_memory
+from edgesmith.plan.plan import Plan, make_plan
+from edgesmith.plan.step import Step
 
-__all__ = ["Buffer", "Plan", "Space", "Step", "make_plan", "own_memory"]
+__all__ = ["Buffer", "Lock", "Plan", "Space", "Step", "make_plan", "own_memory"]

@@ -14,7 +14,7 @@ from edgesmith.ops import Movement, Operator
 from edgesmith.plan.layout import channels_last
 from edgesmith.plan.select import Selector
 
-__all__ = ["Proposal", "cover", "proposals"]
+__all__ = ["Proposal", "cover", "in_order", "proposals"]
 
 MAX_STATES = 4096
 IMPOSSIBLE_NS = 1e15
@@ -61,7 +61,7 @@ def cover(graph: Graph, proposed: Sequence[Proposal]) -> tuple[Region, ...]:
     allowed = list(proposed)
     while True:
         taken = _largest_saving(graph, allowed)
-        order, stuck = _sorted(graph, [p.region for p in taken])
+        order, stuck = in_order(graph, [p.region for p in taken])
         if not stuck:
             return order
         mutual = [p for p in taken if p.region in stuck and len(p.region.outputs) > 1]
@@ -145,7 +145,7 @@ def _time(problem: Problem, selector: Selector) -> float:
         return IMPOSSIBLE_NS
 
 
-def _sorted(graph: Graph, taken: Iterable[Region]) -> tuple[tuple[Region, ...], frozenset[Region]]:
+def in_order(graph: Graph, taken: Iterable[Region]) -> tuple[tuple[Region, ...], frozenset[Region]]:
     """The regions and the nodes outside of them in topological order, and those left because they need one another.
 
     Each comes as early as its last operand allows, ties by the graph's order.

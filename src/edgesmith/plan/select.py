@@ -9,7 +9,7 @@ from edgesmith.errors import NoKernel
 from edgesmith.kernels import KERNELS, Kernel, Problem, Schedule
 from edgesmith.target import Target
 
-__all__ = ["Candidate", "Choice", "CostModel", "Selector", "analytic", "choose"]
+__all__ = ["Candidate", "Choice", "CostModel", "Selector", "analytic", "choose", "considered"]
 
 CostModel = Callable[[Kernel, Problem, Schedule], float]
 """Nanoseconds that a kernel takes for a problem with a schedule: analytic, learned or measured."""
@@ -22,22 +22,25 @@ def analytic(kernel: Kernel, problem: Problem, schedule: Schedule) -> float:
 
 @dataclass(frozen=True)
 class Candidate:
-    """One kernel considered for a region: its best predicted time, or the reason why it does not apply."""
+    """One kernel considered for a region: its own best prediction, or the reason why it does not apply."""
 
     kernel: str
-    cost_ns: float | None
+    predicted_ns: float | None
     schedule: Mapping[str, int]
     reason: str = ""
 
 
 @dataclass(frozen=True)
 class Choice:
-    """The outcome for one region; ``candidates`` lists every kernel of the registry, best first."""
+    """The kernel and schedule of a region.
+
+    Args:
+        cost_ns: its time by the cost model that chose; where that was measured it must not enter hashed files.
+    """
 
     kernel: Kernel
     schedule: Schedule
     cost_ns: float
-    candidates: tuple[Candidate, ...]
 
 
 def choose(problem: Problem, cost: CostModel = analytic, only: frozenset[str] | None = None) -> Choice:
@@ -46,29 +49,39 @@ def choose(problem: Problem, cost: CostModel = analytic, only: frozenset[str] | 
     Args:
         only: names of the kernels to consider (default: all).
     """
-    taken: list[tuple[float, str, Schedule]] = []
-    refused: list[Candidate] = []
-    for name, kernel in KERNELS.items():
-        if only is not None and name not in only:
-            continue
-        reject = kernel.accepts(problem)
-        if reject is not None:
-            refused.append(Candidate(name, None, {}, reject.reason))
-            continue
-        ranked = [(cost(kernel, problem, s), i, s) for i, s in enumerate(kernel.schedules(problem))]
-        if not ranked:
-            refused.append(Candidate(name, None, {}, "no schedule fits"))
-            continue
-        best, _, schedule = min(ranked, key=lambda r: r[:2])
-        taken.append((best, name, schedule))
-    if not taken:
-        reasons = "; ".join(f"{c.kernel}: {c.reason}" for c in refused)
+    found: list[tuple[float, str, int, Choice]] = []
+    for name, kernel in _allowed(only):
+        if kernel.accepts(problem) is None:
+            for i, schedule in enumerate(kernel.schedules(problem)):
+                time = cost(kernel, problem, schedule)
+                found.append((time, name, i, Choice(kernel, schedule, time)))
+    if not found:
+        reasons = "; ".join(f"{c.kernel}: {c.reason}" for c in considered(problem, None, only))
         types = ", ".join(str(problem.type(v)) for v in problem.region.inputs)
         raise NoKernel(f"{problem.region.label} ({types}): {reasons}", where=problem.anchor.name)
+    return min(found, key=lambda f: f[:3])[3]
+
+
+def considered(problem: Problem, choice: Choice | None, only: frozenset[str] | None = None) -> tuple[Candidate, ...]:
+    """Every kernel with its own prediction, whatever model chose: the chosen one, the others, those that refuse."""
+    taken: list[tuple[float, str, Schedule]] = []
+    refused: list[Candidate] = []
+    for name, kernel in _allowed(only):
+        reject = kernel.accepts(problem)
+        mine = choice is not None and choice.kernel is kernel
+        schedules = [choice.schedule] if mine and choice else [] if reject else kernel.schedules(problem)
+        if schedules:
+            times = [kernel.cost(problem, s) for s in schedules]
+            best = min(range(len(times)), key=times.__getitem__)
+            taken.append((-1.0 if mine else times[best], name, schedules[best]))
+        else:
+            refused.append(Candidate(name, None, {}, reject.reason if reject else "no schedule fits"))
     taken.sort(key=lambda t: t[:2])
-    candidates = (*(Candidate(n, c, s) for c, n, s in taken), *refused)
-    best, name, schedule = taken[0]
-    return Choice(KERNELS[name], schedule, best, candidates)
+    return (*(Candidate(n, KERNELS[n].cost(problem, s), s) for _, n, s in taken), *refused)
+
+
+def _allowed(only: frozenset[str] | None) -> list[tuple[str, Kernel]]:
+    return [(name, kernel) for name, kernel in KERNELS.items() if only is None or name in only]
 
 
 class Selector:
@@ -80,7 +93,8 @@ class Selector:
 
     def __init__(self, target: Target, cost: CostModel = analytic, only: frozenset[str] | None = None) -> None:
         self.target = target
-        self._cost, self._only = cost, only
+        self.only = only
+        self._cost = cost
         self._choices: dict[str, Choice | NoKernel] = {}
 
     def choose(self, problem: Problem) -> Choice:
@@ -88,7 +102,7 @@ class Selector:
         known = self._choices.get(problem.signature)
         if known is None:
             try:
-                known = choose(problem, self._cost, self._only)
+                known = choose(problem, self._cost, self.only)
             except NoKernel as error:
                 known = error
             self._choices[problem.signature] = known
