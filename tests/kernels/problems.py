@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from edgesmith.ir import DType, Graph, Node, TensorType, View
-from edgesmith.kernels import KERNELS, Place, Problem
+from edgesmith.kernels import KERNELS, Kernel, Place, Problem
 from edgesmith.ops import OPS, Elementwise
 from edgesmith.ops.base import Case
 from edgesmith.ops.clip import Clip
@@ -184,7 +184,7 @@ def checks(case: Case, name: str, target: Target, kernels: Sequence[str] = ()) -
         values = feeds(graph)
         with np.errstate(all="ignore"):
             expected = graph.reference(values)
-        bounds: dict[frozenset[str], Mapping[str, np.ndarray | float]] = {}
+        bounds: dict[object, Mapping[str, np.ndarray | float]] = {}
         for layout in ("row_major", "part") if isinstance(case.op, Elementwise) else LAYOUTS:
             where = places(graph, layout)
             for kernel in KERNELS.values():
@@ -200,11 +200,14 @@ def checks(case: Case, name: str, target: Target, kernels: Sequence[str] = ()) -
                 problem = Problem(graph, region, where, target)
                 if kernel.accepts(problem) is not None:
                     continue
-                if region.names not in bounds:
-                    bounds[region.names] = region_bounds(References(graph), region.nodes, expected)
                 for schedule in _spread(kernel.schedules(problem), 3):
+                    own = () if type(kernel).rounding is Kernel.rounding else (kernel.name, *schedule.items())
+                    key = (region.names, *own)
+                    if key not in bounds:
+                        computed = {region.anchor.name: (kernel, schedule)}
+                        bounds[key] = region_bounds(References(graph), region.nodes, expected, computed)
                     label = f"{name} {region.label} by {kernel.name} {dict(schedule)} {layout}"
-                    yield Check(label, Trial(problem, kernel, schedule), values, expected, bounds[region.names])
+                    yield Check(label, Trial(problem, kernel, schedule), values, expected, bounds[key])
 
 
 def _spread(items: Sequence[Mapping[str, int]], most: int) -> list[Mapping[str, int]]:

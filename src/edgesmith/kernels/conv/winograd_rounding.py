@@ -1,0 +1,96 @@
+"""How far rounding may move the result of a Winograd convolution.
+
+With V = B' d B for each input channel, U = G g G' for each pair of channels, M = sum over channels of U . V, and
+y = A' M A, first-order error analysis (after B. Barabasz et al., ACM Trans. Math. Softw. 46(4), 2020) gives three parts,
+u being the unit roundoff and p the positions of a tile:
+
+- the sums M over C channels and the rounding of U, which is computed in double precision: each of the C + 1 roundings
+  of a position is at most u sum |U| |V|, and those of all positions are independent of one another;
+- V: at most b roundings on the way of an input through B' and B, so that an element errs by b u |B'| |d| |B|; errors of
+  different channels are independent;
+- y: at most a roundings of every term on the way through A' and A and at the bias.
+
+Roundings that behave like independent random variables of mean zero sum up to at most 4 times the root of the sum of
+their squares but with negligible probability, and n of them in a product to 4 u sqrt(n) (N. J. Higham, T. Mary, SIAM J.
+Sci. Comput. 41(5), 2019, theorem 2.4). The worst case, every rounding at its limit and none cancelling, is
+(a + b + C + 1) u |A'| [(|G| |g| |G'|) . (|B'| |d| |B|)] |A|. The smaller of the two is taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+
+import numpy as np
+
+from edgesmith.ir import DType
+from edgesmith.kernels.conv.winograd_transform import Matrix, Program, Transform
+from edgesmith.kernels.rounding import CONFIDENCE
+from edgesmith.ops.window import Window
+
+__all__ = ["rounding_bound"]
+
+
+def rounding_bound(
+    window: Window, forms: tuple[Transform, Transform], operands: Sequence[np.ndarray | None], shape: Sequence[int]
+) -> np.ndarray:
+    """The bound for every element of the result (N, M, H, W).
+
+    Args:
+        forms: F(m, r) of the vertical and of the horizontal axis.
+        operands: input (N, C, H, W), weights (M, C, kh, kw), and perhaps the bias (M,).
+        shape: of the result.
+    """
+    x, weights, bias = (*operands, None)[:3]
+    assert x is not None and weights is not None
+    tiles = _tiles(x, window, forms, shape)
+    output, kernel, input_ = ([_floats(getattr(f, name)) for f in forms] for name in ("output", "kernel", "input"))
+    size = [[np.abs(m) for m in pair] for pair in (output, kernel, input_)]
+    # (position, position, image, row, column, channel) and (position, position, channel, filter)
+    transformed = (input_[0] @ tiles @ input_[1].T).transpose(4, 5, 0, 2, 3, 1)
+    largest = (size[2][0] @ np.abs(tiles) @ size[2][1].T).transpose(4, 5, 0, 2, 3, 1)
+    wide = weights.astype(np.float64)
+    kernels = (kernel[0] @ wide @ kernel[1].T).transpose(2, 3, 1, 0)[:, :, None, None]
+    worst_kernels = (size[1][0] @ np.abs(wide) @ size[1][1].T).transpose(2, 3, 1, 0)[:, :, None, None]
+    offset = 0.0 if bias is None else np.abs(bias.astype(np.float64)).reshape(-1, 1, 1)
+
+    def back(values: np.ndarray, power: int) -> np.ndarray:
+        """|A|^power on both axes of products (position, position, image, row, column, filter), as (N, M, H, W)."""
+        outer, inner = (s**power for s in size[0])
+        made = outer @ values.transpose(2, 5, 3, 4, 0, 1) @ inner.T
+        rows, columns = made.shape[2] * made.shape[4], made.shape[3] * made.shape[5]
+        return made.transpose(0, 1, 2, 4, 3, 5).reshape(*made.shape[:2], rows, columns)[:, :, : shape[2], : shape[3]]
+
+    u, channels = DType.F32.unit_roundoff, x.shape[1]
+    before = sum(_roundings(f.input) for f in forms)
+    after = sum(_roundings(f.output) for f in forms) + (bias is not None)
+    sums = back((np.abs(transformed) @ np.abs(kernels)) ** 2, 2)
+    inputs = back(np.sqrt(largest**2 @ kernels**2), 1)
+    results = back(np.abs(transformed @ kernels), 1) + offset
+    typical = np.sqrt((channels + 1) * sums) + np.sqrt(before) * inputs + np.sqrt(after) * results
+    worst = (before + channels + 1 + after) * (back(largest @ worst_kernels, 1) + offset)
+    return np.asarray(u * np.minimum(CONFIDENCE * typical, worst))
+
+
+def _tiles(x: np.ndarray, window: Window, forms: tuple[Transform, Transform], shape: Sequence[int]) -> np.ndarray:
+    """The padded input as overlapping tiles (image, channel, row of tiles, column of tiles, height, width)."""
+    counts = [-(-n // f.m) for n, f in zip(shape[2:], forms, strict=True)]
+    extents = [c * f.m + f.r - 1 for c, f in zip(counts, forms, strict=True)]
+    padded = np.zeros((*x.shape[:2], *extents))
+    rows, columns = (slice(p, min(p + n, e)) for p, n, e in zip(window.pads_begin, x.shape[2:], extents, strict=True))
+    padded[:, :, rows, columns] = x[:, :, : rows.stop - rows.start, : columns.stop - columns.start]
+    every = np.lib.stride_tricks.sliding_window_view(padded, (forms[0].n, forms[1].n), (2, 3))
+    return every[:, :, :: forms[0].m, :: forms[1].m]
+
+
+def _floats(matrix: Matrix) -> np.ndarray:
+    return np.array([[float(c) for c in row] for row in matrix])
+
+
+@cache
+def _roundings(matrix: Matrix) -> int:
+    """The most roundings of the programs for the matrix, for the columns beside padding, and for its first rows."""
+    n = len(matrix[0])
+    columns = [tuple(row[a:b] for row in matrix) for a in range(n) for b in range(a + 1, n + 1)]
+    rows = [matrix[:m] for m in range(1, len(matrix) + 1)]
+    return max(Program.of(part).roundings for part in (*columns, *rows))

@@ -1,0 +1,150 @@
+"""How a Winograd convolution is cut into tiles, blocks of tiles and chunks of channels, and where its scratch lies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from edgesmith.ir import View
+from edgesmith.kernels.base import Problem, Schedule
+from edgesmith.kernels.conv.winograd_transform import Transform, transform
+from edgesmith.kernels.tile import FLOAT_BYTES, LINE_BYTES, Panels
+from edgesmith.ops.conv import Conv
+
+__all__ = ["Band", "Tiling"]
+
+STRIP_TILES = 8
+LINE_FLOATS = LINE_BYTES // FLOAT_BYTES
+
+
+@dataclass(frozen=True)
+class Band:
+    """Rows of tiles that see the same rows of their window inside the input.
+
+    Args:
+        last: number of the last row of tiles.
+        first_row, stop_row: rows of the window inside the input; equal where none is.
+    """
+
+    last: int
+    first_row: int
+    stop_row: int
+
+
+class Tiling:
+    """One problem with one schedule.
+
+    The schedule: ``height`` and ``width``, outputs of a tile; ``tiles``, tiles of a block; ``rows`` and ``vectors``, the
+    register tile; ``panels``, panels of a chunk of output channels; ``depth``, input channels that one pass of the
+    register tiles sums.
+    """
+
+    def __init__(self, problem: Problem, schedule: Schedule) -> None:
+        node = problem.anchor
+        assert isinstance(node.op, Conv)
+        self.problem, self.window = problem, node.op.window
+        self.lanes = problem.target.lanes
+        self.x: View = problem.view(node.inputs[0])
+        self.y: View = problem.view(problem.region.outputs[0])
+        self.vertical: Transform = transform(schedule["height"], self.window.kernel[0])
+        self.horizontal: Transform = transform(schedule["width"], self.window.kernel[1])
+        self.images, self.out_channels, height, width = self.y.shape
+        self.in_channels = self.x.shape[1]
+        self.down, self.across = -(-height // self.vertical.m), -(-width // self.horizontal.m)
+        self.tiles = self.images * self.down * self.across
+        self.block = min(schedule["tiles"], self.tiles)
+        self.rows = min(schedule["rows"], self.block)
+        self.panels = Panels(self.out_channels, self.lanes, schedule["vectors"])
+        self.chunk_panels = min(schedule["panels"], self.panels.count)
+        self.depth = min(schedule["depth"], self.in_channels)
+
+    @property
+    def positions(self) -> int:
+        """Products of a tile for each pair of channels."""
+        return self.vertical.n * self.horizontal.n
+
+    @property
+    def blocks(self) -> int:
+        return -(-self.tiles // self.block)
+
+    @property
+    def chunks(self) -> int:
+        return -(-self.panels.count // self.chunk_panels)
+
+    @property
+    def strip(self) -> int:
+        """Most neighbouring tiles whose input is transformed together."""
+        return min(STRIP_TILES, self.across, self.block)
+
+    @property
+    def panel_width(self) -> int:
+        return self.panels.vectors * self.lanes
+
+    @property
+    def chunk_width(self) -> int:
+        """Channels of a chunk; the last chunk may be narrower."""
+        return min(self.chunk_panels * self.panel_width, self.padded_out)
+
+    @property
+    def last_width(self) -> int:
+        """Channels of the last chunk, whole vectors."""
+        return self.padded_out - (self.chunks - 1) * self.chunk_width
+
+    @property
+    def padded_in(self) -> int:
+        """Input channels in whole vectors."""
+        return -(-self.in_channels // self.lanes) * self.lanes
+
+    @property
+    def padded_out(self) -> int:
+        return -(-self.out_channels // self.lanes) * self.lanes
+
+    @property
+    def input_plane(self) -> int:
+        """Floats from one position of the transformed input to the next."""
+        return _odd_lines(self.block * self.padded_in)
+
+    @property
+    def output_plane(self) -> int:
+        """The same for the products."""
+        return _odd_lines(self.block * self.chunk_width)
+
+    @property
+    def scratch_floats(self) -> int:
+        return self.positions * (self.input_plane + self.output_plane)
+
+    @property
+    def weight_floats(self) -> int:
+        """Floats of the transformed weights."""
+        return self.positions * self.in_channels * self.padded_out
+
+    @property
+    def depths(self) -> list[tuple[int, int]]:
+        """(first channel, channels) of each pass over the input channels."""
+        return [(k, min(self.depth, self.in_channels - k)) for k in range(0, self.in_channels, self.depth)]
+
+    @cached_property
+    def heights(self) -> list[int]:
+        """Rows of the register tiles that occur, the largest first."""
+        last = self.tiles - (self.blocks - 1) * self.block
+        rests = {count % self.rows for count in (self.block, last)} - {0}
+        return [self.rows, *sorted(rests, reverse=True)]
+
+    @cached_property
+    def bands(self) -> list[Band]:
+        """All rows of tiles, from the top."""
+        found: list[Band] = []
+        for tile in range(self.down):
+            top = tile * self.vertical.m - self.window.pads_begin[0]
+            first = min(max(-top, 0), self.vertical.n)
+            stop = max(min(self.x.shape[2] - top, self.vertical.n), first)
+            band = Band(tile, first, stop)
+            if found and (found[-1].first_row, found[-1].stop_row) == (first, stop):
+                found.pop()
+            found.append(band)
+        return found
+
+
+def _odd_lines(floats: int) -> int:
+    """Rounded up to an odd number of cache lines, so that equal offsets in all planes fall into different cache sets."""
+    return (-(-floats // LINE_FLOATS) | 1) * LINE_FLOATS
