@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from edgesmith.kernels import KERNELS
+from edgesmith.kernels.conv.chain_kernel import ChainKernel
 from edgesmith.ops import OPS
 from edgesmith.target import parse
 from edgesmith.toolchain.compiler import Compiler, system, zig
@@ -62,7 +63,8 @@ def test_code_is_clean_under_gcc(target: str) -> None:
 
 def test_every_kernel_is_exercised() -> None:
     used = {c.trial.kernel.name for target in available_targets() for c in all_checks(target)}
-    assert used == set(KERNELS)
+    of_several_convolutions = {name for name, k in KERNELS.items() if isinstance(k, ChainKernel)}
+    assert used == set(KERNELS) - of_several_convolutions
 
 
 def test_every_operator_has_a_case_with_a_kernel() -> None:

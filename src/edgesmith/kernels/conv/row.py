@@ -11,7 +11,7 @@ from edgesmith.kernels.epilogue import Epilogue, strided
 from edgesmith.kernels.tile import Panels
 from edgesmith.ops.window import Window
 
-__all__ = ["Columns", "RowTiles", "TileFunction", "columns"]
+__all__ = ["Columns", "RowTiles", "TileFunction", "columns", "write_row_range"]
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ class RowTiles:
             panel: C text of the panel's number in its group.
             x_channel: C text of the offset of the first input channel.
         """
-        _write_row_range(w, self.window, self.x.shape[2])
+        write_row_range(w, self.window, self.x.shape[2])
         position = [(0, "n"), (1, "channel"), (2, "oh")]
         w.line(f"float *const yp = y0 + {strided(self.y, position)};")
         for array in self.epilogue.operands:
@@ -136,7 +136,7 @@ class RowTiles:
         return f"{name}(x0, at + {shift}, first, last, wp, bp, {y}{self.epilogue.arguments([(3, ow)], 'p')});"
 
 
-def _write_row_range(w: Writer, window: Window, extent: int) -> None:
+def write_row_range(w: Writer, window: Window, extent: int) -> None:
     """Write ``top`` (input row of the first tap, may be negative) and the taps ``first`` to ``last`` that lie inside.
 
     Args:

@@ -1,0 +1,160 @@
+"""What the kernels of chains share: regions, tuning space and predicted time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from typing import ClassVar
+
+from edgesmith.ir import Graph, Node
+from edgesmith.kernels.base import Code, Kernel, Problem, Reject, Schedule
+from edgesmith.kernels.conv.chain import Chain, Pattern, Tiling, chain_regions
+from edgesmith.kernels.conv.chain_code import ChainCode
+from edgesmith.kernels.gemm.packed import Product
+from edgesmith.kernels.region import Region
+from edgesmith.kernels.tile import GIGAHERTZ, TileShape, candidates
+
+__all__ = ["ChainKernel"]
+
+STEP_NS = 100.0
+BLOCK_NS = 40.0
+MAX_COLUMNS = 16
+MAX_VARIANTS = 16
+MAX_PANEL_VECTORS = 4
+ROWS = (1, 2, 3, 4, 5, 6, 7, 8, 10, 14, 16, 28)
+PROJECT_TILES = 2
+
+SCRATCH_SHARE = 0.75
+"""Of the second-level cache that rows and results of a block may take."""
+
+NEAR_BYTES_PER_CYCLE = 24.0
+"""Between the first- and the second-level cache."""
+
+MEMORY_BYTES_PER_NS = 70.0
+
+
+class ChainKernel(Kernel):
+    """A kernel for chains of one pattern."""
+
+    pattern: ClassVar[Pattern]
+
+    def regions(self, graph: Graph, anchor: Node) -> Iterator[Region]:
+        return chain_regions(graph, anchor, self.pattern)
+
+    def accepts(self, problem: Problem) -> Reject | None:
+        reason = _chain(problem, self.pattern).reject
+        return Reject(reason) if reason else None
+
+    def schedules(self, problem: Problem) -> Sequence[Schedule]:
+        chain = _chain(problem, self.pattern)
+        height = chain.y.shape[2]
+        rows = list(dict.fromkeys(-(-height // -(-height // r)) for r in ROWS))
+        most = problem.target.l2_bytes * SCRATCH_SHARE
+        found = []
+        for expand, columns, vectors, project in _tiles(chain):
+            tilings = [Tiling(r, expand, columns, vectors, project) for r in rows]
+            fitting = [t for t in tilings if chain.scratch_bytes(t) <= most]
+            found += [t.schedule() for t in fitting or tilings[:1]]
+        return found
+
+    def cost(self, problem: Problem, schedule: Schedule) -> float:
+        chain, tiling = _chain(problem, self.pattern), Tiling.of(schedule)
+        batch, _, height, _ = chain.y.shape
+        blocks = batch * -(-height // tiling.rows)
+        cycles = _depthwise_cycles(chain, tiling)
+        products = 0.0
+        if chain.expand and tiling.expand:
+            products += chain.expand.nanoseconds(tiling.expand)
+        if chain.project and tiling.project:
+            products += chain.project.nanoseconds(tiling.project)
+        cycles += _near_bytes(chain, tiling) / NEAR_BYTES_PER_CYCLE
+        far = sum(problem.type(v).nbytes for v in (*problem.region.inputs, *problem.region.outputs))
+        memory = far / MEMORY_BYTES_PER_NS if far > problem.target.l2_bytes else 0.0
+        return STEP_NS + BLOCK_NS * blocks + cycles / GIGAHERTZ + products + memory
+
+    def in_place(self, problem: Problem) -> tuple[str, ...]:
+        chain = _chain(problem, self.pattern)
+        last = chain.problems[-1]
+        earlier = {v for p in chain.problems[:-1] for n in p.region.nodes for v in n.read}
+        epilogue = chain.project.epilogue if chain.project else chain.epilogue
+        return tuple(v for v in epilogue.in_place(last) if v not in earlier)
+
+    def emit(self, problem: Problem, schedule: Schedule) -> Code:
+        return ChainCode(_chain(problem, self.pattern), Tiling.of(schedule)).code()
+
+
+@lru_cache(maxsize=64)
+def _chain(problem: Problem, pattern: Pattern) -> Chain:
+    return Chain(problem, pattern)
+
+
+def _tiles(chain: Chain) -> Iterator[tuple[TileShape | None, int, int, TileShape | None]]:
+    """Register tiles worth trying together: expand, depthwise columns and vectors, project."""
+    projects: list[TileShape | None] = [None]
+    if chain.project:
+        projects = [*_best_products(chain.project, chain.project.rows)[:PROJECT_TILES]]
+    expands: list[TileShape | None] = [None]
+    if chain.expand:
+        expands = [*_best_products(chain.expand, chain.x.shape[3])[:MAX_PANEL_VECTORS]]
+    for expand in expands:
+        for vectors in (1, 2, 3):
+            if (expand.vectors if expand else vectors) % vectors or (vectors > 1 and chain.channels <= chain.lanes):
+                continue
+            columns = _best_columns(chain, expand, vectors)
+            for project in projects:
+                if columns:
+                    yield expand, columns, vectors, project
+
+
+def _best_products(product: Product, rows: int) -> list[TileShape]:
+    """For each number of vectors the best tile, the best of them first.
+
+    Args:
+        rows: length of the runs.
+    """
+    best: dict[int, tuple[float, TileShape]] = {}
+    for tile in candidates(product.problem.target, rows, -(-product.channels // product.problem.target.lanes)):
+        time = product.nanoseconds(tile)
+        if tile.vectors <= MAX_PANEL_VECTORS and time < best.get(tile.vectors, (float("inf"), tile))[0]:
+            best[tile.vectors] = time, tile
+    return [tile for _, tile in sorted(best.values(), key=lambda found: found[0])]
+
+
+def _best_columns(chain: Chain, expand: TileShape | None, vectors: int) -> int | None:
+    """The best number of columns of a depthwise tile; None when no tile fits."""
+    most = (chain.problem.target.registers - 1) // vectors - chain.op.window.kernel[1] - 1
+    found = []
+    for columns in range(1, max(1, min(most, chain.y.shape[3], MAX_COLUMNS)) + 1):
+        tiling = Tiling(1, expand, columns, vectors, None)
+        if len(chain.tiles(tiling)) <= MAX_VARIANTS:
+            found.append((_depthwise_cycles(chain, tiling), columns))
+    return min(found)[1] if found else None
+
+
+def _depthwise_cycles(chain: Chain, tiling: Tiling) -> float:
+    """Cycles of the whole depthwise convolution on data in the first-level cache."""
+    window = chain.op.window
+    batch, channels, height, _ = chain.y.shape
+    kh, kw = window.kernel
+    vectors, cycles = tiling.vectors, 0.0
+    for c in chain.tiles(tiling):
+        products = sum(map(len, c.taps)) * vectors
+        loads = ((c.rows - 1) * window.strides[1] + kw + kw) * vectors
+        per_tap_row = max(products / 2, loads / 2, 4.0) + 2
+        epilogue = c.rows * vectors * (1 + len(chain.depthwise.region.nodes)) / 2
+        cycles += c.tiles * (kh * per_tap_row + epilogue + 10)
+    return cycles * -(-channels // (vectors * chain.lanes)) * height * batch
+
+
+def _near_bytes(chain: Chain, tiling: Tiling) -> float:
+    """Bytes between the first- and the second-level cache: rows and results come, go and are read again."""
+    batch, channels, height, width = chain.y.shape
+    window = chain.op.window
+    total = 0.0
+    if tiling.expand:
+        shared = max(0, chain.ring_rows(tiling.rows) - tiling.rows * window.strides[0])
+        blocks = -(-height // tiling.rows)
+        total += channels * chain.x.shape[3] * (2 * chain.x.shape[2] + blocks * shared)
+    if tiling.project:
+        total += 3 * channels * height * width
+    return 4.0 * batch * total
