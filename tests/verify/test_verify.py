@@ -140,7 +140,7 @@ def test_a_wrong_memory_plan_is_found(tmp_path: Path, monkeypatch: pytest.Monkey
         good = allocate(buffers)
         return replace(good, offsets=dict.fromkeys(good.offsets, 0))
 
-    monkeypatch.setattr("edgesmith.plan.plan.allocate", all_in_one_place)
+    monkeypatch.setattr("edgesmith.plan.memory.allocate", all_in_one_place)
     with pytest.raises(VerificationFailed, match="first wrong layer"):
         compile_quietly(residual_network(), tmp_path / "out")
 
