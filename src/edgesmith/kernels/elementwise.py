@@ -20,6 +20,8 @@ from edgesmith.ops import Array, Elementwise
 
 MAX_NODES = 24
 TASK_ELEMENTS = 16384
+MAX_EXTENT = 2**30
+"""Longest loop with a 32-bit index, with room for rounding up to whole tasks."""
 
 
 def compose(graph: Graph, nodes: Sequence[Node], leaves: Mapping[str, Expr]) -> Expr:
@@ -168,7 +170,7 @@ class _Loop:
                     self._inner(w, index, "first", "last")
             else:
                 self._bounds(w, "begin", "end", self.rows)
-                with w.block("for (int32_t row = first; row < last; ++row)"):
+                with w.block(f"for ({_index_type(self.rows)} row = first; row < last; ++row)"):
                     w.unravel("row", outer)
                     self._inner(w, index, "0", str(self.inner))
         return w.text()
@@ -179,9 +181,11 @@ class _Loop:
             w.line(f"const int32_t first = {begin} * {count};")
             w.line(f"const int32_t last = {end} * {count};")
             return
-        w.line(f"const int32_t first = {begin} * {self.chunk};")
-        stop = f"{end} * {self.chunk}"
-        w.line(f"const int32_t last = {stop} < {count} ? {stop} : {count};")
+        kind = _index_type(count)
+        wide = f"({kind})" if kind != "int32_t" else ""
+        w.line(f"const {kind} first = {wide}{begin} * {self.chunk};")
+        stop = f"{wide}{end} * {self.chunk}"
+        w.line(f"const {kind} last = {stop} < {count} ? {stop} : {count};")
 
     def _inner(self, w: Writer, index: list[str], first: str, last: str) -> None:
         i, lanes = index[-1], self.problem.target.lanes
@@ -211,6 +215,10 @@ class _Loop:
         w.line(f"{self.y.at(*index)} = {value};")
 
 
+def _index_type(count: int) -> str:
+    return "int32_t" if count <= MAX_EXTENT else "ptrdiff_t"
+
+
 def like_output(array: np.ndarray, y: View) -> tuple[np.ndarray, View]:
     """A constant rearranged so that its axes lie in memory in the order of ``y``, and the view of it."""
     lead = y.rank - array.ndim
@@ -221,12 +229,12 @@ def like_output(array: np.ndarray, y: View) -> tuple[np.ndarray, View]:
 
 
 def collapse(shape: list[int], strides: list[list[int]]) -> tuple[list[int], list[list[int]]]:
-    """Drop axes of length 1 and merge neighbours across which all operands step evenly."""
+    """Drop axes of length 1 and merge neighbours across which all operands step evenly, up to ``MAX_EXTENT``."""
     keep = [a for a, n in enumerate(shape) if n != 1]
     shape, strides = [shape[a] for a in keep], [[s[a] for a in keep] for s in strides]
     a = len(shape) - 1
     while a > 0:
-        if all(s[a - 1] == s[a] * shape[a] for s in strides):
+        if shape[a - 1] * shape[a] <= MAX_EXTENT and all(s[a - 1] == s[a] * shape[a] for s in strides):
             shape[a - 1 : a + 1] = [shape[a - 1] * shape[a]]
             for s in strides:
                 s[a - 1 : a + 1] = [s[a]]

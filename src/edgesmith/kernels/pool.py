@@ -173,7 +173,9 @@ class _Emitter:
             with w.block("for (int32_t task = begin; task < end; ++task)"):
                 w.unravel("task", (("n", g.batch), ("oy", g.output[0])))
                 self._range(0, "oy", "ky")
-                w.line(f"const ptrdiff_t row = {_sum(_times('n', g.image, g.batch), self._position(0, 'oy'))};")
+                w.line(
+                    f"const ptrdiff_t row = {_sum(_times('(ptrdiff_t)n', g.image, g.batch), self._position(0, 'oy'))};"
+                )
                 if g.separable:
                     self._panels(self._separable)
                 else:
