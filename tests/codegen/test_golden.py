@@ -47,12 +47,12 @@ KERNEL_CASES: dict[str, tuple[str, Graph, Schedule]] = {
     "conv_direct": (
         "direct",
         graph(Conv(window(3, 2, 1), 1), (1, 5, 9, 9), (20, 5, 3, 3), *RELU),
-        {"rows": 2, "vectors": 2},
+        {"rows": 5, "vectors": 2, "channels": 5, "lines": 2},
     ),
     "conv_direct_groups": (
         "direct",
         graph(Conv(window(3, 1, 0), 2), (2, 6, 5, 5), (8, 3, 3, 3)),
-        {"rows": 3, "vectors": 1},
+        {"rows": 3, "vectors": 1, "channels": 3, "lines": 2},
     ),
     "conv_depthwise": (
         "depthwise",
@@ -62,9 +62,13 @@ KERNEL_CASES: dict[str, tuple[str, Graph, Schedule]] = {
     "conv_pointwise_residual": (
         "gemm",
         graph(Conv(window(1), 1), (1, 10, 3, 3), (20, 10, 1, 1), *RESIDUAL, r=True),
-        {"rows": 4, "vectors": 2},
+        {"rows": 4, "vectors": 2, "depth": 10, "tiles": 1, "panels": 2, "packed": 0},
     ),
-    "gemm": ("gemm", graph(Gemm(1.0, 1.0, 0, 1), (3, 7), (9, 7)), {"rows": 2, "vectors": 1}),
+    "gemm": (
+        "gemm",
+        graph(Gemm(1.0, 1.0, 0, 1), (3, 7), (9, 7)),
+        {"rows": 2, "vectors": 1, "depth": 7, "tiles": 1, "panels": 2, "packed": 0},
+    ),
 }
 
 

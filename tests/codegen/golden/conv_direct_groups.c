@@ -7,95 +7,49 @@ static void @NAME@_0_0(const float *x, ptrdiff_t at, int32_t first, int32_t last
     w += (ptrdiff_t)first * 72;
     at += (ptrdiff_t)first * 30;
     for (int32_t t = first; t < last; ++t) {
-        {
-            const es_v b0 = es_load(w);
-            const es_v a0 = es_set1(x[at]);
-            c0_0 = es_fma(a0, b0, c0_0);
-            const es_v a1 = es_set1(x[at + 6]);
-            c1_0 = es_fma(a1, b0, c1_0);
-            const es_v a2 = es_set1(x[at + 12]);
-            c2_0 = es_fma(a2, b0, c2_0);
-            w += 8;
-        }
-        {
-            const es_v b0 = es_load(w);
-            const es_v a0 = es_set1(x[at + 1]);
-            c0_0 = es_fma(a0, b0, c0_0);
-            const es_v a1 = es_set1(x[at + 1 + 6]);
-            c1_0 = es_fma(a1, b0, c1_0);
-            const es_v a2 = es_set1(x[at + 1 + 12]);
-            c2_0 = es_fma(a2, b0, c2_0);
-            w += 8;
-        }
-        {
-            const es_v b0 = es_load(w);
-            const es_v a0 = es_set1(x[at + 2]);
-            c0_0 = es_fma(a0, b0, c0_0);
-            const es_v a1 = es_set1(x[at + 2 + 6]);
-            c1_0 = es_fma(a1, b0, c1_0);
-            const es_v a2 = es_set1(x[at + 2 + 12]);
-            c2_0 = es_fma(a2, b0, c2_0);
-            w += 8;
-        }
-        {
-            const es_v b0 = es_load(w);
-            const es_v a0 = es_set1(x[at + 6]);
-            c0_0 = es_fma(a0, b0, c0_0);
-            const es_v a1 = es_set1(x[at + 6 + 6]);
-            c1_0 = es_fma(a1, b0, c1_0);
-            const es_v a2 = es_set1(x[at + 6 + 12]);
-            c2_0 = es_fma(a2, b0, c2_0);
-            w += 8;
-        }
-        {
-            const es_v b0 = es_load(w);
-            const es_v a0 = es_set1(x[at + 6 + 1]);
-            c0_0 = es_fma(a0, b0, c0_0);
-            const es_v a1 = es_set1(x[at + 6 + 1 + 6]);
-            c1_0 = es_fma(a1, b0, c1_0);
-            const es_v a2 = es_set1(x[at + 6 + 1 + 12]);
-            c2_0 = es_fma(a2, b0, c2_0);
-            w += 8;
-        }
-        {
-            const es_v b0 = es_load(w);
-            const es_v a0 = es_set1(x[at + 6 + 2]);
-            c0_0 = es_fma(a0, b0, c0_0);
-            const es_v a1 = es_set1(x[at + 6 + 2 + 6]);
-            c1_0 = es_fma(a1, b0, c1_0);
-            const es_v a2 = es_set1(x[at + 6 + 2 + 12]);
-            c2_0 = es_fma(a2, b0, c2_0);
-            w += 8;
-        }
-        {
-            const es_v b0 = es_load(w);
-            const es_v a0 = es_set1(x[at + 12]);
-            c0_0 = es_fma(a0, b0, c0_0);
-            const es_v a1 = es_set1(x[at + 12 + 6]);
-            c1_0 = es_fma(a1, b0, c1_0);
-            const es_v a2 = es_set1(x[at + 12 + 12]);
-            c2_0 = es_fma(a2, b0, c2_0);
-            w += 8;
-        }
-        {
-            const es_v b0 = es_load(w);
-            const es_v a0 = es_set1(x[at + 12 + 1]);
-            c0_0 = es_fma(a0, b0, c0_0);
-            const es_v a1 = es_set1(x[at + 12 + 1 + 6]);
-            c1_0 = es_fma(a1, b0, c1_0);
-            const es_v a2 = es_set1(x[at + 12 + 1 + 12]);
-            c2_0 = es_fma(a2, b0, c2_0);
-            w += 8;
-        }
-        {
-            const es_v b0 = es_load(w);
-            const es_v a0 = es_set1(x[at + 12 + 2]);
-            c0_0 = es_fma(a0, b0, c0_0);
-            const es_v a1 = es_set1(x[at + 12 + 2 + 6]);
-            c1_0 = es_fma(a1, b0, c1_0);
-            const es_v a2 = es_set1(x[at + 12 + 2 + 12]);
-            c2_0 = es_fma(a2, b0, c2_0);
-            w += 8;
+        for (ptrdiff_t c = 0; c < 3; ++c) {
+            ES_IN_ORDER;
+            {
+                const float *xk = x + at + c;
+                {
+                    const es_v b0 = es_load(w);
+                    const es_v a0 = es_set1(xk[0]);
+                    c0_0 = es_fma(a0, b0, c0_0);
+                    const es_v a1 = es_set1(xk[6]);
+                    c1_0 = es_fma(a1, b0, c1_0);
+                    const es_v a2 = es_set1(xk[12]);
+                    c2_0 = es_fma(a2, b0, c2_0);
+                }
+                w += 8;
+            }
+            ES_IN_ORDER;
+            {
+                const float *xk = x + at + 6 + c;
+                {
+                    const es_v b0 = es_load(w);
+                    const es_v a0 = es_set1(xk[0]);
+                    c0_0 = es_fma(a0, b0, c0_0);
+                    const es_v a1 = es_set1(xk[6]);
+                    c1_0 = es_fma(a1, b0, c1_0);
+                    const es_v a2 = es_set1(xk[12]);
+                    c2_0 = es_fma(a2, b0, c2_0);
+                }
+                w += 8;
+            }
+            ES_IN_ORDER;
+            {
+                const float *xk = x + at + 12 + c;
+                {
+                    const es_v b0 = es_load(w);
+                    const es_v a0 = es_set1(xk[0]);
+                    c0_0 = es_fma(a0, b0, c0_0);
+                    const es_v a1 = es_set1(xk[6]);
+                    c1_0 = es_fma(a1, b0, c1_0);
+                    const es_v a2 = es_set1(xk[12]);
+                    c2_0 = es_fma(a2, b0, c2_0);
+                }
+                w += 8;
+            }
         }
         at += 30;
     }
@@ -111,14 +65,18 @@ void @NAME@(void *const *p, int32_t begin, int32_t end, void *scratch) {
     const float *const bias = (const float *)p[3];
     (void)scratch;
     for (int32_t task = begin; task < end; ++task) {
-        const int32_t stop = (task + 1) * 1 < 6 ? (task + 1) * 1 : 6;
-        for (int32_t panel = 0; panel < 2; ++panel) {
-            for (int32_t row = task * 1; row < stop; ++row) {
+        const int32_t panel = task % 2;
+        const int32_t block = task / 2;
+        const int32_t start = block * 2;
+        const int32_t stop = start + 2 < 6 ? start + 2 : 6;
+        const int32_t group = panel / 1, part = panel % 1;
+        const float *const bp = bias + group * 8 + part * 8;
+        const int32_t channel = group * 4 + part * 8;
+        {
+            enum { pass = 0 };
+            const float *const wp = weights + (ptrdiff_t)group * 216 + (ptrdiff_t)part * 216;
+            for (int32_t row = start; row < stop; ++row) {
                 const int32_t n = row / 3, oh = row % 3;
-                const int32_t group = panel / 1, part = panel % 1;
-                const float *const wp = weights + (ptrdiff_t)group * 216 + (ptrdiff_t)part * 216;
-                const float *const bp = bias + group * 8 + part * 8;
-                const int32_t channel = group * 4 + part * 8;
                 const int32_t top = oh * 1 - 0;
                 const int32_t above = top < 0 ? (-top + 0) / 1 : 0;
                 const int32_t below = 4 - top;

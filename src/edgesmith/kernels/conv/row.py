@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from edgesmith.c.writer import Writer
@@ -36,17 +36,19 @@ class Columns:
 
 
 def columns(window: Window, extent: int, outputs: int, rows: int) -> list[Columns]:
-    """The tiles of one output row, neighbours with equal code merged.
+    """As few tiles as cover an output row, as equal as can be; neighbours with equal code merged.
 
     Args:
         extent: width of the input.
         outputs: width of the output.
-        rows: output columns of a tile.
+        rows: most output columns of a tile.
     """
     s, d, p = window.strides[1], window.dilations[1], window.pads_begin[1]
     found: list[Columns] = []
-    for first in range(0, outputs, rows):
-        count = min(rows, outputs - first)
+    tiles = -(-outputs // rows)
+    share, larger = divmod(outputs, max(tiles, 1))
+    for tile in range(tiles):
+        first, count = tile * share + min(tile, larger), share + (tile < larger)
         taps = tuple(
             tuple(r for r in range(count) if 0 <= (first + r) * s + k * d - p < extent) for k in range(window.kernel[1])
         )
@@ -63,7 +65,7 @@ class TileFunction:
     """One C function: a tile of ``columns`` for a panel of ``vectors`` vectors, the last one of ``tail`` lanes.
 
     Its parameters: the input ``x`` and the index ``at`` of the tile's first tap in it, the kernel rows ``first`` to
-    ``last`` inside the input, weights ``w``, bias ``b``, output ``y``, and the epilogue's operands.
+    ``last`` inside the input, weights ``w``, bias ``b``, output ``y``, the epilogue's operands, and the kernel's own.
     """
 
     head: str
@@ -79,6 +81,8 @@ class RowTiles:
     Args:
         x, y: input and output, (N, C, H, W).
         panels: output channels of one group.
+        parameters: further C parameters of the functions, each after a comma.
+        arguments: their C arguments for the tile at an output column.
     """
 
     window: Window
@@ -87,12 +91,14 @@ class RowTiles:
     columns: Sequence[Columns]
     panels: Panels
     epilogue: Epilogue
+    parameters: str = ""
+    arguments: Callable[[str], str] = lambda ow: ""
 
     def functions(self) -> Iterator[TileFunction]:
         """Every function that ``write`` calls."""
         parameters = (
             "const float *x, ptrdiff_t at, int32_t first, int32_t last, const float *w, const float *b, float *y"
-            f"{self.epilogue.parameters}"
+            f"{self.epilogue.parameters}{self.parameters}"
         )
         for variant, (vectors, tail) in enumerate(self.panels.variants()):
             for number, cols in enumerate(self.columns):
@@ -133,7 +139,8 @@ class RowTiles:
         step = self.window.strides[1] * self.x.strides[3]
         shift = str(int(ow) * step) if ow.isdigit() else f"(ptrdiff_t){ow} * {step}"
         y = f"yp + {strided(self.y, [(3, ow)])}"
-        return f"{name}(x0, at + {shift}, first, last, wp, bp, {y}{self.epilogue.arguments([(3, ow)], 'p')});"
+        operands = self.epilogue.arguments([(3, ow)], "p")
+        return f"{name}(x0, at + {shift}, first, last, wp, bp, {y}{operands}{self.arguments(ow)});"
 
 
 def write_row_range(w: Writer, window: Window, extent: int) -> None:
