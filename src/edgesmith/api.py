@@ -14,10 +14,11 @@ import numpy as np
 import onnx
 
 from edgesmith import cache as artifacts
+from edgesmith import tune as tuning
 from edgesmith.codegen import generate
 from edgesmith.codegen.selftest import selftest_header, selftest_inputs
 from edgesmith.device import Artifact
-from edgesmith.device.artifact import MANIFEST, VERIFICATION, sha256
+from edgesmith.device.artifact import LOCK, MANIFEST, TIMES, VERIFICATION, sha256
 from edgesmith.device.folder import FAILED, failed_folder, replacing
 from edgesmith.device.local import checked_threads
 from edgesmith.device.manifest import describe
@@ -26,24 +27,26 @@ from edgesmith.frontend.normalize import checked_shapes, normalize
 from edgesmith.frontend.onnx import bind
 from edgesmith.frontend.torch import export
 from edgesmith.ir import DType, Graph
+from edgesmith.kernels import KERNELS
 from edgesmith.oracle import Oracle, half_precision
 from edgesmith.passes import optimize
-from edgesmith.plan import make_plan, own_memory
+from edgesmith.plan import Lock, Plan, make_plan, own_memory
 from edgesmith.recipe import Recipe
-from edgesmith.target import parse
+from edgesmith.target import Target, parse
 from edgesmith.toolchain import Compiler, build, zig
 from edgesmith.toolchain.compiler import system
 from edgesmith.verify import Accumulated, Verification, accumulate
 from edgesmith.verify import verify as compare_layers
 from edgesmith.version import __version__
 
-__all__ = ["Progress", "compile", "compile_graph", "from_torch", "verify"]
+__all__ = ["Progress", "compile", "compile_graph", "from_torch", "tune", "verify"]
 
 Arrays = Mapping[str, np.ndarray]
 Progress = Callable[[str, int, int], None]
 """Called with the stage's name, the pieces done and the pieces in all."""
 
-TUNING = ("off", "cached")
+TUNING = ("off", "cached", "full")
+BUDGET_SECONDS = 300.0
 
 
 @contextmanager
@@ -67,6 +70,10 @@ def compile(
     bindings: Arrays | None = None,
     threads: int = 1,
     tune: str = "cached",
+    budget_seconds: float = BUDGET_SECONDS,
+    lock: str | Path | None = None,
+    only: Sequence[str] | None = None,
+    forbid: Sequence[str] = (),
     verify: bool = True,
     compiler: str = "zig",
     name: str | None = None,
@@ -83,7 +90,12 @@ def compile(
         shapes: extents of inputs with dynamic dimensions, such as ``{"x": (1, 3, 224, 224)}``.
         bindings: inputs fixed to a value at compile time.
         threads: threads that share one run.
-        tune: ``off`` or ``cached``; nothing is measured yet, so kernels are chosen by the analytic cost model anyway.
+        tune: where the times come from by which kernels are chosen: ``off``, their own predictions; ``cached``, the
+            tuning database where it knows a layer; ``full``, measure what it does not know first.
+        budget_seconds: most time for measuring.
+        lock: a lock file, which makes all choices; the same lock gives the same bytes.
+        only: names of the kernels that may be used (default: all).
+        forbid: names of kernels that may not.
         verify: compare with ONNX Runtime; a difference beyond the derived tolerance raises ``VerificationFailed``.
         compiler: ``zig`` (bundled) or a command on the PATH.
         name: base of the C symbols and files (default: the model's name).
@@ -100,12 +112,14 @@ def compile(
     if tune not in TUNING:
         raise BadInput(f"{tune!r} is not one of {', '.join(TUNING)}", where="tune")
     fixed = _arrays(bindings)
-    recipe = Recipe(target, _shapes(shapes), _digests(fixed), checked_threads(threads), tune, compiler)
+    locked = _lock_text(lock)
+    allowed = _allowed(only, forbid)
+    recipe = Recipe(target, _shapes(shapes), _digests(fixed), checked_threads(threads), tune, locked, compiler, allowed)
     path = Path(model) if isinstance(model, str | Path) else None
     title = name or (path.name if path else "") or (model.graph.name if isinstance(model, onnx.ModelProto) else "")
     place = Path(output) if output else Path(f"{Path(title or 'model').stem}.edgesmith")
     digest = artifacts.model_digest(model)
-    key = _cache_key(recipe, title, digest) if cache and digest else None
+    key = _cache_key(recipe, title, digest) if cache and digest and tune != "full" else None
     if key and _from_cache(key, place, verify, report):
         return Artifact(place)
     report("read", 0, 1)
@@ -121,6 +135,7 @@ def compile(
         source=source,
         roundoff=roundoff,
         verify=verify,
+        budget_seconds=budget_seconds,
         progress=report,
     )
     if key:
@@ -158,6 +173,7 @@ def compile_graph(
     source: Mapping[str, Any] | None = None,
     roundoff: float = 0.0,
     verify: bool = True,
+    budget_seconds: float = BUDGET_SECONDS,
     progress: Progress | None = None,
 ) -> Artifact:
     """Compile a graph into an artifact; see ``compile``.
@@ -166,6 +182,7 @@ def compile_graph(
         original: gives the outputs of the model that the graph comes from (default: the graph itself in ONNX Runtime).
         source: what the manifest says about that model.
         roundoff: its unit roundoff where that is coarser than the graph's.
+        budget_seconds: most time for measuring, when the recipe says so.
     """
     report = progress or _silent
     target = parse(recipe.target)
@@ -173,7 +190,7 @@ def compile_graph(
     source = source or {"name": graph.name}
     feeds = dict(zip(graph.inputs, selftest_inputs([graph.type(v) for v in graph.inputs]), strict=True))
     graph, passes = optimize(graph)
-    plan = make_plan(graph, target, only=recipe.only, progress=lambda i, n: report("plan", i, n))
+    plan = _plan(graph, target, tool, recipe, budget_seconds, report)
     report("reference", 0, 1)
     computed = {s.name: (s.kernel, s.schedule) for s in plan.steps}
     known = accumulate(plan.graph, feeds, computed=computed, roundoff=roundoff)
@@ -185,6 +202,7 @@ def compile_graph(
         src.mkdir()
         header = _selftest(plan.graph, feeds, expected, known)
         package.write(src)
+        (folder / LOCK).write_text(plan.lock.to_json())
         (src / "selftest_data.h").write_bytes(header)
         build(
             src,
@@ -208,6 +226,8 @@ def compile_graph(
         files = sorted(p for p in folder.rglob("*") if p.is_file())
         manifest["files"] = {p.relative_to(folder).as_posix(): sha256(p) for p in files}
         (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
+        times = tuning.known_times(plan, tuning.measurements(target, tool), recipe.only) if recipe.tune != "off" else {}
+        (folder / TIMES).write_text(json.dumps(times, indent=1) + "\n")
         if verify:
             result = compare_layers(
                 Artifact(folder),
@@ -221,6 +241,41 @@ def compile_graph(
                 _keep_evidence(result, folder, failed_folder(output))
             result.write(folder)
     return Artifact(output)
+
+
+@_within_memory()
+def tune(
+    model: str | Path | onnx.ModelProto,
+    *,
+    target: str = "native",
+    shapes: Mapping[str, Sequence[int]] | None = None,
+    bindings: Arrays | None = None,
+    budget_seconds: float = BUDGET_SECONDS,
+    compiler: str = "zig",
+    only: Sequence[str] | None = None,
+    forbid: Sequence[str] = (),
+    progress: tuning.Progress | None = None,
+) -> tuning.Tuned:
+    """Measure kernels for the layers of a model and choose the fastest; ``tuned.plan.lock`` holds the choices.
+
+    What is measured is kept in the user's tuning database at once, so an interrupted search goes on where it ended.
+
+    Args:
+        budget_seconds: most time for measuring; it ends earlier when nothing is left to gain.
+        progress: told about each layer that was measured.
+
+    Other arguments and errors as of ``compile``.
+    """
+    graph, _ = optimize(_read(model, shapes, _arrays(bindings))[0])
+    tool = zig() if compiler == "zig" else system(compiler)
+    return tuning.tune(
+        graph,
+        parse(target),
+        tool,
+        only=_allowed(only, forbid),
+        budget_seconds=budget_seconds,
+        progress=progress,
+    )
 
 
 @_within_memory()
@@ -282,6 +337,54 @@ def _runnable(model: str | Path | onnx.ModelProto) -> str | onnx.ModelProto:
     return str(model) if isinstance(model, str | Path) else model
 
 
+def _plan(
+    graph: Graph, target: Target, tool: Compiler, recipe: Recipe, budget_seconds: float, report: Progress
+) -> Plan:
+    """The plan by the recipe's lock, or by predicted or measured times."""
+
+    def steps(done: int, total: int) -> None:
+        report("plan", done, total)
+
+    if recipe.lock is not None:
+        lock = Lock.from_json(recipe.lock)
+        return make_plan(graph, target, only=recipe.only, lock=lock, progress=steps)
+    if recipe.tune == "off":
+        return make_plan(graph, target, only=recipe.only, progress=steps)
+    if recipe.tune == "full":
+        tuned = tuning.tune(
+            graph,
+            target,
+            tool,
+            only=recipe.only,
+            budget_seconds=budget_seconds,
+            progress=lambda s: report("tune", min(int(s.seconds), int(budget_seconds)), int(budget_seconds)),
+        )
+        return tuned.plan
+    allowed = None if recipe.only is None else frozenset(recipe.only)
+    cost = tuning.MeasuredCost(tuning.measurements(target, tool), only=allowed)
+    return make_plan(graph, target, cost, only=recipe.only, progress=steps)
+
+
+def _allowed(only: Sequence[str] | None, forbid: Sequence[str]) -> tuple[str, ...] | None:
+    """The kernels that may be used, None for all."""
+    unknown = [name for name in (*(only or ()), *forbid) if name not in KERNELS]
+    if unknown:
+        raise BadInput(f"there is no kernel {unknown[0]!r}", where="kernels", hint=f"There are: {', '.join(KERNELS)}")
+    if only is None and not forbid:
+        return None
+    return tuple(sorted(set(KERNELS if only is None else only) - set(forbid)))
+
+
+def _lock_text(lock: str | Path | None) -> str | None:
+    if lock is None:
+        return None
+    try:
+        text = Path(lock).read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"cannot be read: {error}", where=str(lock), hint="Write one with: edgesmith tune") from error
+    return Lock.from_json(text, str(lock)).to_json()
+
+
 def _compiler(recipe: Recipe) -> Compiler:
     return zig() if recipe.compiler == "zig" else system(recipe.compiler)
 
@@ -314,9 +417,11 @@ def _from_cache(key: str, output: Path, verified: bool, report: Progress) -> boo
 
 
 def _cache_key(recipe: Recipe, title: str, digest: str) -> str:
-    tool = _compiler(recipe)
+    tool, target = _compiler(recipe), parse(recipe.target)
+    by_times = recipe.tune == "cached" and recipe.lock is None
+    times = tuning.measurements(target, tool).state if by_times else ""
     return recipe.digest(
-        title, digest, artifacts.source_digest(), tool.name, tool.version, repr(parse(recipe.target)), __version__
+        title, digest, artifacts.source_digest(), tool.name, tool.version, repr(target), times, __version__
     )
 
 

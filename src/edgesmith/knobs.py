@@ -13,7 +13,17 @@ from edgesmith.errors import BadInput
 
 T = TypeVar("T", int, str, Path)
 
-__all__ = ["CACHE_DIR", "CACHE_MB", "FRONTEND_MEMORY_MB", "FRONTEND_SECONDS", "JOBS", "KNOBS", "Knob"]
+__all__ = [
+    "CACHE_DIR",
+    "CACHE_MB",
+    "FRONTEND_MEMORY_MB",
+    "FRONTEND_SECONDS",
+    "JOBS",
+    "KNOBS",
+    "PEER_SECONDS",
+    "TUNING_DB",
+    "Knob",
+]
 
 
 @dataclass(frozen=True)
@@ -49,15 +59,25 @@ class Knob(Generic[T]):
 
 
 CACHE_DIR = Knob("EDGESMITH_CACHE_DIR", Path(platformdirs.user_cache_dir("edgesmith")), "Folder of the build cache.")
+TUNING_DB = Knob(
+    "EDGESMITH_TUNING_DB",
+    Path("tuning/times.sqlite"),
+    "File of measured kernel times; a relative path starts in the cache's folder.",
+)
 CACHE_MB = Knob("EDGESMITH_CACHE_MB", 4096, "Most disk space of compiled artifacts in the build cache.", 0)
 FRONTEND_SECONDS = Knob("EDGESMITH_FRONTEND_SECONDS", 300, "Longest time that reading one model may take.")
 FRONTEND_MEMORY_MB = Knob("EDGESMITH_FRONTEND_MEMORY_MB", 16384, "Most memory that reading one model may take.")
+PEER_SECONDS = Knob(
+    "EDGESMITH_PEER_SECONDS", 1800, "Longest time that installing a peer, or one request to it, may take."
+)
 JOBS = Knob("EDGESMITH_JOBS", os.cpu_count() or 1, "Number of compiler processes that run at once.")
 
 KNOBS: tuple[Knob[int] | Knob[str] | Knob[Path], ...] = (
     CACHE_DIR,
+    TUNING_DB,
     CACHE_MB,
     FRONTEND_SECONDS,
     FRONTEND_MEMORY_MB,
     JOBS,
+    PEER_SECONDS,
 )

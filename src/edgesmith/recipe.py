@@ -18,7 +18,9 @@ class Recipe:
         shapes: extents of inputs with dynamic dimensions.
         bindings: inputs fixed at compile time, with the SHA-256 of their values.
         threads: default number of threads of the artifact.
-        tune: where the times of kernels come from (``off`` and ``cached``: the analytic cost model).
+        tune: where the times of kernels come from: ``off`` (their own predictions), ``cached`` (measured times where
+            the tuning database has some), ``full`` (measure first); of no effect when there is a lock.
+        lock: the text of a lock file, which decides all choices; None: they are made anew.
         compiler: ``zig`` (bundled) or a command on the PATH.
         only: kernels that may be used (None: all).
         flags: further compiler flags, such as sanitizers.
@@ -30,6 +32,7 @@ class Recipe:
     bindings: tuple[tuple[str, str], ...] = ()
     threads: int = 1
     tune: str = "cached"
+    lock: str | None = None
     compiler: str = "zig"
     only: tuple[str, ...] | None = None
     flags: tuple[str, ...] = ()

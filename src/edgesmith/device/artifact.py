@@ -16,10 +16,14 @@ from edgesmith.errors import ArtifactError
 from edgesmith.ir import DType, TensorType
 from edgesmith.target import parse
 
-__all__ = ["FORMAT", "MANIFEST", "VERIFICATION", "Artifact", "load", "sha256"]
+__all__ = ["FORMAT", "LOCK", "MANIFEST", "TIMES", "VERIFICATION", "Artifact", "load", "sha256"]
 
 MANIFEST = "manifest.json"
 VERIFICATION = "verification.json"
+LOCK = "lock.json"
+"""The choices behind the program; with it, the same program can be built again."""
+TIMES = "times.json"
+"""Measured times behind the choices; like the verification in no hash, because they differ from run to run."""
 FORMAT = 1
 _ENTRIES = frozenset(("target", "model", "memory", "steps", "free", "copies", "passes", "skipped"))
 _STEP_ENTRIES = frozenset(
@@ -99,8 +103,16 @@ class Artifact:
     @property
     def verification(self) -> dict[str, Any] | None:
         """What comparing it with ONNX Runtime found when it was compiled; None when that was skipped."""
+        return self._extra(VERIFICATION)
+
+    @property
+    def times(self) -> dict[str, Any]:
+        """Measured times of the kernels that were considered for each step, fastest first, by the step's name."""
+        return self._extra(TIMES) or {}
+
+    def _extra(self, file: str) -> dict[str, Any] | None:
         try:
-            return dict(json.loads((self.path / VERIFICATION).read_text()))
+            return dict(json.loads((self.path / file).read_text()))
         except (OSError, ValueError):
             return None
 

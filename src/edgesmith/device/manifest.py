@@ -42,6 +42,7 @@ def describe(
         "threads": threads,
         "model": dict(model),
         "graph": graph.digest,
+        "lock": plan.lock.digest,
         "inputs": [_tensor(v, graph.type(v)) for v in graph.inputs],
         "outputs": [{**_tensor(v, graph.type(v)), "tolerance": tolerances[v]} for v in graph.outputs],
         "preprocess": None,

@@ -1,1 +1,22 @@
 """Tuning: kernels measured on this machine, a database of what they took, and models of what others would take."""
+
+from edgesmith.tune.database import Database, Environment, Record, default_path
+from edgesmith.tune.measurements import MeasuredCost, Measurements
+from edgesmith.tune.search import Progress, Status, Tuned
+from edgesmith.tune.session import environment, known_times, measurements, tune
+
+__all__ = [
+    "Database",
+    "Environment",
+    "MeasuredCost",
+    "Measurements",
+    "Progress",
+    "Record",
+    "Status",
+    "Tuned",
+    "default_path",
+    "environment",
+    "known_times",
+    "measurements",
+    "tune",
+]

@@ -1,0 +1,155 @@
+"""A learned cost model: gradient-boosted trees over features of problem, kernel and schedule.
+
+It learns the logarithm of measured over predicted time, so that without data it is the kernels' own model. Approach:
+T. Chen et al., "Learning to Optimize Tensor Programs", NeurIPS 2018. Needs scikit-learn (extra ``tune``).
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from edgesmith.errors import MissingDependency
+from edgesmith.kernels import Kernel, Problem, Schedule
+from edgesmith.tune.database import Features, Record
+from edgesmith.tune.features import candidate_features, problem_features
+from edgesmith.tune.predict import LEAST_UNCERTAINTY, Predictor, by_problem, ranking_quality
+
+__all__ = ["Learned", "cross_validated", "is_available"]
+
+LEAST_RECORDS = 64
+FOLDS = 5
+ITERATIONS = 150
+
+
+def is_available() -> bool:
+    """Whether scikit-learn is installed."""
+    try:
+        _regressor(0)
+    except MissingDependency:
+        return False
+    return True
+
+
+def _regressor(seed: int) -> Any:
+    try:
+        from sklearn.ensemble import HistGradientBoostingRegressor  # type: ignore[import-untyped]
+    except ImportError as error:
+        raise MissingDependency(
+            "the learned cost model needs scikit-learn", hint="pip install edgesmith[tune]"
+        ) from error
+    return HistGradientBoostingRegressor(
+        max_iter=ITERATIONS, learning_rate=0.1, min_samples_leaf=8, l2_regularization=1.0, random_state=seed
+    )
+
+
+def _one_thread() -> Any:
+    """The data are small: several threads would wait for one another most of the time."""
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+    return threadpool_limits(1, "openmp")
+
+
+class Table:
+    """Features as columns: numbers as their signed logarithm, words as one column for each word."""
+
+    def __init__(self, rows: Iterable[Features]) -> None:
+        self.columns: dict[str, int] = {}
+        for row in rows:
+            for name, value in row.items():
+                self.columns.setdefault(_column(name, value), len(self.columns))
+
+    def matrix(self, rows: Sequence[Features]) -> np.ndarray:
+        """One row for each candidate; what it lacks is NaN, a word it does not have 0."""
+        result = np.full((len(rows), len(self.columns)), np.nan)
+        for name, i in self.columns.items():
+            if "=" in name:
+                result[:, i] = 0.0
+        for r, row in enumerate(rows):
+            for name, value in row.items():
+                i = self.columns.get(_column(name, value), -1)
+                if i >= 0:
+                    result[r, i] = 1.0 if isinstance(value, str) else np.sign(value) * np.log1p(abs(value))
+        return result
+
+
+def _column(name: str, value: float | str) -> str:
+    return f"{name}={value}" if isinstance(value, str) else name
+
+
+class Learned(Predictor):
+    """Trees trained on records.
+
+    Args:
+        features: of each problem, by digest.
+        seed: equal seeds and records give equal predictions.
+
+    Raises:
+        MissingDependency: scikit-learn is not installed.
+        ValueError: too few records.
+    """
+
+    def __init__(self, records: Iterable[Record], features: Mapping[str, Features], seed: int = 0) -> None:
+        rows, targets, _ = _training(records, features)
+        if len(rows) < LEAST_RECORDS:
+            raise ValueError(f"{len(rows)} records, needs {LEAST_RECORDS}")
+        self._table = Table(rows)
+        matrix = self._table.matrix(rows)
+        self._model = _regressor(seed)
+        with _one_thread():
+            self._model.fit(matrix, targets)
+            spread = float(np.std(targets - self._model.predict(matrix)))
+        # What is left on data that the trees have seen is about half of what is left on other data.
+        self.uncertainty = max(LEAST_UNCERTAINTY, 2 * spread)
+
+    def predict_ns(self, kernel: Kernel, problem: Problem, schedules: Sequence[Schedule]) -> np.ndarray:
+        own = np.array([kernel.cost(problem, s) for s in schedules])
+        known = problem_features(problem)
+        rows = [candidate_features(known, kernel.name, s, float(c)) for s, c in zip(schedules, own, strict=True)]
+        return self.times_ns(rows, own)
+
+    def times_ns(self, rows: Sequence[Features], own_ns: np.ndarray) -> np.ndarray:
+        """Times of candidates with their own predictions."""
+        with _one_thread():
+            result: np.ndarray = own_ns * np.exp(self._model.predict(self._table.matrix(rows)))
+        return result
+
+
+def _training(
+    records: Iterable[Record], features: Mapping[str, Features]
+) -> tuple[list[Features], np.ndarray, list[Record]]:
+    used = [r for rs in by_problem(records, features).values() for r in rs if r.predicted_ns > 0]
+    used.sort(key=lambda r: (r.problem, r.kernel, r.schedule, r.code))
+    rows = [candidate_features(features[r.problem], r.kernel, json.loads(r.schedule), r.predicted_ns) for r in used]
+    return rows, np.array([np.log(r.least_ns / r.predicted_ns) for r in used]), used
+
+
+def cross_validated(
+    records: Sequence[Record], features: Mapping[str, Features], seed: int = 0
+) -> dict[str, dict[str, float]]:
+    """Ranking quality of the kernels' own model and of the learned one on problems that it was not trained on.
+
+    Returns:
+        ``ranking_quality`` by name of the model; empty when there are too few records.
+    """
+    own: dict[str, list[tuple[float, float]]] = {}
+    learned: dict[str, list[tuple[float, float]]] = {}
+    for fold in range(FOLDS):
+        inside = [r for r in records if zlib.crc32(r.problem.encode()) % FOLDS == fold]
+        outside = [r for r in records if zlib.crc32(r.problem.encode()) % FOLDS != fold]
+        try:
+            model = Learned(outside, features, seed)
+        except ValueError:
+            return {}
+        rows, _, used = _training(inside, features)
+        if not rows:
+            continue
+        times = model.times_ns(rows, np.array([r.predicted_ns for r in used]))
+        for r, time in zip(used, times, strict=True):
+            own.setdefault(r.problem, []).append((r.predicted_ns, r.least_ns))
+            learned.setdefault(r.problem, []).append((float(time), r.least_ns))
+    return {"analytic": ranking_quality(own), "learned": ranking_quality(learned)}

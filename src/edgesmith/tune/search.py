@@ -1,0 +1,272 @@
+"""The search: which candidates of a graph's problems to measure, and in which order, within a budget of time.
+
+A plan is made with times that were measured where they are known, and with predictions, taken a little better than they
+are, elsewhere. What that plan uses and has not been measured is measured, and a plan is made again: so only those
+regions are measured that could be part of the best cover, and when a plan uses nothing but measured regions, none that
+is left out could have improved it, as far as predictions hold. (Lazy evaluation of edges in shortest paths: C. Dellin
+and S. Srinivasa, "A unifying formalism for shortest path problems with expensive edge evaluations via lazy best-first
+search over paths with edge selectors", ICAPS 2016.)
+
+Within a problem, first the few best candidates of every promising kernel are measured, then the neighbours of the best
+one and whatever is predicted to come close, first where most time can be gained in the network, until nothing is left
+or the budget is spent.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from edgesmith.ir import Graph
+from edgesmith.kernels import KERNELS
+from edgesmith.plan import Plan, Step, make_plan
+from edgesmith.target import Target
+from edgesmith.tune.database import Database, Record, freeze
+from edgesmith.tune.features import code_digest, problem_features
+from edgesmith.tune.learned import Learned, is_available
+from edgesmith.tune.measurements import OWN, MeasuredCost, Measurements
+from edgesmith.tune.predict import Calibrated, Predictor
+from edgesmith.tune.subject import Candidate, Subject
+from edgesmith.tune.timer import Timer
+from edgesmith.tune.trial import Trial
+
+__all__ = ["Progress", "Search", "Status", "Tuned", "predictor"]
+
+BATCH_TRIALS = 48
+BATCH_BYTES = 256 << 20
+OPTIMISM = 1.0
+"""How many times its uncertainty a prediction is taken better than it is while searching."""
+NEIGHBOURS_GAIN = 0.03
+"""Share of a problem's time that measuring neighbours is expected to save."""
+LEAST_GAIN = 1e-4
+"""Problems that could gain less of the network's time are left alone."""
+
+
+@dataclass(frozen=True)
+class Status:
+    """What is known at one moment.
+
+    Args:
+        seconds, budget_seconds: since the start, and in all.
+        measured: candidates measured so far.
+        first_ns: time of the network by the choices of the kernels' own models; None until these are measured.
+        best_ns: time of the network by the best choices so far; None until these are measured.
+    """
+
+    seconds: float
+    budget_seconds: float
+    measured: int
+    first_ns: float | None
+    best_ns: float | None
+
+
+Progress = Callable[[Status], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Tuned:
+    """The outcome of a search.
+
+    Args:
+        plan: the best plan.
+        first: the plan by the kernels' own models.
+        plan_ns, first_ns: time of each step of these plans, by name; predicted where it was not measured.
+        finished: False when the budget or the user ended the search.
+        refused: candidates whose code the compiler refused.
+    """
+
+    plan: Plan
+    first: Plan
+    plan_ns: Mapping[str, float]
+    first_ns: Mapping[str, float]
+    status: Status
+    finished: bool
+    refused: tuple[str, ...]
+
+
+def predictor(known: Measurements, seed: int = 0) -> Predictor:
+    """The learned model when scikit-learn is installed and there are enough records, else the calibrated one."""
+    records = known.records()
+    if is_available():
+        try:
+            return Learned(records, known.features, seed)
+        except ValueError:
+            pass
+    return Calibrated(records)
+
+
+class Search:
+    """Tunes the kernels of one graph.
+
+    Args:
+        graph: after passes.
+        timer: measures candidates.
+        known: what is known already; what is measured is added.
+        database: keeps what is measured.
+        only: kernels that may be used.
+        budget_seconds: when to stop.
+        clock: seconds, for the budget.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        target: Target,
+        timer: Timer,
+        known: Measurements,
+        database: Database,
+        *,
+        only: Sequence[str] | None = None,
+        budget_seconds: float = 300.0,
+        seed: int = 0,
+        clock: Callable[[], float] = time.monotonic,
+        progress: Progress | None = None,
+    ) -> None:
+        self._graph, self._target, self._timer = graph, target, timer
+        self._known, self._database = known, database
+        self._only = None if only is None else frozenset(only)
+        self._budget, self._seed, self._clock = budget_seconds, seed, clock
+        self._progress = progress or (lambda _: None)
+        self._subjects: dict[str, Subject] = {}
+        self._measured = 0
+        self._best_ns: float | None = None
+        self._refused: list[str] = []
+        self._start = clock()
+
+    def run(self) -> Tuned:
+        """Search until nothing is left, the budget is spent, or the user interrupts."""
+        finished = False
+        first = self._current = make_plan(self._graph, self._target, only=self._kernels)
+        self._first = first
+        try:
+            for step in first.steps:
+                self._subject(step).required[_candidate(step)] = None
+            self._predict()
+            self._measure(self._wave(first))
+            while not finished and self._clock() - self._start < self._budget:
+                self._current = self._plan(OPTIMISM)
+                wave = self._wave(self._current)
+                finished = not wave
+                self._measure(wave)
+        except KeyboardInterrupt:
+            pass
+        plan = self._current = self._plan(0.0)
+        self._note()
+        return Tuned(plan, first, self._times(plan), self._times(first), self._status(), finished, tuple(self._refused))
+
+    @property
+    def _kernels(self) -> list[str] | None:
+        return None if self._only is None else sorted(self._only)
+
+    def _predict(self, optimism: float = 0.0) -> MeasuredCost:
+        self._cost = MeasuredCost(self._known, predictor(self._known, self._seed), self._only, optimism, (OWN,))
+        return self._cost
+
+    def _plan(self, optimism: float) -> Plan:
+        return make_plan(self._graph, self._target, self._predict(optimism), only=self._kernels)
+
+    def _subject(self, step: Step) -> Subject:
+        digest = self._known.digest(step.problem)
+        if digest not in self._subjects:
+            hints = [m.key for m in self._known.of(step.problem, self._only)]
+            subject = self._subjects[digest] = Subject(step.problem, self._only, hints)
+            mine = self._known.of(step.problem, self._only, (OWN,))
+            subject.times = {m.key: m.record.least_ns for m in reversed(mine) if m.key in subject}
+        return self._subjects[digest]
+
+    def _predictions(self, subject: Subject) -> dict[Candidate, float]:
+        found = {}
+        for name in subject.spaces:
+            for text, time_ns in self._cost.predicted_ns(KERNELS[name], subject.problem).items():
+                found[name, text] = time_ns
+        return subject.calibrated(found)
+
+    def _wave(self, plan: Plan) -> list[tuple[Subject, list[Candidate]]]:
+        """What to measure for the problems of a plan, most gain first."""
+        occurrences = Counter(self._known.digest(s.problem) for s in plan.steps)
+        network_ns = sum(self._times(plan).values())
+        found = []
+        for step in {self._known.digest(s.problem): s for s in plan.steps}.values():
+            subject = self._subject(step)
+            predicted = self._predictions(subject)
+            candidates = subject.next(predicted)
+            if not candidates:
+                continue
+            least = min(predicted[c] for c in candidates)
+            now = subject.best_ns if subject.times else 2 * least
+            saved = now - min(least, (1 - NEIGHBOURS_GAIN) * now)
+            gain = occurrences[self._known.digest(step.problem)] * saved
+            if gain >= LEAST_GAIN * network_ns or not subject.times:
+                found.append((gain, subject, candidates))
+        found.sort(key=lambda f: -f[0])
+        return [(subject, candidates) for _, subject, candidates in found]
+
+    def _measure(self, wave: Sequence[tuple[Subject, list[Candidate]]]) -> None:
+        """Compile and time a wave in batches until the budget is spent; every problem is committed by itself."""
+        for batch in _batches(wave):
+            groups = [trials for _, trials in batch]
+            for (subject, trials), times in zip(batch, self._timer.time(groups), strict=True):
+                records = []
+                digest = self._known.digest(subject.problem)
+                for trial, found in zip(trials, times, strict=True):
+                    name, text = trial.kernel.name, freeze(trial.schedule)
+                    if found is None:
+                        subject.refused.add((name, text))
+                        self._refused.append(str(trial))
+                        continue
+                    subject.times[name, text] = found.least
+                    predicted = trial.kernel.cost(trial.problem, trial.schedule)
+                    figures = found.least, found.median, found.spread, len(found.runs)
+                    records.append(Record(digest, name, text, code_digest(trial.code), predicted, *figures))
+                features = {digest: problem_features(subject.problem)}
+                self._database.insert(self._known.environment, features, records)
+                self._known.insert(features, records)
+                self._measured += len(records)
+                self._note()
+            if self._clock() - self._start >= self._budget:
+                return
+
+    def _note(self) -> None:
+        """Tell about progress; what the current plan would take counts as soon as all of its steps were measured."""
+        if all(self._subject(s).times for s in self._current.steps):
+            now = sum(self._subject(s).best_ns for s in self._current.steps)
+            self._best_ns = now if self._best_ns is None else min(now, self._best_ns)
+        self._progress(self._status())
+
+    def _status(self) -> Status:
+        first = [self._subject(s).times.get(_candidate(s)) for s in self._first.steps]
+        known = [t for t in first if t is not None]
+        first_ns = sum(known) if len(known) == len(first) else None
+        return Status(self._clock() - self._start, self._budget, self._measured, first_ns, self._best_ns)
+
+    def _times(self, plan: Plan) -> dict[str, float]:
+        """Time of each step: measured, or else predicted."""
+        found = {}
+        for step in plan.steps:
+            candidate = _candidate(step)
+            measured = self._subject(step).times.get(candidate)
+            predicted = self._cost.predicted_ns(step.kernel, step.problem)[candidate[1]]
+            found[step.name] = predicted if measured is None else measured
+        return found
+
+
+def _candidate(step: Step) -> Candidate:
+    return step.kernel.name, freeze(step.schedule)
+
+
+def _batches(wave: Sequence[tuple[Subject, list[Candidate]]]) -> Iterator[list[tuple[Subject, list[Trial]]]]:
+    """Trials to compile together, in order; bounded, so that their constants fit in memory."""
+    batch: list[tuple[Subject, list[Trial]]] = []
+    count = nbytes = 0
+    for subject, candidates in wave:
+        trials = [Trial(subject.problem, KERNELS[name], subject.spaces[name][text]) for name, text in candidates]
+        batch.append((subject, trials))
+        count += len(trials)
+        nbytes += sum(c.nbytes for t in trials for c in t.code.constants)
+        if count >= BATCH_TRIALS or nbytes >= BATCH_BYTES:
+            yield batch
+            batch, count, nbytes = [], 0, 0
+    if batch:
+        yield batch

@@ -1,0 +1,93 @@
+"""Tuning on this machine with the user's database."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from edgesmith.errors import TargetError
+from edgesmith.ir import Graph
+from edgesmith.plan import Plan
+from edgesmith.target import Target, parse, this_processor
+from edgesmith.toolchain import Compiler
+from edgesmith.toolchain.compiler import FLAGS
+from edgesmith.tune.database import Database, Environment, default_path
+from edgesmith.tune.measurements import Measurements
+from edgesmith.tune.search import Progress, Search, Tuned
+from edgesmith.tune.timer import TrialTimer
+
+__all__ = ["environment", "known_times", "measurements", "tune"]
+
+
+def environment(target: Target, compiler: Compiler) -> Environment:
+    """Where times for a target count that are measured on this machine."""
+    flags = hashlib.sha256(" ".join(FLAGS).encode()).hexdigest()[:8]
+    return Environment(this_processor(), str(target), f"{compiler.name} {compiler.version} ({flags})")
+
+
+def measurements(target: Target, compiler: Compiler) -> Measurements:
+    """What is known of a target on this machine: the user's database, then the starter database."""
+    return Measurements.open(environment(target, compiler))
+
+
+def tune(
+    graph: Graph,
+    target: Target,
+    compiler: Compiler,
+    *,
+    only: Sequence[str] | None = None,
+    budget_seconds: float = 300.0,
+    progress: Progress | None = None,
+    database: Path | None = None,
+) -> Tuned:
+    """Search for the fastest kernels of a graph and keep what is measured.
+
+    Args:
+        graph: after passes.
+        only: kernels that may be used (default: all).
+        database: default: the user's.
+
+    Raises:
+        TargetError: this machine cannot run the target's programs.
+        BadInput: the database cannot be used.
+    """
+    _require_runnable(target)
+    here = environment(target, compiler)
+    with Database(database or default_path()) as kept:
+        known = Measurements.open(here, kept)
+        timer = TrialTimer(target, compiler, here.processor)
+        search = Search(graph, target, timer, known, kept, only=only, budget_seconds=budget_seconds, progress=progress)
+        return search.run()
+
+
+def known_times(plan: Plan, known: Measurements, only: Sequence[str] | None = None) -> dict[str, list[dict[str, Any]]]:
+    """What was measured of each step's problem, fastest first: kernel, schedule, times and source, by step."""
+    allowed = None if only is None else frozenset(only)
+    found = {}
+    for step in plan.steps:
+        rows = [
+            {
+                "kernel": m.record.kernel,
+                "schedule": m.record.schedule,
+                "least_ns": m.record.least_ns,
+                "median_ns": m.record.median_ns,
+                "spread": m.record.spread,
+                "source": m.source,
+            }
+            for m in known.of(step.problem, allowed)
+        ]
+        if rows:
+            found[step.name] = rows
+    return found
+
+
+def _require_runnable(target: Target) -> None:
+    host = parse("native")
+    if target.triple != host.triple or not set(target.isas) <= set(host.isas):
+        raise TargetError(
+            f"times cannot be measured here: this machine is {host}",
+            where=str(target),
+            hint="Tune on the device, and bring its records: edgesmith tuning export, edgesmith tuning import",
+        )
