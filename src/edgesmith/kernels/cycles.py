@@ -1,4 +1,4 @@
-"""Cycle counts that cost models share: arithmetic of expressions, and memory beyond the second-level cache."""
+"""What the analytic cost models of kernels assume of a processor, and cycle counts that they share."""
 
 from __future__ import annotations
 
@@ -9,11 +9,39 @@ from edgesmith.c.mathfunctions import function_of
 from edgesmith.ir import DType
 from edgesmith.target import Target
 
-__all__ = ["cycles_of", "far_cycles"]
+__all__ = [
+    "FLOAT_BYTES",
+    "FMA_LATENCY",
+    "FMA_PER_CYCLE",
+    "GIGAHERTZ",
+    "L2_BYTES_PER_CYCLE",
+    "LINE_BYTES",
+    "LOADS_PER_CYCLE",
+    "cycles_of",
+    "far_cycles",
+    "l1_ways",
+    "memory_ns",
+]
 
+GIGAHERTZ = 3.5
+"""Clock that turns cycles into nanoseconds; only ratios between kernels matter."""
+
+FMA_PER_CYCLE = 2
+FMA_LATENCY = 4
+LOADS_PER_CYCLE = 2
+FLOAT_BYTES = 4
+LINE_BYTES = 64
+PAGE_BYTES = 4096
+L2_BYTES_PER_CYCLE = 22.0
 FAR_BYTES_PER_CYCLE = 28.0
+MEMORY_BYTES_PER_NS = 50.0
 _SLOW = {"div": 6.0, "sqrt": 4.0, "fmod": 40.0}
 _USUAL = 0.5
+
+
+def l1_ways(target: Target) -> int:
+    """Associativity of the first-level cache: one that is indexed before addresses are translated has a page a way."""
+    return max(target.l1_bytes // PAGE_BYTES, 1)
 
 
 def cycles_of(expr: Expr) -> float:
@@ -41,3 +69,8 @@ def _cycles(primitive: str, dtype: DType) -> float:
 def far_cycles(nbytes: int, target: Target) -> float:
     """Cycles that moving ``nbytes`` takes when they do not stay in the second-level cache, else 0."""
     return nbytes / FAR_BYTES_PER_CYCLE if nbytes > target.l2_bytes else 0.0
+
+
+def memory_ns(nbytes: float) -> float:
+    """Time to bring in what no cache of the core holds, such as weights that were last used one run ago."""
+    return nbytes / MEMORY_BYTES_PER_NS

@@ -14,10 +14,21 @@ from dataclasses import dataclass
 import numpy as np
 
 from edgesmith.c.writer import Writer
+from edgesmith.kernels.cycles import (
+    FLOAT_BYTES,
+    FMA_LATENCY,
+    FMA_PER_CYCLE,
+    GIGAHERTZ,
+    LINE_BYTES,
+    LOADS_PER_CYCLE,
+    l1_ways,
+)
 from edgesmith.target import Target
 
 __all__ = [
+    "FLOAT_BYTES",
     "GIGAHERTZ",
+    "LINE_BYTES",
     "Panels",
     "Segment",
     "TileShape",
@@ -30,18 +41,10 @@ __all__ = [
     "pack_bias",
 ]
 
-GIGAHERTZ = 3.5
-"""Clock that turns cycles into nanoseconds; only ratios between kernels matter."""
-
-FMA_PER_CYCLE = 2
-FMA_LATENCY = 4
-LOADS_PER_CYCLE = 2
-FLOAT_BYTES = 4
-LINE_BYTES = 64
-L1_WAYS = 12
 CYCLES_PER_FILL = 5.0
 CYCLES_PER_CONFLICT = 2.7
 UNROLLED_STEPS = 4
+LOOP_CYCLES = 0.25
 
 
 @dataclass(frozen=True)
@@ -73,14 +76,14 @@ def candidates(target: Target, rows: int, vectors: int) -> list[TileShape]:
 
 
 def cycles_per_step(tile: TileShape, input_cycles: float = 0.0) -> float:
-    """Cycles of one reduction step: multiply-add issue, load issue or latency, whichever binds, plus loop overhead.
+    """Cycles of one reduction step: multiply-add issue, load issue or latency, whichever binds.
 
     Args:
         input_cycles: load slots lost to bringing input rows into the first-level cache (see ``input_cycles``).
     """
     multiply = tile.rows * tile.vectors / FMA_PER_CYCLE
     load = (tile.rows + tile.vectors) / LOADS_PER_CYCLE + input_cycles
-    return max(multiply, load, FMA_LATENCY) + 0.5
+    return max(multiply, load, FMA_LATENCY) + LOOP_CYCLES / steps_per_iteration(tile.rows, tile.vectors)
 
 
 def input_cycles(target: Target, rows: int, row_stride: int, steps: int) -> float:
@@ -95,9 +98,10 @@ def input_cycles(target: Target, rows: int, row_stride: int, steps: int) -> floa
     """
     if rows * steps * FLOAT_BYTES <= target.l1_bytes // 4:
         return 0.0
-    sets = max(target.l1_bytes // (LINE_BYTES * L1_WAYS), 1)
+    ways = l1_ways(target)
+    sets = max(target.l1_bytes // (LINE_BYTES * ways), 1)
     distinct = sets // math.gcd(max(row_stride * FLOAT_BYTES // LINE_BYTES, 1), sets)
-    excess = max(0, rows - L1_WAYS * distinct)
+    excess = max(0, rows - ways * distinct)
     return rows * FLOAT_BYTES / LINE_BYTES * CYCLES_PER_FILL + excess * CYCLES_PER_CONFLICT
 
 
@@ -193,13 +197,16 @@ class Segment:
     rows: tuple[int, ...]
 
 
-def accumulate(w: Writer, segment: Segment, row_offset: Callable[[int], int], vectors: int, lanes: int) -> None:
+def accumulate(
+    w: Writer, segment: Segment, row_offset: Callable[[int], int], vectors: int, lanes: int, ahead_lines: int = 0
+) -> None:
     """Write the loop of one segment: ``c<row>_<vector> += x[...] * weights``; advances the pointer ``w``.
 
     The shorter side of the tile is held in registers during a step, the longer one streams through a single register.
 
     Args:
         row_offset: input elements from the tile's first row to a row.
+        ahead_lines: cache lines that each iteration requests from the pointer ``ahead`` on, which it advances.
     """
     rows = segment.rows
 
@@ -235,6 +242,10 @@ def accumulate(w: Writer, segment: Segment, row_offset: Callable[[int], int], ve
         w.line(f"const float *xk = x{'' if segment.offset == '0' else f' + {segment.offset}'};")
         if rounds > 1:
             with w.block(f"for (ptrdiff_t k = 0; k < {rounds}; ++k)"):
+                for line in range(ahead_lines):
+                    w.line(f"__builtin_prefetch(ahead + {line * LINE_BYTES // FLOAT_BYTES}, 0, 2);")
+                if ahead_lines:
+                    w.line(f"ahead += {ahead_lines * LINE_BYTES // FLOAT_BYTES};")
                 steps(unroll)
                 w.line(f"xk += {unroll * segment.stride};")
                 w.line(f"w += {unroll * vectors * lanes};")

@@ -1,45 +1,48 @@
 /* conv_gemm_f32_add_clip_4x2, 3 tasks */
-static void @NAME@_0_4(const float *x, const float *w, const float *b, float *y, const float *x1) {
+static void @NAME@_whole_0_4(const float *x, const float *w, const float *b, float *y, const float *x1) {
     const es_v bias0 = es_load(b);
     const es_v bias1 = es_load(b + 8);
     es_v c0_0 = bias0, c0_1 = bias1;
     es_v c1_0 = bias0, c1_1 = bias1;
     es_v c2_0 = bias0, c2_1 = bias1;
     es_v c3_0 = bias0, c3_1 = bias1;
-    for (ptrdiff_t k = 0; k < 10; k += 2) {
-        {
-            const es_v b0 = es_load(w);
-            const es_v b1 = es_load(w + 8);
-            const es_v a0 = es_set1(x[k]);
-            c0_0 = es_fma(a0, b0, c0_0);
-            c0_1 = es_fma(a0, b1, c0_1);
-            const es_v a1 = es_set1(x[k + 10]);
-            c1_0 = es_fma(a1, b0, c1_0);
-            c1_1 = es_fma(a1, b1, c1_1);
-            const es_v a2 = es_set1(x[k + 20]);
-            c2_0 = es_fma(a2, b0, c2_0);
-            c2_1 = es_fma(a2, b1, c2_1);
-            const es_v a3 = es_set1(x[k + 30]);
-            c3_0 = es_fma(a3, b0, c3_0);
-            c3_1 = es_fma(a3, b1, c3_1);
-            w += 16;
-        }
-        {
-            const es_v b0 = es_load(w);
-            const es_v b1 = es_load(w + 8);
-            const es_v a0 = es_set1(x[(k + 1)]);
-            c0_0 = es_fma(a0, b0, c0_0);
-            c0_1 = es_fma(a0, b1, c0_1);
-            const es_v a1 = es_set1(x[(k + 1) + 10]);
-            c1_0 = es_fma(a1, b0, c1_0);
-            c1_1 = es_fma(a1, b1, c1_1);
-            const es_v a2 = es_set1(x[(k + 1) + 20]);
-            c2_0 = es_fma(a2, b0, c2_0);
-            c2_1 = es_fma(a2, b1, c2_1);
-            const es_v a3 = es_set1(x[(k + 1) + 30]);
-            c3_0 = es_fma(a3, b0, c3_0);
-            c3_1 = es_fma(a3, b1, c3_1);
-            w += 16;
+    {
+        const float *xk = x;
+        for (ptrdiff_t k = 0; k < 5; ++k) {
+            {
+                const es_v b0 = es_load(w);
+                const es_v b1 = es_load(w + 8);
+                const es_v a0 = es_set1(xk[0]);
+                c0_0 = es_fma(a0, b0, c0_0);
+                c0_1 = es_fma(a0, b1, c0_1);
+                const es_v a1 = es_set1(xk[10]);
+                c1_0 = es_fma(a1, b0, c1_0);
+                c1_1 = es_fma(a1, b1, c1_1);
+                const es_v a2 = es_set1(xk[20]);
+                c2_0 = es_fma(a2, b0, c2_0);
+                c2_1 = es_fma(a2, b1, c2_1);
+                const es_v a3 = es_set1(xk[30]);
+                c3_0 = es_fma(a3, b0, c3_0);
+                c3_1 = es_fma(a3, b1, c3_1);
+            }
+            {
+                const es_v b0 = es_load(w + 16);
+                const es_v b1 = es_load(w + 24);
+                const es_v a0 = es_set1(xk[1]);
+                c0_0 = es_fma(a0, b0, c0_0);
+                c0_1 = es_fma(a0, b1, c0_1);
+                const es_v a1 = es_set1(xk[11]);
+                c1_0 = es_fma(a1, b0, c1_0);
+                c1_1 = es_fma(a1, b1, c1_1);
+                const es_v a2 = es_set1(xk[21]);
+                c2_0 = es_fma(a2, b0, c2_0);
+                c2_1 = es_fma(a2, b1, c2_1);
+                const es_v a3 = es_set1(xk[31]);
+                c3_0 = es_fma(a3, b0, c3_0);
+                c3_1 = es_fma(a3, b1, c3_1);
+            }
+            xk += 2;
+            w += 32;
         }
     }
     es_store(y, es_min(es_set1(6.0f), es_max(es_set1(0.0f), (c0_0 + es_load(x1)))));
@@ -52,25 +55,21 @@ static void @NAME@_0_4(const float *x, const float *w, const float *b, float *y,
     es_store(y + 68, es_min(es_set1(6.0f), es_max(es_set1(0.0f), (c3_1 + es_load(x1 + 68)))));
 }
 
-static void @NAME@_0_1(const float *x, const float *w, const float *b, float *y, const float *x1) {
+static void @NAME@_whole_0_1(const float *x, const float *w, const float *b, float *y, const float *x1) {
     const es_v bias0 = es_load(b);
     const es_v bias1 = es_load(b + 8);
     es_v c0_0 = bias0, c0_1 = bias1;
-    for (ptrdiff_t k = 0; k < 10; k += 2) {
-        {
-            const es_v b0 = es_load(w);
-            const es_v b1 = es_load(w + 8);
-            const es_v a0 = es_set1(x[k]);
-            c0_0 = es_fma(a0, b0, c0_0);
-            c0_1 = es_fma(a0, b1, c0_1);
-            w += 16;
-        }
-        {
-            const es_v b0 = es_load(w);
-            const es_v b1 = es_load(w + 8);
-            const es_v a0 = es_set1(x[(k + 1)]);
-            c0_0 = es_fma(a0, b0, c0_0);
-            c0_1 = es_fma(a0, b1, c0_1);
+    {
+        const float *xk = x;
+        for (ptrdiff_t k = 0; k < 10; ++k) {
+            {
+                const es_v a0 = es_set1(xk[0]);
+                const es_v b0 = es_load(w);
+                c0_0 = es_fma(a0, b0, c0_0);
+                const es_v b1 = es_load(w + 8);
+                c0_1 = es_fma(a0, b1, c0_1);
+            }
+            xk += 1;
             w += 16;
         }
     }
@@ -78,35 +77,27 @@ static void @NAME@_0_1(const float *x, const float *w, const float *b, float *y,
     es_store(y + 8, es_min(es_set1(6.0f), es_max(es_set1(0.0f), (c0_1 + es_load(x1 + 8)))));
 }
 
-static void @NAME@_1_4(const float *x, const float *w, const float *b, float *y, const float *x1) {
+static void @NAME@_whole_1_4(const float *x, const float *w, const float *b, float *y, const float *x1) {
     const es_v bias0 = es_load(b);
     es_v c0_0 = bias0;
     es_v c1_0 = bias0;
     es_v c2_0 = bias0;
     es_v c3_0 = bias0;
-    for (ptrdiff_t k = 0; k < 10; k += 2) {
-        {
-            const es_v b0 = es_load(w);
-            const es_v a0 = es_set1(x[k]);
-            c0_0 = es_fma(a0, b0, c0_0);
-            const es_v a1 = es_set1(x[k + 10]);
-            c1_0 = es_fma(a1, b0, c1_0);
-            const es_v a2 = es_set1(x[k + 20]);
-            c2_0 = es_fma(a2, b0, c2_0);
-            const es_v a3 = es_set1(x[k + 30]);
-            c3_0 = es_fma(a3, b0, c3_0);
-            w += 8;
-        }
-        {
-            const es_v b0 = es_load(w);
-            const es_v a0 = es_set1(x[(k + 1)]);
-            c0_0 = es_fma(a0, b0, c0_0);
-            const es_v a1 = es_set1(x[(k + 1) + 10]);
-            c1_0 = es_fma(a1, b0, c1_0);
-            const es_v a2 = es_set1(x[(k + 1) + 20]);
-            c2_0 = es_fma(a2, b0, c2_0);
-            const es_v a3 = es_set1(x[(k + 1) + 30]);
-            c3_0 = es_fma(a3, b0, c3_0);
+    {
+        const float *xk = x;
+        for (ptrdiff_t k = 0; k < 10; ++k) {
+            {
+                const es_v b0 = es_load(w);
+                const es_v a0 = es_set1(xk[0]);
+                c0_0 = es_fma(a0, b0, c0_0);
+                const es_v a1 = es_set1(xk[10]);
+                c1_0 = es_fma(a1, b0, c1_0);
+                const es_v a2 = es_set1(xk[20]);
+                c2_0 = es_fma(a2, b0, c2_0);
+                const es_v a3 = es_set1(xk[30]);
+                c3_0 = es_fma(a3, b0, c3_0);
+            }
+            xk += 1;
             w += 8;
         }
     }
@@ -116,20 +107,18 @@ static void @NAME@_1_4(const float *x, const float *w, const float *b, float *y,
     es_store_n(y + 60, es_min(es_set1(6.0f), es_max(es_set1(0.0f), (c3_0 + es_load_n(x1 + 60, 4)))), 4);
 }
 
-static void @NAME@_1_1(const float *x, const float *w, const float *b, float *y, const float *x1) {
+static void @NAME@_whole_1_1(const float *x, const float *w, const float *b, float *y, const float *x1) {
     const es_v bias0 = es_load(b);
     es_v c0_0 = bias0;
-    for (ptrdiff_t k = 0; k < 10; k += 2) {
-        {
-            const es_v b0 = es_load(w);
-            const es_v a0 = es_set1(x[k]);
-            c0_0 = es_fma(a0, b0, c0_0);
-            w += 8;
-        }
-        {
-            const es_v b0 = es_load(w);
-            const es_v a0 = es_set1(x[(k + 1)]);
-            c0_0 = es_fma(a0, b0, c0_0);
+    {
+        const float *xk = x;
+        for (ptrdiff_t k = 0; k < 10; ++k) {
+            {
+                const es_v b0 = es_load(w);
+                const es_v a0 = es_set1(xk[0]);
+                c0_0 = es_fma(a0, b0, c0_0);
+            }
+            xk += 1;
             w += 8;
         }
     }
@@ -142,29 +131,35 @@ void @NAME@(void *const *p, int32_t begin, int32_t end, void *scratch) {
     float *const y0 = (float *)p[2];
     const float *const weights = (const float *)p[3];
     const float *const bias = (const float *)p[4];
-    (void)scratch;
     for (int32_t task = begin; task < end; ++task) {
-        const int32_t first = task * 4;
+        const int32_t block = task;
+        enum { group = 0 };
+        const int32_t first = block * 4;
         const int32_t last = first + 4 < 9 ? first + 4 : 9;
-        for (int32_t panel = 0; panel < 2; ++panel) {
+        const int32_t panel_begin = group * 2;
+        const int32_t panel_end = panel_begin + 2 < 2 ? panel_begin + 2 : 2;
+        const float *const xs = x0 + 0;
+        (void)scratch;
+        const float *const xk = xs;
+        for (int32_t panel = panel_begin; panel < panel_end; ++panel) {
             const float *const wp = weights + (ptrdiff_t)panel * 160;
             const float *const bp = bias + panel * 16;
             if (panel < 1) {
                 int32_t row = first;
                 for (; row + 4 <= last; row += 4) {
-                    @NAME@_0_4(x0 + row * 10, wp, bp, y0 + row * 20 + (panel * 16), x1 + row * 20 + (panel * 16));
+                    @NAME@_whole_0_4(xk + row * 10, wp, bp, y0 + row * 20 + (panel * 16), x1 + row * 20 + (panel * 16));
                 }
                 if (row < last) {
-                    @NAME@_0_1(x0 + row * 10, wp, bp, y0 + row * 20 + (panel * 16), x1 + row * 20 + (panel * 16));
+                    @NAME@_whole_0_1(xk + row * 10, wp, bp, y0 + row * 20 + (panel * 16), x1 + row * 20 + (panel * 16));
                 }
             }
             else {
                 int32_t row = first;
                 for (; row + 4 <= last; row += 4) {
-                    @NAME@_1_4(x0 + row * 10, wp, bp, y0 + row * 20 + (panel * 16), x1 + row * 20 + (panel * 16));
+                    @NAME@_whole_1_4(xk + row * 10, wp, bp, y0 + row * 20 + (panel * 16), x1 + row * 20 + (panel * 16));
                 }
                 if (row < last) {
-                    @NAME@_1_1(x0 + row * 10, wp, bp, y0 + row * 20 + (panel * 16), x1 + row * 20 + (panel * 16));
+                    @NAME@_whole_1_1(xk + row * 10, wp, bp, y0 + row * 20 + (panel * 16), x1 + row * 20 + (panel * 16));
                 }
             }
         }

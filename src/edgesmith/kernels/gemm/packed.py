@@ -2,166 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
-import numpy as np
-
 from edgesmith.c.writer import Writer
-from edgesmith.ir import DType, Graph, Node, View
+from edgesmith.ir import Graph, Node
 from edgesmith.kernels.base import SIGNATURE, Code, Kernel, Problem, Reject, Schedule, kernel, unpack
-from edgesmith.kernels.epilogue import Epilogue, strided
+from edgesmith.kernels.epilogue import strided
+from edgesmith.kernels.gemm.blocking import Blocking, blockings
+from edgesmith.kernels.gemm.product import Product, split_product
 from edgesmith.kernels.region import Region, epilogue_chains
-from edgesmith.kernels.tile import (
-    GIGAHERTZ,
-    Panels,
-    Segment,
-    TileShape,
-    accumulate,
-    candidates,
-    cycles_per_step,
-    declare,
-    input_cycles,
-    pack,
-    pack_bias,
-)
+from edgesmith.kernels.tile import Panels, Segment, accumulate, declare, pack, pack_bias
 from edgesmith.ops.conv import Conv
 from edgesmith.ops.gemm import Gemm
 from edgesmith.ops.matmul import MatMul
 
-MEMORY_BYTES_PER_NS = 50.0
-TARGET_TASKS = 32
+__all__ = ["PackedGemm", "Product", "ProductEmitter"]
 
-
-def _pixels(view: View) -> View | None:
-    """A convolution's view (N, C, H, W) as (pixels, channels)."""
-    return _matrix(view.transpose((0, 2, 3, 1)))
-
-
-def _matrix(view: View) -> View | None:
-    """A view with its leading axes merged."""
-    return view.reshape((view.size // max(view.shape[-1], 1), view.shape[-1])) if view.size else None
-
-
-class Product:
-    """The product Y (rows, channels) = X (rows, steps) W' + bias behind a problem.
-
-    When ``reject`` says why there is none, nothing else is defined.
-    """
-
-    weights: np.ndarray
-    """(channels, steps)."""
-    bias: np.ndarray | None
-    x: View
-    y: View
-    epilogue: Epilogue
-
-    def __init__(self, problem: Problem) -> None:
-        self.problem = problem
-        self.reject: str | None = None
-        node, graph = problem.anchor, problem.graph
-        op = node.op
-        if problem.target.isa is None:
-            self.reject = "needs vectors, the target is portable C"
-        elif not isinstance(op, Conv | Gemm | MatMul):
-            self.reject = f"{op.name} is not a matrix product"
-        elif any(v not in graph.constants for v in node.read[1:]) or node.inputs[0] in graph.constants:
-            self.reject = "weights are computed at run time"
-        elif problem.type(node.inputs[0]).dtype is not DType.F32:
-            self.reject = f"{problem.type(node.inputs[0]).dtype}, computes f32"
-        elif isinstance(op, Conv):
-            self._conv(op, node)
-        elif isinstance(op, Gemm):
-            self._gemm(op, node)
-        else:
-            self._matmul(node)
-        if self.reject is None:
-            self._views(_pixels if isinstance(op, Conv) else _matrix)
-
-    def _conv(self, op: Conv, node: Node) -> None:
-        window = op.window
-        if window.kernel != (1, 1):
-            self.reject = f"{window} kernel, needs 1x1"
-        elif window.strides != (1, 1) or any(window.pads_begin + window.pads_end):
-            self.reject = f"{window}: strides or pads"
-        elif op.group != 1:
-            self.reject = f"{op.group} groups"
-        else:
-            weights = self._constant(node, 1)
-            assert weights is not None
-            self.weights, self.bias = weights.reshape(weights.shape[:2]), self._constant(node, 2)
-
-    def _gemm(self, op: Gemm, node: Node) -> None:
-        weights, bias = self._constant(node, 1), self._constant(node, 2)
-        assert weights is not None
-        channels = weights.shape[0 if op.transB else 1]
-        if op.transA:
-            self.reject = "the left operand is transposed"
-        elif bias is not None and bias.size > 1 and bias.shape[-1:] != (bias.size,):
-            self.reject = f"C of shape {bias.shape} differs from row to row"
-        else:
-            weights = weights if op.transB else weights.T
-            self.weights = weights if op.alpha == 1 else np.float32(op.alpha) * weights
-            flat = None if bias is None else np.float32(op.beta) * bias.reshape(-1)
-            self.bias = None if flat is None else np.broadcast_to(flat, (channels,))
-
-    def _matmul(self, node: Node) -> None:
-        weights = self._constant(node, 1)
-        assert weights is not None
-        if weights.ndim != 2:
-            self.reject = f"weights of shape {weights.shape}, needs a matrix"
-        elif self.problem.type(node.inputs[0]).rank < 2:
-            self.reject = "the left operand is a vector"
-        else:
-            self.weights, self.bias = weights.T, None
-
-    def _constant(self, node: Node, index: int) -> np.ndarray | None:
-        name = node.inputs[index] if index < len(node.inputs) else ""
-        return self.problem.graph.constants[name] if name else None
-
-    def _views(self, project: Callable[[View], View | None]) -> None:
-        problem = self.problem
-        x, y = project(problem.view(problem.anchor.inputs[0])), project(problem.view(problem.region.outputs[0]))
-        if x is None or y is None:
-            self.reject = "rows are not evenly spaced in memory"
-            return
-        if y.shape[1] > 1 and y.strides[1] != 1:
-            self.reject = f"output channels have stride {y.strides[1]}, vectors need 1"
-            return
-        self.x, self.y = x, y
-        self.epilogue = Epilogue(problem, 1, project)
-        self.reject = self.epilogue.reject
-
-    @property
-    def rows(self) -> int:
-        return self.y.shape[0]
-
-    @property
-    def channels(self) -> int:
-        return self.y.shape[1]
-
-    @property
-    def steps(self) -> int:
-        return self.x.shape[1]
-
-    def nanoseconds(self, tile: TileShape) -> float:
-        """Predicted time on one core: multiply-adds or the weights' way from memory, whichever binds."""
-        target = self.problem.target
-        panels = Panels(self.channels, target.lanes, tile.vectors)
-        cycles = 0.0
-        for vectors, tail in panels.variants():
-            count = panels.full if tail is None and vectors == tile.vectors and panels.full else 1
-            full, rest = divmod(self.rows, tile.rows)
-            for rows, tiles in ((tile.rows, full), (rest, 1)):
-                if rows and tiles:
-                    fill = input_cycles(target, rows, self.x.strides[0], self.steps)
-                    step = cycles_per_step(TileShape(rows, vectors), fill)
-                    cycles += count * tiles * (step * self.steps + 10 + 2 * rows * vectors)
-        panel_bytes = self.steps * tile.vectors * target.lanes * 4
-        reloads = -(-self.rows // tile.rows) * panels.count
-        cycles += max(0.0, panel_bytes - 0.75 * target.l1_bytes) / 64 * reloads * 0.8
-        compute, memory = cycles / GIGAHERTZ, self.weights.nbytes / MEMORY_BYTES_PER_NS
-        return max(compute, memory) + 0.2 * min(compute, memory)
+STEP_NS = 60.0
 
 
 @kernel
@@ -175,113 +33,203 @@ class PackedGemm(Kernel):
             yield from epilogue_chains(graph, anchor)
 
     def accepts(self, problem: Problem) -> Reject | None:
-        reason = Product(problem).reject
+        reason = split_product(problem).reject
         return Reject(reason) if reason else None
 
     def schedules(self, problem: Problem) -> Sequence[Schedule]:
-        product = Product(problem)
-        vectors = -(-product.channels // problem.target.lanes)
-        return [{"rows": t.rows, "vectors": t.vectors} for t in candidates(problem.target, product.rows, vectors)]
+        return [b.schedule for b in blockings(split_product(problem).extents)]
 
     def cost(self, problem: Problem, schedule: Schedule) -> float:
-        return 60 + Product(problem).nanoseconds(TileShape(schedule["rows"], schedule["vectors"]))
+        return STEP_NS + split_product(problem).nanoseconds(Blocking.of(schedule))
 
     def in_place(self, problem: Problem) -> tuple[str, ...]:
-        return Product(problem).epilogue.in_place(problem)
+        return split_product(problem).epilogue.in_place(problem)
 
     def emit(self, problem: Problem, schedule: Schedule) -> Code:
-        return ProductEmitter(Product(problem), TileShape(schedule["rows"], schedule["vectors"])).code()
+        return ProductEmitter(split_product(problem), Blocking.of(schedule)).code()
 
 
 class ProductEmitter:
-    """Writes the tiles and the loops of one product.
+    """Writes the tiles and the loops of one product."""
 
-    Args:
-        tiles_per_task: row tiles of a task that does all panels (default: chosen by cache sizes).
-    """
-
-    def __init__(self, product: Product, tile: TileShape, tiles_per_task: int | None = None) -> None:
-        self.p, self.tile = product, tile
-        target = product.problem.target
-        self.lanes = target.lanes
-        self.panels = Panels(product.channels, target.lanes, tile.vectors)
+    def __init__(self, product: Product, blocking: Blocking) -> None:
+        self.p, self.b, self.tile = product, blocking, blocking.tile
+        self.lanes = product.problem.target.lanes
+        self.panels = Panels(product.channels, self.lanes, self.tile.vectors)
         self.weights, self.bias = pack(product.weights, self.panels), pack_bias(product.bias, self.panels)
         self.epilogue = product.epilogue
-        tiles = -(-product.rows // tile.rows)
-        if tiles_per_task is not None:
-            self.tiles_per_task, self.panels_per_task = tiles_per_task, self.panels.count
-        elif product.weights.nbytes > target.l2_bytes // 2:
-            # Each panel is read from memory once and stays in cache for all rows.
-            self.tiles_per_task, self.panels_per_task = tiles, 1
+        self.passes = blocking.passes(product.steps)
+        rest = product.rows % self.tile.rows
+        self.heights = [h for h in (self.tile.rows if product.rows >= self.tile.rows else 0, rest) if h]
+        if blocking.packed:
+            self.row_stride, self.step_stride = blocking.packed_stride(), 1
         else:
-            block_rows = max(1, target.l2_bytes // 4 // max(product.steps * 4 * tile.rows, 1))
-            self.tiles_per_task = max(1, min(block_rows, -(-tiles // TARGET_TASKS)))
-            self.panels_per_task = self.panels.count
+            self.row_stride = product.x.strides[-2]
+            self.step_stride = product.x.strides[-1] if product.steps > 1 else 1
 
     def code(self) -> Code:
         p = self.p
         constants = [("weights", self.weights), ("bias", self.bias), *self.epilogue.constants]
-        rest = p.rows % self.tile.rows
-        heights = [h for h in (self.tile.rows if p.rows >= self.tile.rows else 0, rest) if h]
         w = Writer()
-        for v, (vectors, tail) in enumerate(self.panels.variants()):
-            for rows in heights:
-                self._tile(w, f"@NAME@_{v}_{rows}", rows, vectors, tail)
+        if self.b.packed:
+            self._pack(w)
+        kinds = ["whole"] if len(self.passes) == 1 else ["first", "middle", "last"]
+        for kind in kinds if len(self.passes) != 2 else ["first", "last"]:
+            for v, (vectors, tail) in enumerate(self.panels.variants()):
+                for rows in self.heights:
+                    self._tile(w, kind, v, rows, vectors, tail)
         with w.block(SIGNATURE):
             w.lines(unpack(p.problem, constants))
-            w.line("(void)scratch;")
-            tasks = self._driver(w, heights)
+            tasks = self._tasks(w)
         op = p.problem.anchor.op.name.lower()
         label = f"{op}_gemm_f32{self.epilogue.label}_{self.tile.rows}x{self.tile.vectors}"
-        return Code(w.text(), label, tuple(a for _, a in constants), tasks, functions=self.epilogue.functions)
+        arrays = tuple(a for _, a in constants)
+        scratch = self.b.scratch_bytes(p.extents)
+        return Code(w.text(), label, arrays, tasks, scratch, functions=self.epilogue.functions)
 
-    def _tile(self, w: Writer, name: str, rows: int, vectors: int, tail: int | None) -> None:
-        p = self.p
-        parameters = f"const float *x, const float *w, const float *b, float *y{self.epilogue.parameters}"
-        with w.block(f"static void {name}({parameters})"):
-            declare(w, range(rows), vectors, self.lanes)
-            segment = Segment(p.steps, "0", p.x.strides[1] if p.steps > 1 else 1, tuple(range(rows)))
-            accumulate(w, segment, lambda r: r * p.x.strides[0], vectors, self.lanes)
-            self.epilogue.store(w, p.y, range(rows), vectors, tail, row_axis=0)
+    def _tile(self, w: Writer, kind: str, variant: int, rows: int, vectors: int, tail: int | None) -> None:
+        """Write the function of one register tile.
+
+        Args:
+            kind: which of the passes over the reduction: the ``whole`` of it, the ``first``, ``middle`` or ``last``.
+        """
+        begins, ends = kind in ("whole", "first"), kind in ("whole", "last")
+        parameters = ["const float *x", "const float *w"]
+        parameters += ["const float *b"] if begins else []
+        parameters += [] if kind == "whole" else ["float *s"]
+        parameters += ["float *y" + self.epilogue.parameters] if ends else []
+        steps = self.passes[-1][1] if ends else self.passes[0][1]
+        with w.block(f"static void {self._function(kind, variant, rows)}({', '.join(parameters)})"):
+            sums = [(r, v, (r * vectors + v) * self.lanes) for r in range(rows) for v in range(vectors)]
+            if begins:
+                declare(w, range(rows), vectors, self.lanes)
+            else:
+                for r, v, at in sums:
+                    w.line(f"es_v c{r}_{v} = es_load(s + {at});")
+            segment = Segment(steps, "0", self.step_stride, tuple(range(rows)))
+            accumulate(w, segment, lambda r: r * self.row_stride, vectors, self.lanes)
+            if ends:
+                self.epilogue.store(w, self.p.y, range(rows), vectors, tail, row_axis=self.p.apart)
+            else:
+                for r, v, at in sums:
+                    w.line(f"es_store(s + {at}, c{r}_{v});")
         w.line()
 
-    def _driver(self, w: Writer, heights: Sequence[int]) -> int:
-        p, panels, rows = self.p, self.panels, self.tile.rows
-        tiles = -(-p.rows // rows)
-        blocks = -(-tiles // self.tiles_per_task)
-        groups = -(-panels.count // self.panels_per_task)
-        block_rows = self.tiles_per_task * rows
-        with w.block("for (int32_t task = begin; task < end; ++task)"):
-            block = f"task % {blocks}" if groups > 1 else "task"
-            w.line(f"const int32_t first = {block if blocks > 1 else '0'}{f' * {block_rows}' if blocks > 1 else ''};")
-            w.line(f"const int32_t last = first + {block_rows} < {p.rows} ? first + {block_rows} : {p.rows};")
-            if groups > 1:
-                w.line(f"const int32_t panel = {f'task / {blocks}' if blocks > 1 else 'task'};")
-                self._panel(w, heights)
-            else:
-                with w.loop("panel", panels.count):
-                    self._panel(w, heights)
-        return blocks * groups
+    @staticmethod
+    def _function(kind: str, variant: int, rows: int) -> str:
+        return f"@NAME@_{kind}_{variant}_{rows}"
 
-    def _panel(self, w: Writer, heights: Sequence[int]) -> None:
-        p, panels = self.p, self.panels
-        width = panels.vectors * self.lanes
-        w.line(f"const float *const wp = weights + (ptrdiff_t)panel * {p.steps * width};")
-        w.line(f"const float *const bp = bias + panel * {width};")
-        panels.write_variants(w, "panel", lambda variant: self._tiles(w, variant, heights))
+    def _pack(self, w: Writer) -> None:
+        """Write the function that copies steps of some rows of X side by side."""
+        p = self.p
+        if p.even:
+            axes = [("row", p.rows)]
+            strides = [p.x.strides[-2]]
+        else:
+            axes = [(f"r{i}", n) for i, n in enumerate(p.source.shape[p.apart : -1])]
+            strides = list(p.source.strides[p.apart : -1])
+        step = p.source.strides[-1] if p.steps > 1 else 1
+        head = "static void @NAME@_pack(const float *x, const int32_t first, const int32_t last, const int32_t steps"
+        with (
+            w.block(f"{head}, float *to)"),
+            w.block(f"for (int32_t row = first; row < last; ++row, to += {self.row_stride})"),
+        ):
+            if not p.even:
+                w.unravel("row", axes)
+            offset = " + ".join(
+                f"(ptrdiff_t){name} * {stride}"
+                for (name, n), stride in zip(axes, strides, strict=True)
+                if n > 1 and stride
+            )
+            w.line(f"const float *const from = x + {offset or '0'};")
+            w.line("int32_t k = 0;")
+            if step == 1:
+                with w.block(f"for (; k + {self.lanes} <= steps; k += {self.lanes})"):
+                    w.line("es_store(to + k, es_load(from + k));")
+            with w.block("for (; k < steps; ++k)"):
+                w.line(f"to[k] = from[{'k' if step == 1 else f'(ptrdiff_t)k * {step}'}];")
+        w.line()
 
-    def _tiles(self, w: Writer, variant: int, heights: Sequence[int]) -> None:
+    def _tasks(self, w: Writer) -> int:
         p, rows = self.p, self.tile.rows
-        width = self.panels.vectors * self.lanes
-        position = [(0, "row"), (1, f"panel * {width}")]
+        tiles = -(-p.rows // rows)
+        blocks = -(-tiles // self.b.tiles)
+        groups = -(-self.panels.count // self.b.panels)
+        block_rows = self.b.tiles * rows
+        slices = [(f"slice{i}", n) for i, n in enumerate(p.slices)]
+        count = blocks * groups
+        for n in p.slices:
+            count *= n
+        with w.block("for (int32_t task = begin; task < end; ++task)"):
+            w.unravel("task", [*slices, ("group", groups), ("block", blocks)])
+            w.line(f"const int32_t first = block * {block_rows};")
+            w.line(f"const int32_t last = first + {block_rows} < {p.rows} ? first + {block_rows} : {p.rows};")
+            w.line(f"const int32_t panel_begin = group * {self.b.panels};")
+            stop, total = f"panel_begin + {self.b.panels}", self.panels.count
+            w.line(f"const int32_t panel_end = {stop} < {total} ? {stop} : {total};")
+            position = [(axis, name) for axis, (name, _) in enumerate(slices)]
+            w.line(f"const float *const xs = x0 + {strided(p.source, position)};")
+            if self.b.packed:
+                w.line("float *const packed = (float *)scratch;")
+            if len(self.passes) > 1:
+                at = self.b.tiles * rows * self.row_stride if self.b.packed else 0
+                w.line(f"float *const sums = (float *)scratch + {at};")
+            elif not self.b.packed:
+                w.line("(void)scratch;")
+            self._passes(w)
+        return count
+
+    def _passes(self, w: Writer) -> None:
+        last = len(self.passes) - 1
+        if last == 0:
+            self._pass(w, "whole", "0", self.passes[0][1])
+            return
+        with w.block(""):
+            self._pass(w, "first", "0", self.passes[0][1])
+        if last > 1:
+            with w.block(f"for (int32_t k = {self.b.depth}; k < {self.passes[-1][0]}; k += {self.b.depth})"):
+                self._pass(w, "middle", "k", self.b.depth)
+        with w.block(""):
+            self._pass(w, "last", str(self.passes[-1][0]), self.passes[-1][1])
+
+    def _pass(self, w: Writer, kind: str, first_step: str, steps: int) -> None:
+        p, width = self.p, self.panels.vectors * self.lanes
+        step = p.source.strides[-1] if p.steps > 1 else 1
+        if first_step == "0":
+            w.line("const float *const xk = xs;")
+        else:
+            w.line(f"const float *const xk = xs + (ptrdiff_t){first_step} * {step};")
+        if self.b.packed:
+            w.line(f"@NAME@_pack(xk, first, last, {steps}, packed);")
+        with w.block("for (int32_t panel = panel_begin; panel < panel_end; ++panel)"):
+            w.line(f"const float *const wp = weights + (ptrdiff_t)panel * {p.steps * width};")
+            w.line(f"const float *const bp = bias + panel * {width};")
+            if kind in ("middle", "last"):
+                w.line("(void)bp;")
+            self.panels.write_variants(w, "panel", lambda variant: self._tiles(w, kind, variant, first_step))
+
+    def _tiles(self, w: Writer, kind: str, variant: int, first_step: str) -> None:
+        p, rows = self.p, self.tile.rows
+        width, lanes = self.panels.vectors * self.lanes, self.panels.variants()[variant][0] * self.lanes
+        slices = [(axis, f"slice{axis}") for axis in range(p.apart)]
+        position = [*slices, (p.apart, "row"), (p.apart + 1, f"panel * {width}")]
+        weights = "wp" if first_step == "0" else f"wp + (ptrdiff_t){first_step} * {lanes}"
+        sums = f"sums + ((ptrdiff_t)(panel - panel_begin) * {self.b.tiles} + (row - first) / {rows}) * {rows * width}"
+        if self.b.packed:
+            x = f"packed + (ptrdiff_t)(row - first) * {self.row_stride}"
+        else:
+            x = f"xk + {strided(p.x, [(p.apart, 'row')])}"
 
         def call(height: int) -> str:
-            x = strided(p.x, position[:1])
-            y = strided(p.y, position)
-            return f"@NAME@_{variant}_{height}(x0 + {x}, wp, bp, y0 + {y}{self.epilogue.arguments(position)});"
+            arguments = [x, weights]
+            arguments += ["bp"] if kind in ("whole", "first") else []
+            arguments += [] if kind == "whole" else [sums]
+            if kind in ("whole", "last"):
+                arguments.append(f"y0 + {strided(p.y, position)}{self.epilogue.arguments(position)}")
+            return f"{self._function(kind, variant, height)}({', '.join(arguments)});"
 
         w.line("int32_t row = first;")
-        if rows in heights:
+        if rows in self.heights:
             with w.block(f"for (; row + {rows} <= last; row += {rows})"):
                 w.line(call(rows))
         rest = p.rows % rows

@@ -10,9 +10,12 @@ import numpy as np
 from edgesmith.c.writer import Writer
 from edgesmith.ir import Graph, Node
 from edgesmith.kernels.base import SIGNATURE, Code, Kernel, Problem, Reject, Schedule, kernel
-from edgesmith.kernels.gemm.packed import Product, ProductEmitter
+from edgesmith.kernels.cycles import FLOAT_BYTES
+from edgesmith.kernels.gemm.blocking import Blocking
+from edgesmith.kernels.gemm.packed import ProductEmitter
+from edgesmith.kernels.gemm.product import Product
 from edgesmith.kernels.region import Region, epilogue_chains, region
-from edgesmith.kernels.tile import TileShape, candidates
+from edgesmith.kernels.tile import Panels, candidates
 from edgesmith.ops.conv import Conv
 
 MAX_BRANCHES = 8
@@ -82,7 +85,7 @@ class ParallelGemm(Kernel):
 
     def cost(self, problem: Problem, schedule: Schedule) -> float:
         products = [Product(b) for b in _branches(problem)]
-        alone = sum(p.nanoseconds(_tile(p, schedule["rows"])) for p in products)
+        alone = sum(p.nanoseconds(_blocking(p, schedule["rows"])) for p in products)
         nbytes = problem.type(problem.anchor.inputs[0]).nbytes
         return STEP_NS + alone - (len(products) - 1) * min(nbytes / INPUT_BYTES_PER_NS, alone / 10)
 
@@ -95,9 +98,7 @@ class ParallelGemm(Kernel):
         tasks = 1
         for i, branch in enumerate(_branches(problem)):
             product = Product(branch)
-            tiles = -(-product.rows // rows)
-            per_task = max(1, min(tiles, problem.target.l1_bytes // max(2 * product.steps * 4 * rows, 1)))
-            code = ProductEmitter(product, _tile(product, rows), per_task).code()
+            code = ProductEmitter(product, _blocking(product, rows)).code()
             tasks = code.tasks
             texts.append(
                 code.text.replace("void @NAME@(", "static void @NAME@(").replace("@NAME@", f"@NAME@_branch{i}")
@@ -137,8 +138,14 @@ def _branches(problem: Problem) -> list[Problem]:
     return [Problem(graph, region(graph, m, m[0]), problem.places, problem.target) for m in members.values()]
 
 
-def _tile(product: Product, rows: int) -> TileShape:
-    """The best tile with a given number of rows."""
-    vectors = -(-product.channels // product.problem.target.lanes)
-    shapes = [s for s in candidates(product.problem.target, product.rows, vectors) if s.rows == rows]
-    return min(shapes, key=product.nanoseconds)
+def _blocking(product: Product, rows: int) -> Blocking:
+    """All panels for as many tiles of ``rows`` rows as stay in the first-level cache, with the best width."""
+    target = product.problem.target
+    vectors = -(-product.channels // target.lanes)
+    tiles = -(-product.rows // rows)
+    block = max(1, min(tiles, target.l1_bytes // max(2 * product.steps * FLOAT_BYTES * rows, 1)))
+    shapes = [t for t in candidates(target, product.rows, vectors) if t.rows == rows]
+    tile = min(shapes, key=product.nanoseconds)
+    return Blocking(
+        tile, max(product.steps, 1), block, Panels(product.channels, target.lanes, tile.vectors).count, False
+    )

@@ -1,0 +1,139 @@
+"""Matrix products: cache blocking, passes over the reduction, rows that are not evenly spaced, strided convolutions."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from edgesmith.ir import DType, Graph, Node, TensorType, View
+from edgesmith.kernels import KERNELS, Place, Problem
+from edgesmith.kernels.gemm.blocking import Blocking, Extents, blockings
+from edgesmith.kernels.gemm.product import split_product
+from edgesmith.ops.base import Case
+from edgesmith.ops.conv import Conv
+from edgesmith.ops.gemm import Gemm
+from edgesmith.ops.window import Window
+from edgesmith.plan.layout import channels_last
+from edgesmith.target import Target, parse
+from edgesmith.tune.trial import Trial, TrialLibrary
+
+from .problems import Check, case_graph, feeds, places, references, with_epilogue
+
+FLAGS = ("-Werror", "-O1")
+
+
+def small_caches(target: Target) -> Target:
+    """A target on which small problems are blocked in every way."""
+    return replace(target, l1_bytes=4096, l2_bytes=16384)
+
+
+def pointwise(channels: int, filters: int, size: tuple[int, int], *, stride: int = 1, batch: int = 1) -> Graph:
+    rng = np.random.default_rng(channels)
+    weights = (rng.normal(size=(filters, channels, 1, 1)) / np.sqrt(channels)).astype(np.float32)
+    window = Window((1, 1), (stride, stride), (0, 0), (0, 0), (1, 1))
+    x = TensorType((batch, channels, *size), DType.F32)
+    graph = with_epilogue(case_graph(Case(Conv(window, 1), (x, weights, rng.normal(size=filters).astype(np.float32)))))
+    assert graph is not None
+    return graph
+
+
+def in_bands(graph: Graph) -> dict[str, Place]:
+    """Channels last, each image row followed by a gap, so that neither rows of pixels nor images are evenly spaced."""
+    found = {}
+    for value, kind in graph.types.items():
+        n, c, h, w = kind.shape if kind.rank == 4 else (1, 1, 1, 1)
+        wide = View.dense(TensorType((n, c, h, w + 3), kind.dtype), channels_last(4))
+        found[value] = Place(value, wide.slice((0,) * 4, (n, c, h, w)) if kind.rank == 4 else View.dense(kind))
+    return found
+
+
+def checks(graph: Graph, where: dict[str, Place], target: Target) -> list[Check]:
+    kernel = KERNELS["gemm"]
+    region = list(kernel.regions(graph, graph.nodes[0]))[-1]
+    problem = Problem(graph, region, where, target)
+    assert kernel.accepts(problem) is None
+    values = feeds(graph)
+    expected, tolerances = references(graph, values)
+    found = list(kernel.schedules(problem))
+    chosen = {s: found[s * (len(found) - 1) // 7] for s in range(8)}
+    return [
+        Check(f"{graph.text()} {dict(s)}", Trial(problem, kernel, s), values, expected, tolerances)
+        for s in {tuple(s.items()): s for s in chosen.values()}.values()
+    ]
+
+
+@pytest.mark.toolchain
+def test_blocked_products_agree_with_the_reference() -> None:
+    target = small_caches(parse("native"))
+    todo: list[Check] = []
+    for channels, filters, size in ((200, 70, (5, 7)), (512, 24, (4, 8)), (33, 200, (6, 9)), (1024, 9, (3, 5))):
+        graph = pointwise(channels, filters, size)
+        todo += checks(graph, places(graph, "channels_last"), target)
+        todo += checks(graph, places(graph, "row_major") | _output_last(graph), target)
+    for stride, size in ((2, (8, 10)), (2, (7, 9)), (3, (10, 10))):
+        graph = pointwise(160, 40, size, stride=stride, batch=2)
+        todo += checks(graph, places(graph, "channels_last"), target)
+        todo += checks(graph, in_bands(graph), target)
+    shapes = {tuple(sorted(_traits(c).items())) for c in todo}
+    assert {t for s in shapes for t in s} >= {("packed", True), ("passes", True), ("grouped", True)}
+    compare(todo, target)
+
+
+@pytest.mark.toolchain
+def test_transposed_left_operand() -> None:
+    target = small_caches(parse("native"))
+    weights = np.random.default_rng(0).normal(size=(90, 21)).astype(np.float32)
+    graph = case_graph(Case(Gemm(transA=True), (TensorType((90, 13), DType.F32), weights)))
+    compare(checks(graph, places(graph, "row_major"), target), target)
+
+
+def compare(todo: list[Check], target: Target) -> None:
+    library = TrialLibrary([c.trial for c in todo], target, flags=FLAGS)
+    for i, check in enumerate(todo):
+        whole = library.run(i, check.feeds)
+        check.compare(whole)
+        for value, result in library.run(i, check.feeds, apart=True).items():
+            np.testing.assert_array_equal(result, whole[value])
+
+
+def _output_last(graph: Graph) -> dict[str, Place]:
+    last = places(graph, "channels_last")
+    return {v: last[v] for v in last if v not in graph.inputs or v == "residual"}
+
+
+def _traits(check: Check) -> dict[str, bool]:
+    blocking = Blocking.of(check.trial.schedule)
+    product = split_product(check.trial.problem)
+    return {
+        "packed": blocking.packed,
+        "passes": blocking.depth < product.steps,
+        "grouped": blocking.panels * blocking.tile.vectors * product.problem.target.lanes < product.channels,
+    }
+
+
+@pytest.mark.parametrize("steps", [1, 7, 300, 5000])
+@pytest.mark.parametrize("channels", [1, 24, 1000])
+@pytest.mark.parametrize("rows", [1, 49, 12544])
+@pytest.mark.parametrize("target", ["x86_64-linux-gnu+avx2", "x86_64-linux-gnu+avx512"])
+def test_blockings_are_few_and_within_the_problem(target: str, rows: int, channels: int, steps: int) -> None:
+    e = Extents(parse(target), rows, channels, steps, steps, 1)
+    found = list(blockings(e))
+    assert 1 <= len(found) <= 80
+    assert len(set(found)) == len(found)
+    for b in found:
+        assert b.tile.registers < e.target.registers
+        assert sum(n for _, n in b.passes(steps)) == steps
+        assert b.cycles(e) >= rows * channels * steps / e.target.lanes / 2 * 0.99
+        assert Blocking.of(b.schedule) == b
+
+
+def test_kernel_without_a_vectors_target_is_refused() -> None:
+    graph = case_graph(Case(Gemm(), (TensorType((2, 3), DType.F32), np.ones((3, 4), np.float32))))
+    node: Node = graph.nodes[0]
+    kernel = KERNELS["gemm"]
+    (region,) = kernel.regions(graph, node)
+    reject = kernel.accepts(Problem(graph, region, places(graph, "row_major"), parse("portable")))
+    assert reject is not None
+    assert "portable" in reject.reason
