@@ -19,15 +19,17 @@ __all__ = ["COMMANDS", "app", "main"]
 
 COMMANDS = {
     "compile": "Turn a model into a native program and prove that it computes the same.",
+    "tune": "Measure kernels for the layers of a model, and keep the fastest.",
     "run": "Run a compiled model on pictures or arrays.",
     "verify": "Compare a compiled model with ONNX Runtime, output by output and layer by layer.",
     "inspect": "Show a model's layers: shapes, MACs, parameters, traffic, roofline bound.",
     "profile": "Measure each step of a compiled model, next to the limit of this machine.",
     "why": "Show which kernels were considered for each layer, and why one was chosen.",
-    "bench": "Time a compiled model against ONNX Runtime, in interleaved rounds.",
+    "bench": "Time a compiled model, or a suite of networks, against other runtimes.",
     "zoo": "List the built-in networks, or write one as an ONNX file.",
     "targets": "List instruction sets, and what this machine has.",
     "doctor": "Check that everything Edgesmith needs works here.",
+    "tuning": "Show, export, import or prune the database of measured times.",
     "cache": "Show or clear the cache.",
 }
 """Name of each command, which is also the module that holds it, and its one-line help."""

@@ -11,8 +11,9 @@ from typing import Annotated
 import typer
 
 from edgesmith import api
-from edgesmith.cli import arguments
+from edgesmith.cli import arguments, choosing
 from edgesmith.cli.arguments import BindOption, ModelArgument, ShapeOption
+from edgesmith.cli.choosing import BudgetOption, ForbidOption, LockOption, OnlyOption
 from edgesmith.cli.console import console, figures, print_json
 from edgesmith.cli.picture import (
     BgrOption,
@@ -42,7 +43,16 @@ def command(
     ] = "native",
     threads: Annotated[int, typer.Option(min=1, help="Threads that share one run.")] = 1,
     verify: Annotated[bool, typer.Option("--verify/--no-verify", help="Compare with ONNX Runtime.")] = True,
-    tune: Annotated[str, typer.Option(help="off or cached; nothing is measured yet.")] = "cached",
+    tune: Annotated[
+        str,
+        typer.Option(
+            help="Times by which kernels are chosen: off (predicted), cached (measured before), full (measure first)."
+        ),
+    ] = "cached",
+    budget: BudgetOption = "5m",
+    lock: LockOption = None,
+    only: OnlyOption = None,
+    forbid: ForbidOption = None,
     compiler: Annotated[str, typer.Option(help="zig (bundled) or a command such as gcc.")] = "zig",
     cache: Annotated[
         bool, typer.Option("--cache/--no-cache", help="Use what the same model and options gave before.")
@@ -71,6 +81,9 @@ def command(
       edgesmith compile model.onnx -o out/ --bind sizes=@sizes.npy --threads 2
       edgesmith compile zoo:mobilenet-v2 --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225
       edgesmith compile model.onnx -o out/ --target portable --compiler gcc
+      edgesmith compile model.onnx -o out/ --tune full --budget 5m
+      edgesmith compile model.onnx -o out/ --lock model.lock.json
+      edgesmith compile model.onnx -o out/ --forbid winograd --forbid fft
     """
     picture = preprocessing(None, size, fit, scale, mean, std, bgr, layout)
     start = time.perf_counter()
@@ -83,6 +96,10 @@ def command(
             bindings=arguments.bindings(bind),
             threads=threads,
             tune=tune,
+            budget_seconds=choosing.seconds(budget),
+            lock=lock,
+            only=only,
+            forbid=forbid or (),
             verify=verify,
             compiler=compiler,
             name=name,

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import lzma
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib import resources
@@ -184,29 +184,58 @@ class Database:
             )
             return [(Environment.from_json(text), problems, count) for text, problems, count in rows]
 
-    def clear(self) -> int:
-        """Remove all records; returns their number."""
-        with _explained(self.path), self._transaction():
-            count = int(self._db.execute("SELECT COUNT(*) FROM times").fetchone()[0])
-            for name in ("times", "problems", "environments"):
-                self._db.execute(f"DELETE FROM {name}")
-        return count
+    def prune(self, best: int, environments: Collection[Environment] | None = None) -> int:
+        """Remove all but the fastest records of each problem; returns their number.
 
-    def export(self, path: Path, best: int | None = None) -> int:
-        """Write all records as JSON lines, one line for each environment and problem; returns their number.
+        Args:
+            best: how many to keep.
+            environments: what else to remove: everything of other environments (default: nothing).
+        """
+        with _explained(self.path):
+            with self._transaction():
+                before = self._count()
+                if environments is not None:
+                    kept = [(e.to_json(),) for e in environments]
+                    self._db.execute("CREATE TEMP TABLE kept (description TEXT PRIMARY KEY)")
+                    self._db.executemany("INSERT OR IGNORE INTO kept VALUES (?)", kept)
+                    foreign = "SELECT id FROM environments WHERE description NOT IN (SELECT description FROM kept)"
+                    self._db.execute(f"DELETE FROM times WHERE environment IN ({foreign})")
+                    self._db.execute("DROP TABLE kept")
+                self._db.execute(
+                    "DELETE FROM times WHERE (environment, problem, kernel, schedule, code) IN (SELECT environment, "
+                    "problem, kernel, schedule, code FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY environment, "
+                    "problem ORDER BY least_ns, kernel, schedule, code) AS place FROM times) WHERE place > ?)",
+                    (best,),
+                )
+                self._db.execute("DELETE FROM problems WHERE digest NOT IN (SELECT problem FROM times)")
+                self._db.execute("DELETE FROM environments WHERE id NOT IN (SELECT environment FROM times)")
+                removed = before - self._count()
+            self._db.execute("VACUUM")
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        return removed
+
+    def _count(self) -> int:
+        return int(self._db.execute("SELECT COUNT(*) FROM times").fetchone()[0])
+
+    def export(self, path: Path, best: int | None = None, environments: Collection[Environment] | None = None) -> int:
+        """Write records as JSON lines, one line for each environment and problem; returns their number.
 
         Args:
             path: compressed when it ends in ``.xz``.
-            best: only so many of the fastest records of each problem.
+            best: only so many of the fastest records of each problem (default: all).
+            environments: only of these (default: all).
         """
         count = 0
         part = path.with_name(f"{path.name}.part")
+        wanted = None if environments is None else {e.to_json() for e in environments}
         with _explained(self.path), _open(part, "wt", path.suffix == ".xz") as file:
             file.write(json.dumps({"format": FORMAT}) + "\n")
             for environment, problem, features in self._db.execute(
                 "SELECT DISTINCT description, problem, features FROM times JOIN environments ON id = environment "
                 "JOIN problems ON digest = problem ORDER BY description, problem"
             ):
+                if wanted is not None and environment not in wanted:
+                    continue
                 rows = self._db.execute(
                     "SELECT kernel, schedule, code, predicted_ns, least_ns, median_ns, spread, runs FROM times "
                     "JOIN environments ON id = environment WHERE description = ? AND problem = ? "

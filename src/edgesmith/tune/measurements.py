@@ -13,15 +13,15 @@ from edgesmith.tune.database import Database, Environment, Features, Record, def
 from edgesmith.tune.features import code_digest, problem_digest
 from edgesmith.tune.predict import Calibrated, Predictor
 
-__all__ = ["OWN", "STARTER", "Measured", "MeasuredCost", "Measurements"]
+__all__ = ["OWN", "SIMILAR", "Measured", "MeasuredCost", "Measurements"]
 
-OWN, STARTER = "measured here", "starter database"
-SOURCES = (OWN, STARTER)
+OWN, SIMILAR = "measured here", "measured on a similar machine"
+SOURCES = (OWN, SIMILAR)
 
 
 @dataclass(frozen=True)
 class Measured:
-    """A record and where it comes from: ``OWN`` or ``STARTER``."""
+    """A record and where it comes from: ``OWN`` or ``SIMILAR``."""
 
     record: Record
     source: str
@@ -32,10 +32,10 @@ class Measured:
 
 
 class Measurements:
-    """What is known in one environment: the user's own records, and where a problem has none the package's.
+    """What is known in one environment: its own records, and where a problem has none those of similar machines.
 
     Args:
-        own, others: records of the two sources.
+        own, similar: records of the two sources.
         features: of their problems, by digest.
     """
 
@@ -43,15 +43,15 @@ class Measurements:
         self,
         environment: Environment,
         own: Iterable[Record] = (),
-        others: Iterable[Record] = (),
+        similar: Iterable[Record] = (),
         features: Mapping[str, Features] | None = None,
     ) -> None:
         self.environment = environment
         self.features = dict(features or {})
-        self._known: dict[str, dict[str, dict[tuple[str, str, str], Record]]] = {OWN: {}, STARTER: {}}
+        self._known: dict[str, dict[str, dict[tuple[str, str, str], Record]]] = {source: {} for source in SOURCES}
         self._codes: dict[tuple[str, frozenset[str], str, str], str] = {}
         self._digests: WeakKeyDictionary[Problem, str] = WeakKeyDictionary()
-        for source, records in ((OWN, own), (STARTER, others)):
+        for source, records in ((OWN, own), (SIMILAR, similar)):
             for record in records:
                 self._insert(source, record)
 
@@ -62,22 +62,30 @@ class Measurements:
         Args:
             database: the user's (default: the one at the default path, if there is one).
         """
-        features: dict[str, Features] = {}
-        own: list[Record] = []
+        found = cls(environment)
         if database is not None:
-            own, features = list(database.records(environment)), database.features()
+            found._read(database)
         elif default_path().is_file():
-            with Database(default_path()) as found:
-                own, features = list(found.records(environment)), found.features()
-        others: list[Record] = []
+            with Database(default_path()) as users:
+                found._read(users)
         shipped = starter()
         if shipped is not None:
             with Database() as package:
                 package.load(shipped, environment.resembles)
-                for similar, _, _ in package.environments():
-                    others += package.records(similar)
-                features = {**package.features(), **features}
-        return cls(environment, own, others, features)
+                found._read(package)
+        return found
+
+    def _read(self, database: Database) -> None:
+        self.features = {**database.features(), **self.features}
+        for other, _, _ in database.environments():
+            if other == self.environment:
+                source = OWN if database.path else SIMILAR
+            elif self.environment.resembles(other):
+                source = SIMILAR
+            else:
+                continue
+            for record in database.records(other):
+                self._insert(source, record)
 
     def insert(self, features: Mapping[str, Features], records: Iterable[Record]) -> None:
         """Add what was measured here."""

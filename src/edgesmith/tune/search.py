@@ -34,7 +34,7 @@ from edgesmith.tune.trial import Trial
 
 __all__ = ["Progress", "Search", "Status", "Tuned", "predictor"]
 
-BATCH_TRIALS = 48
+BATCH_TRIALS = 64
 BATCH_BYTES = 256 << 20
 OPTIMISM = 1.0
 """How many times its uncertainty a prediction is taken better than it is while searching."""

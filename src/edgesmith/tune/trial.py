@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from edgesmith import knobs
 from edgesmith.c.mathfunctions import definitions
 from edgesmith.c.vector import header
 from edgesmith.ir import View
@@ -23,7 +24,8 @@ from edgesmith.toolchain import Compiler, build, zig
 
 __all__ = ["Call", "Trial", "TrialLibrary"]
 
-FILE_BYTES = 32 * 1024
+FILE_BYTES = 64 * 1024
+"""Less C text than this is not worth a compiler process of its own."""
 GUARD_BYTES = 256
 PATTERN = 0xA5
 
@@ -127,6 +129,9 @@ class TrialLibrary:
         self._library.trial_time_in_network.restype = ctypes.c_double
 
     def _sources(self, target: Target) -> list[str]:
+        """One text for each compiler process: each reads the system's headers, which takes as long as many trials."""
+        total = sum(len(t.code.text) for t in self._trials)
+        file_bytes = max(FILE_BYTES, -(-total // knobs.JOBS()))
         files: list[str] = []
         body: list[str] = []
         needed: dict[str, None] = {}
@@ -136,7 +141,7 @@ class TrialLibrary:
             visible = "".join(f'__attribute__((visibility("default"))) {s};\n' for s in signatures)
             body.append((visible + trial.code.text).replace("@NAME@", name))
             needed.update(dict.fromkeys(trial.code.functions))
-            if sum(map(len, body)) > FILE_BYTES or i == len(self._trials) - 1:
+            if sum(map(len, body)) >= file_bytes or i == len(self._trials) - 1:
                 math = definitions(needed, vector=target.isa is not None)
                 files.append('#include "es_simd.h"\n\n' + math + "\n".join(body))
                 body.clear()
