@@ -21,11 +21,11 @@ from edgesmith.device.artifact import MANIFEST
 from edgesmith.errors import ArtifactError, BadInput, EdgesmithError
 from small_networks import residual_network, two_inputs
 
-pytestmark = pytest.mark.toolchain
+pytestmark = [pytest.mark.toolchain, pytest.mark.usefixtures("steps_shared")]
 
 
 @pytest.fixture(scope="module")
-def residual(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
+def residual(steps_shared: None, tmp_path_factory: pytest.TempPathFactory) -> Artifact:
     return api.compile(residual_network(), output=tmp_path_factory.mktemp("residual") / "out", cache=False)
 
 

@@ -31,7 +31,7 @@ from .random_graphs import random_model
 
 Arrays = dict[str, np.ndarray]
 
-pytestmark = pytest.mark.toolchain
+pytestmark = [pytest.mark.toolchain, pytest.mark.usefixtures("steps_shared")]
 
 MODELS = int(os.environ.get("EDGESMITH_FUZZ_MODELS", "12"))
 FIRST = int(os.environ.get("EDGESMITH_FUZZ_SEED", "0"))

@@ -53,6 +53,7 @@ def zoo_graph(name: str) -> Graph:
 def test_networks(name: str) -> None:
     plan = make_plan(zoo_graph(name), parse("native"))
     check_memory(plan)
+    assert plan.arena.nbytes <= 1.1 * plan.arena.lower_bound
 
 
 @pytest.mark.parametrize("target", ["native", "portable"])

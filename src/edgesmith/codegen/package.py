@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
+from itertools import accumulate, pairwise
 from pathlib import Path
 
 from edgesmith.c.mathfunctions import definitions
@@ -19,6 +20,7 @@ from edgesmith.plan import Plan, Space, Step
 __all__ = ["Package", "c_identifier", "generate"]
 
 FILE_BYTES = 48 * 1024
+MAX_TOTAL_COST = 2**30
 RUNTIME = ("es_abi.h", "es_pool.h", "es_pool.c", "es_selftest.h", "es_selftest.c", "es_main.c")
 _RESERVED = re.compile(r"(es|src|main|model|objects|weights|selftest_data|(es|kernels|pthread|sem)_.*)")
 """Names of other files of an artifact, and beginnings of other symbols."""
@@ -68,13 +70,13 @@ def generate(plan: Plan, name: str, version: str) -> Package:
     name = c_identifier(name)
     weights = Weights()
     functions, kernels = _kernels(plan, name)
-    tables = _tables(plan, functions, weights)
+    tables = _tables(plan, weights)
     files: dict[str, str | bytes] = {
         f"{name}.h": _public_header(name),
         "model.h": f'#include "{name}.h"\n\n#define ES_MODEL(symbol) {name}_##symbol\n',
         "es_kernels.h": _kernel_header(plan, functions),
         "es_simd.h": _guarded("ES_SIMD_H", vector_header(plan.target)),
-        f"{name}.c": _model_source(plan, name, version, tables),
+        f"{name}.c": _model_source(plan, name, version, functions, tables),
         "weights.c": _weights_source(name),
     }
     for number, text in enumerate(kernels):
@@ -212,24 +214,54 @@ __asm__(".section .rodata\\n"
 
 @dataclass(frozen=True)
 class _Tables:
+    """What the step table refers to.
+
+    Args:
+        operands: space and offset of each operand of each step.
+        first: position of each step's first operand, and in the end the number of all.
+        costs: name of the table for each list of task costs.
+    """
+
     operands: tuple[tuple[int, int], ...]
-    steps: tuple[tuple[str, int, int, int], ...]
+    first: tuple[int, ...]
+    costs: Mapping[tuple[int, ...], str]
     prepared_bytes: int
 
 
-def _tables(plan: Plan, functions: tuple[str, ...], weights: Weights) -> _Tables:
+def _tables(plan: Plan, weights: Weights) -> _Tables:
     operands: list[tuple[int, int]] = []
-    steps = []
+    first = [0]
+    costs: dict[tuple[int, ...], str] = {}
     prepared_bytes = 0
-    for step, function in zip(plan.steps, functions, strict=True):
-        first = len(operands)
+    for step in plan.steps:
         operands += [operand_address(plan, v) for v in (*step.region.inputs, *step.region.outputs)]
         operands += [(Space.WEIGHTS, weights.add(array)) for array in step.code.constants]
         if step.code.prepared_bytes:
             operands.append((Space.PREPARED, prepared_bytes))
             prepared_bytes += aligned(step.code.prepared_bytes)
-        steps.append((function, first, len(operands) - first, step.code.tasks))
-    return _Tables(tuple(operands), tuple(steps), prepared_bytes)
+        first.append(len(operands))
+        if step.code.task_costs:
+            assert len(step.code.task_costs) == step.code.tasks and min(step.code.task_costs) > 0
+            costs.setdefault(step.code.task_costs, f"costs_{len(costs)}")
+    return _Tables(tuple(operands), tuple(first), costs, prepared_bytes)
+
+
+def _cost_tables(costs: Mapping[tuple[int, ...], str]) -> list[str]:
+    def sums(values: tuple[int, ...]) -> str:
+        unit = sum(values) // MAX_TOTAL_COST + 1
+        return ", ".join(map(str, accumulate((-(-v // unit) for v in values), initial=0)))
+
+    return [f"static const int32_t {name}[] = {{{sums(values)}}};" for values, name in costs.items()]
+
+
+def _step_rows(plan: Plan, functions: tuple[str, ...], tables: _Tables) -> list[str]:
+    rows = []
+    for step, function, first, last in zip(plan.steps, functions, tables.first, tables.first[1:], strict=False):
+        code = step.code
+        prepare = f"{function}_prepare" if code.prepared_bytes else "NULL"
+        costs = tables.costs[code.task_costs] if code.task_costs else "NULL"
+        rows.append(f"    {{{function}, {prepare}, {costs}, {first}, {last - first}, {code.tasks}, {step.workers}}},")
+    return rows or ["    {NULL, NULL, NULL, 0, 0, 0, 0},"]
 
 
 def operand_address(plan: Plan, value: str) -> tuple[int, int]:
@@ -285,7 +317,7 @@ def _value_rows(plan: Plan) -> list[str]:
     return [*lines, "static const es_value_info values[] = {", *rows, "};"]
 
 
-def _model_source(plan: Plan, name: str, version: str, tables: _Tables) -> str:
+def _model_source(plan: Plan, name: str, version: str, functions: tuple[str, ...], tables: _Tables) -> str:
     graph = plan.graph
     n_in, n_out = len(graph.inputs), len(graph.outputs)
     lines = [
@@ -294,7 +326,7 @@ def _model_source(plan: Plan, name: str, version: str, tables: _Tables) -> str:
         '#include "es_kernels.h"',
         "",
         f"enum {{ INPUTS = {n_in}, OUTPUTS = {n_out}, STEPS = {len(plan.steps)}, MAX_OPERANDS = "
-        f"{max((s[2] for s in tables.steps), default=1)} }};",
+        f"{max((b - a for a, b in pairwise(tables.first)), default=1)} }};",
         f"#define ARENA_BYTES ((size_t){plan.arena.nbytes})",
         f"#define SCRATCH_BYTES ((size_t){plan.scratch_bytes})",
         f"#define PREPARED_BYTES ((size_t){tables.prepared_bytes})",
@@ -317,19 +349,18 @@ def _model_source(plan: Plan, name: str, version: str, tables: _Tables) -> str:
         "typedef struct {",
         "    kernel_function function;",
         "    prepare_function prepare; /* fills the last operand; NULL: nothing to prepare */",
+        "    const int32_t *costs; /* of all tasks before each task, and of all; NULL: tasks cost the same */",
         "    int32_t first_operand, operand_count, tasks;",
+        "    int32_t workers; /* most that share it; what is too short for more is not handed over */",
         "} step;",
         "",
         "static const operand operands[] = {",
         *(f"    {{{space}, {offset}}}," for space, offset in tables.operands or ((0, 0),)),
         "};",
         "",
+        *_cost_tables(tables.costs),
         "static const step steps[] = {",
-        *(
-            f"    {{{f}, {f'{f}_prepare' if s.code.prepared_bytes else 'NULL'}, {first}, {count}, {tasks}}},"
-            for s, (f, first, count, tasks) in zip(plan.steps, tables.steps, strict=True)
-        ),
-        *([] if tables.steps else ["    {NULL, NULL, 0, 0, 0},"]),
+        *_step_rows(plan, functions, tables),
         "};",
         "",
         "static const es_step_info step_infos[] = {",

@@ -122,6 +122,7 @@ class Code:
         prepared_bytes: memory that lasts as long as the program's context and is filled once, from the constants. The
             text then also defines ``void @NAME@_prepare(void *const *p)``, and both functions find that memory, aligned
             to 64 bytes, behind the constants; ``prepare`` reads constants only.
+        task_costs: cost of each task in some unit, 1 or more, where they differ much; threads get equal shares of it.
         language: a backend for another language shares everything but the text.
     """
 
@@ -132,6 +133,7 @@ class Code:
     scratch_bytes: int = 0
     functions: tuple[str, ...] = ()
     prepared_bytes: int = 0
+    task_costs: tuple[int, ...] = ()
     language: str = "c"
 
 

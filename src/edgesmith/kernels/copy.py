@@ -83,7 +83,9 @@ class StridedCopy(Kernel):
                 w.line("(void)begin, (void)end;")
         forms = "_".join(dict.fromkeys(m.form for m in moves)) or "nothing"
         dtype = problem.type(node.outputs[0]).dtype
-        return Code(w.text(), f"{node.op.name.lower()}_{forms}_{dtype}", tasks=max(tasks, 1))
+        costs = tuple(nbytes for move in moves for nbytes in move.piece_bytes)
+        unequal = costs if len(set(costs)) > 1 else ()
+        return Code(w.text(), f"{node.op.name.lower()}_{forms}_{dtype}", tasks=max(tasks, 1), task_costs=unequal)
 
 
 def _moves(problem: Problem) -> list[Move]:

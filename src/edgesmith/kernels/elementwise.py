@@ -19,7 +19,7 @@ from edgesmith.kernels.tile import GIGAHERTZ
 from edgesmith.ops import Array, Elementwise
 
 MAX_NODES = 24
-TASK_ELEMENTS = 16384
+TASK_ELEMENTS = 4096
 MAX_EXTENT = 2**30
 """Longest loop with a 32-bit index, with room for rounding up to whole tasks."""
 

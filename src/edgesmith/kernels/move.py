@@ -14,7 +14,7 @@ __all__ = ["Move"]
 
 MOST_INTERLEAVED = 8
 MEMCPY_BYTES = 512
-PIECE_BYTES = 64 * 1024
+PIECE_BYTES = 16 * 1024
 NS_PER_BYTE = {"run": 0.011, "interleave": 0.015, "deinterleave": 0.015, "tile": 0.024, "elements": 0.12}
 """Measured, data in the second- and third-level cache."""
 
@@ -66,6 +66,13 @@ class Move:
         run = self.destination.view.shape[self._inner] if self.form == "run" else 16
         rows = self.destination.view.size / max(run, 1)
         return self.nbytes * NS_PER_BYTE[self.form] + rows * (0.5 if self.form == "run" else 0.0)
+
+    @property
+    def piece_bytes(self) -> tuple[int, ...]:
+        """Bytes that each piece writes, in order."""
+        row = self.nbytes // max(self._extent, 1)
+        starts = range(0, max(self._extent, 1), self._chunk)
+        return tuple(max(1, row * (min(a + self._chunk, self._extent) - a)) for a in starts)
 
     @property
     def _split(self) -> int:

@@ -25,7 +25,7 @@ from edgesmith.ops import Array
 
 __all__ = ["Walk", "Walks", "WalksEmitter", "add", "maximum"]
 
-TASK_ELEMENTS = 16384
+TASK_ELEMENTS = 4096
 L2_BYTES_PER_CYCLE = 48.0
 LATENCY_CYCLES = 4.0
 """Of an addition; independent sums hide it."""

@@ -9,6 +9,9 @@ from edgesmith.plan.select import Candidate, Choice
 
 __all__ = ["Step"]
 
+LEAST_SHARE_NS = 1000.0
+"""Predicted work that is worth a thread: less takes longer to hand over, with what it reads and writes, than to do."""
+
 
 @dataclass(frozen=True, eq=False)
 class Step:
@@ -35,3 +38,10 @@ class Step:
     @property
     def schedule(self) -> Schedule:
         return self.choice.schedule
+
+    @property
+    def workers(self) -> int:
+        """Most threads that share the step."""
+        predicted = self.considered[0].predicted_ns
+        worth = self.code.tasks if predicted is None else int(predicted / LEAST_SHARE_NS)
+        return max(1, min(self.code.tasks, worth))

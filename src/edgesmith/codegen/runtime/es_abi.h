@@ -87,7 +87,7 @@ typedef struct {
 typedef struct {
     const char *name;   /* the ONNX nodes that it computes */
     const char *kernel; /* the algorithm and schedule */
-    int32_t tasks;      /* independent parts: the `count` given to parallel_for; 1 when the step is not parallel */
+    int32_t tasks;      /* independent tasks, which the workers share; 1 when the step is not parallel */
     int64_t macs;       /* multiply-accumulates */
     int64_t bytes;      /* bytes of the operands read and written, weights included */
 } es_step_info;
