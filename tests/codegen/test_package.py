@@ -20,6 +20,7 @@ from edgesmith.device.local import Context, Program
 from edgesmith.frontend.limits import MAX_IR_VERSION, TARGET_OPSET
 from edgesmith.frontend.normalize import normalize
 from edgesmith.frontend.onnx import bind
+from edgesmith.kernels import KERNELS
 from edgesmith.oracle import Oracle
 from edgesmith.passes import optimize
 from edgesmith.plan import Plan, make_plan
@@ -51,8 +52,12 @@ def model(seed: int = 0, names: Callable[[str], str] = str) -> onnx.ModelProto:
     return helper.make_model(graph, opset_imports=[opset], ir_version=MAX_IR_VERSION)
 
 
+ONE_BY_ONE = tuple(name for name in KERNELS if not name.startswith(("winograd", "fft")))
+"""Kernels that sum products one by one, whose rounding needs no bound of its own."""
+
+
 def planned(given: onnx.ModelProto, target: str = "native") -> Plan:
-    return make_plan(optimize(bind(given))[0], parse(target))
+    return make_plan(optimize(bind(given))[0], parse(target), only=ONE_BY_ONE)
 
 
 def written(package: Package, folder: Path) -> Path:

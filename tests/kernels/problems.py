@@ -17,7 +17,7 @@ from edgesmith.plan.layout import channels_last
 from edgesmith.target import Target
 from edgesmith.tune.trial import Trial
 from edgesmith.verify.evaluate import Evaluator
-from edgesmith.verify.tolerance import region_bounds, smallest
+from edgesmith.verify.tolerance import Computed, region_bounds, smallest
 
 LAYOUTS = ("row_major", "channels_last", "part", "reversed")
 
@@ -161,12 +161,16 @@ class Check:
 
 
 def references(
-    graph: Graph, values: Mapping[str, np.ndarray]
+    graph: Graph, values: Mapping[str, np.ndarray], computed: Computed | None = None
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray | float]]:
-    """Every value by the operators' numpy references, and how far from it two programs may end up."""
+    """Every value by the operators' numpy references, and how far from it two programs may end up.
+
+    Args:
+        computed: kernels and schedules of nodes, for bounds of their own.
+    """
     with np.errstate(all="ignore"):
         expected = graph.reference(values)
-        return expected, region_bounds(References(graph), graph.nodes, expected)
+        return expected, region_bounds(References(graph), graph.nodes, expected, computed or {})
 
 
 def checks(case: Case, name: str, target: Target, kernels: Sequence[str] = ()) -> Iterator[Check]:

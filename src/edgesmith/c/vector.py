@@ -17,6 +17,9 @@ Kernels are written against these names; a header of ``static inline`` functions
 ``es_even(a,b)``, ``es_odd``  the lanes of even (odd) number of a, then those of b
 ``es_transpose(t)``  the square matrix whose rows are t[0] to t[ES_LANES - 1], in place
 ``ES_SHUFFLE(a,b,...)``  lanes chosen from a (0 to ES_LANES - 1) and b (from ES_LANES)
+``ES_FENCE(label)``  no operation is moved across by the compiler's scheduler, which may not mind registers in long
+                    straight-line code; ``label`` is the function's own
+``ES_IN_ORDER``     a statement that the compiler moves no load or store across, nor keeps what was loaded before it
 ==================  ==================================================================================
 """
 
@@ -41,10 +44,19 @@ _UNUSED = """#if defined(__GNUC__)
 #endif
 """
 
+_IN_ORDER = '#define ES_IN_ORDER __asm__ volatile("" : : : "memory")'
+
 _SHUFFLE = """#if defined(__clang__) || __GNUC__ >= 12
 #define ES_SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
 #else
 #define ES_SHUFFLE(a, b, ...) __builtin_shuffle(a, b, (es_m){__VA_ARGS__})
+#endif"""
+
+# A jump to the next statement ends a basic block and costs nothing.
+_FENCE = """#if defined(__wasm__)
+#define ES_FENCE(label)
+#else
+#define ES_FENCE(label) __asm__ goto("" : : : : label); label:;
 #endif"""
 
 
@@ -214,6 +226,8 @@ def header(target: Target) -> str:
         f"#define ES_LANES {lanes}",
         *_lane_lists(lanes),
         _SHUFFLE,
+        _FENCE,
+        _IN_ORDER,
         f"typedef float es_v __attribute__((vector_size({4 * lanes})));",
         f"typedef int32_t es_m __attribute__((vector_size({4 * lanes})));",
         f"typedef float es_v_unaligned __attribute__((vector_size({4 * lanes}), aligned(4), may_alias));",

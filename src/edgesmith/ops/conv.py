@@ -61,7 +61,9 @@ class Conv(Operator):
         for tap, taken in self.window.taps(x, self.name):
             for g in range(self.group):
                 weights = w[(slice(g * m, (g + 1) * m), slice(None), *tap)]  # type: ignore[arg-type]
-                y[:, g * m : (g + 1) * m] += np.einsum("nc...,mc->nm...", taken[:, g * c : (g + 1) * c], weights)
+                part = taken[:, g * c : (g + 1) * c]
+                # As a matrix product where that pays: many times as fast.
+                y[:, g * m : (g + 1) * m] += np.einsum("nc...,mc->nm...", part, weights, optimize=c > 1)
         return (y if b is None else y + b.reshape(-1, *(1,) * (x.ndim - 2)),)
 
     def cost(self, inputs: Sequence[TensorType | None], outputs: Sequence[TensorType]) -> Cost:

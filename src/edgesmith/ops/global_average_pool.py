@@ -29,10 +29,9 @@ class GlobalAveragePool(Operator):
         return (TensorType((*x.shape[:2], *(1,) * (x.rank - 2)), x.dtype),)
 
     def reference(self, *inputs: np.ndarray | None) -> tuple[np.ndarray, ...]:
-        assert inputs[0] is not None
-        return (
-            inputs[0].mean(axis=tuple(range(2, inputs[0].ndim)), keepdims=True, dtype=np.float64).astype(np.float32),
-        )
+        (x,) = inputs
+        assert x is not None
+        return (x.mean(axis=tuple(range(2, x.ndim)), keepdims=True, dtype=np.float64).astype(x.dtype),)
 
     def cost(self, inputs: Sequence[TensorType | None], outputs: Sequence[TensorType]) -> Cost:
         assert inputs[0] is not None

@@ -48,7 +48,7 @@ class LRN(Operator):
         before, after = self._reach
         squares = x.astype(np.float64) ** 2
         total = np.stack([squares[:, max(0, c - before) : c + after + 1].sum(1) for c in range(x.shape[1])], axis=1)
-        return ((x / (self.bias + self.alpha / self.size * total) ** self.beta).astype(np.float32),)
+        return ((x / (self.bias + self.alpha / self.size * total) ** self.beta).astype(x.dtype),)
 
     def cost(self, inputs: Sequence[TensorType | None], outputs: Sequence[TensorType]) -> Cost:
         """A square and an addition for each neighbour, and the power as one."""

@@ -169,7 +169,6 @@ class _Depthwise(_Stage):
         self.y = View(chain.y.shape, (0, 1, 0, code.width), DType.F32) if chain.project else chain.y
 
     def write_tiles(self, w: Writer) -> None:
-        kw = self.window.kernel[1]
         parameters = (
             "const float *const *rows, ptrdiff_t at, int32_t first, int32_t last, const float *w, const float *b, "
             f"float *y{self.epilogue.parameters}"
@@ -179,15 +178,27 @@ class _Depthwise(_Stage):
                 with w.block(f"static void @NAME@_depthwise_{variant}_{number}({parameters})"):
                     declare(w, range(cols.rows), vectors, self.lanes)
                     if any(cols.taps):
-                        w.line(f"w += (ptrdiff_t)first * {kw * self.block};")
-                        with w.block("for (int32_t t = first; t < last; ++t)"):
-                            w.line("const float *const x = rows[t] + at;")
-                            self._products(w, cols, vectors, None if self.code.expand else tail)
-                            w.line(f"w += {kw * self.block};")
+                        self._kernel_rows(w, cols, vectors, None if self.code.expand else tail)
                     else:
                         w.line("(void)rows, (void)at, (void)first, (void)last, (void)w;")
                     self.epilogue.store(w, self.y, range(cols.rows), vectors, tail, row_axis=3)
                 w.line()
+
+    def _kernel_rows(self, w: Writer, cols: Columns, vectors: int, tail: int | None) -> None:
+        """Write the sum over the kernel's rows: unrolled where all of them lie inside, else a loop."""
+        kh, kw = self.window.kernel
+
+        def row(t: str) -> None:
+            w.line(f"const float *const x = rows[{t}] + at;")
+            w.line(f"const float *const wt = w + {t} * {kw * self.block};")
+            self._products(w, cols, vectors, tail)
+
+        with w.block(f"if (last - first == {kh})"):
+            for t in range(kh):
+                with w.block(""):
+                    row(str(t))
+        with w.block("else"), w.block("for (int32_t t = first; t < last; ++t)"):
+            row("t")
 
     def _products(self, w: Writer, cols: Columns, vectors: int, tail: int | None) -> None:
         """Write one kernel row: each input vector is loaded once and feeds every column that it reaches."""
@@ -195,7 +206,7 @@ class _Depthwise(_Stage):
         reached: dict[int, list[tuple[int, int]]] = {}
         for k, rows in enumerate(cols.taps):
             for v in range(vectors if rows else 0):
-                w.line(f"const es_v w{k}_{v} = es_load(w + {k * self.block + v * self.lanes});")
+                w.line(f"const es_v w{k}_{v} = es_load(wt + {k * self.block + v * self.lanes});")
             for r in rows:
                 reached.setdefault(r * stride + k * dilation, []).append((r, k))
         for column in sorted(reached):

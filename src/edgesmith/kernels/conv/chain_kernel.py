@@ -10,27 +10,37 @@ from edgesmith.ir import Graph, Node
 from edgesmith.kernels.base import Code, Kernel, Problem, Reject, Schedule
 from edgesmith.kernels.conv.chain import Chain, Pattern, Tiling, chain_regions
 from edgesmith.kernels.conv.chain_code import ChainCode
+from edgesmith.kernels.cycles import (
+    FMA_LATENCY,
+    FMA_PER_CYCLE,
+    GIGAHERTZ,
+    L2_BYTES_PER_CYCLE,
+    LOADS_PER_CYCLE,
+    far_cycles,
+)
 from edgesmith.kernels.gemm.packed import Product
 from edgesmith.kernels.region import Region
-from edgesmith.kernels.tile import GIGAHERTZ, TileShape, candidates
+from edgesmith.kernels.tile import TileShape, candidates
 
 __all__ = ["ChainKernel"]
 
 STEP_NS = 100.0
-BLOCK_NS = 40.0
+BLOCK_CYCLES = 100.0
+TILE_CYCLES = 10.0
 MAX_COLUMNS = 16
 MAX_VARIANTS = 16
 MAX_PANEL_VECTORS = 4
-ROWS = (1, 2, 3, 4, 5, 6, 7, 8, 10, 14, 16, 28)
 PROJECT_TILES = 2
+
+ROWS = (1, 2, 3, 4, 5, 6, 7, 8, 10, 14, 16, 28)
+MIN_TASKS = 4
+"""Blocks are no larger than that so many can be computed at once."""
 
 SCRATCH_SHARE = 0.75
 """Of the second-level cache that rows and results of a block may take."""
 
-NEAR_BYTES_PER_CYCLE = 24.0
-"""Between the first- and the second-level cache."""
-
-MEMORY_BYTES_PER_NS = 70.0
+NEAR_SHARE = 0.25
+"""Part of the time for data from the second-level cache that does not hide behind arithmetic."""
 
 
 class ChainKernel(Kernel):
@@ -47,8 +57,9 @@ class ChainKernel(Kernel):
 
     def schedules(self, problem: Problem) -> Sequence[Schedule]:
         chain = _chain(problem, self.pattern)
-        height = chain.y.shape[2]
-        rows = list(dict.fromkeys(-(-height // -(-height // r)) for r in ROWS))
+        batch, _, height, _ = chain.y.shape
+        largest = max(1, batch * height // MIN_TASKS)
+        rows = list(dict.fromkeys(-(-height // -(-height // min(r, largest))) for r in ROWS))
         most = problem.target.l2_bytes * SCRATCH_SHARE
         found = []
         for expand, columns, vectors, project in _tiles(chain):
@@ -61,16 +72,16 @@ class ChainKernel(Kernel):
         chain, tiling = _chain(problem, self.pattern), Tiling.of(schedule)
         batch, _, height, _ = chain.y.shape
         blocks = batch * -(-height // tiling.rows)
-        cycles = _depthwise_cycles(chain, tiling)
-        products = 0.0
-        if chain.expand and tiling.expand:
-            products += chain.expand.nanoseconds(tiling.expand)
-        if chain.project and tiling.project:
-            products += chain.project.nanoseconds(tiling.project)
-        cycles += _near_bytes(chain, tiling) / NEAR_BYTES_PER_CYCLE
-        far = sum(problem.type(v).nbytes for v in (*problem.region.inputs, *problem.region.outputs))
-        memory = far / MEMORY_BYTES_PER_NS if far > problem.target.l2_bytes else 0.0
-        return STEP_NS + BLOCK_NS * blocks + cycles / GIGAHERTZ + products + memory
+        cycles = _depthwise_cycles(chain, tiling) + blocks * BLOCK_CYCLES
+        cycles += NEAR_SHARE * _near_bytes(chain, tiling) / L2_BYTES_PER_CYCLE
+        products, weights_bytes = 0.0, 0
+        for product, tile in ((chain.expand, tiling.expand), (chain.project, tiling.project)):
+            if product and tile:
+                products += _nanoseconds(product, tile)
+                weights_bytes += product.weights.nbytes
+        if weights_bytes + chain.scratch_bytes(tiling) > problem.target.l2_bytes:
+            cycles += far_cycles(problem.target.l2_bytes + (blocks - 1) * weights_bytes, problem.target)
+        return STEP_NS + cycles / GIGAHERTZ + products
 
     def in_place(self, problem: Problem) -> tuple[str, ...]:
         chain = _chain(problem, self.pattern)
@@ -106,6 +117,11 @@ def _tiles(chain: Chain) -> Iterator[tuple[TileShape | None, int, int, TileShape
                     yield expand, columns, vectors, project
 
 
+@lru_cache(maxsize=512)
+def _nanoseconds(product: Product, tile: TileShape) -> float:
+    return product.nanoseconds(tile)
+
+
 def _best_products(product: Product, rows: int) -> list[TileShape]:
     """For each number of vectors the best tile, the best of them first.
 
@@ -114,7 +130,7 @@ def _best_products(product: Product, rows: int) -> list[TileShape]:
     """
     best: dict[int, tuple[float, TileShape]] = {}
     for tile in candidates(product.problem.target, rows, -(-product.channels // product.problem.target.lanes)):
-        time = product.nanoseconds(tile)
+        time = _nanoseconds(product, tile)
         if tile.vectors <= MAX_PANEL_VECTORS and time < best.get(tile.vectors, (float("inf"), tile))[0]:
             best[tile.vectors] = time, tile
     return [tile for _, tile in sorted(best.values(), key=lambda found: found[0])]
@@ -140,9 +156,9 @@ def _depthwise_cycles(chain: Chain, tiling: Tiling) -> float:
     for c in chain.tiles(tiling):
         products = sum(map(len, c.taps)) * vectors
         loads = ((c.rows - 1) * window.strides[1] + kw + kw) * vectors
-        per_tap_row = max(products / 2, loads / 2, 4.0) + 2
-        epilogue = c.rows * vectors * (1 + len(chain.depthwise.region.nodes)) / 2
-        cycles += c.tiles * (kh * per_tap_row + epilogue + 10)
+        kernel_row = max(products / FMA_PER_CYCLE, loads / LOADS_PER_CYCLE, kw * FMA_LATENCY)
+        results = c.rows * vectors * (1 + len(chain.depthwise.region.nodes)) / 2
+        cycles += c.tiles * (kh * kernel_row + results + TILE_CYCLES)
     return cycles * -(-channels // (vectors * chain.lanes)) * height * batch
 
 

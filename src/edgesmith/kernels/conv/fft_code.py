@@ -20,7 +20,7 @@ from edgesmith.c.writer import Writer
 from edgesmith.ir import DType
 from edgesmith.kernels.base import PREPARE_SIGNATURE, SIGNATURE, Code, Problem, unpack
 from edgesmith.kernels.conv.convolution import Convolution
-from edgesmith.kernels.conv.fft_tiling import Axis, Tile, bins
+from edgesmith.kernels.conv.fft_tiling import Axis, Tile, bins, operations
 from edgesmith.kernels.conv.fourier import complex_transform, inverse_real_transform, real_transform
 from edgesmith.kernels.epilogue import strided
 
@@ -31,7 +31,9 @@ T = TypeVar("T")
 SPECTRA_BYTES = 4 * 2**20
 """Spectra of a task's tiles, about."""
 
-CHANNELS_PER_TASK = 64
+TARGET_TASKS = 4
+CHANNELS_PER_TASK = 32
+"""At least."""
 
 OPERATIONS_PER_CYCLE = 1.3
 SPECTRUM_BYTES_PER_CYCLE = 6.0
@@ -62,16 +64,16 @@ class FftCode:
         self.depthwise = self.c.group > 1
         self.in_vectors = -(-self.c.x.shape[1] // self.lanes)
         self.out_vectors = -(-self.c.y.shape[1] // self.lanes)
-        tiles = len(height.tiles) * len(width.tiles)
-        self.tiles = tiles
-        # A task's share: some tiles of an image, and some output channels.
+        self.image_tiles = len(height.tiles) * len(width.tiles)
+        self.tiles = self.c.batch * self.image_tiles
+        # A task's share: some tiles, and some output channels, for which the tiles have to be transformed anew.
         each = self.frequencies * self.pair * 4
-        self.blocks = max(1, self.c.y.shape[1] // CHANNELS_PER_TASK)
-        self.block = -(-self.out_vectors // self.blocks)
+        groups = -(-self.tiles * each * (self.in_vectors + self.out_vectors) // SPECTRA_BYTES)
+        self.share = -(-self.tiles // min(groups, self.tiles))
+        self.groups = -(-self.tiles // self.share)
+        blocks = max(1, min(-(-TARGET_TASKS // self.groups), self.c.y.shape[1] // CHANNELS_PER_TASK))
+        self.block = -(-self.out_vectors // blocks)
         self.blocks = -(-self.out_vectors // self.block)
-        groups = -(-tiles * each * (self.in_vectors + self.block) // SPECTRA_BYTES)
-        self.share = -(-tiles // min(groups, tiles))
-        self.groups = -(-tiles // self.share)
         self.vectors = 2 if problem.target.registers >= 32 and self.block % 2 == 0 else 1
         self.rows = product_rows(problem.target.registers, self.vectors, self.share)
 
@@ -79,7 +81,7 @@ class FftCode:
     def tasks(self) -> int:
         if self.depthwise:
             return self.c.batch * self.in_vectors * len(self.height.tiles)
-        return self.c.batch * self.groups * self.blocks
+        return self.groups * self.blocks
 
     @property
     def rows_floats(self) -> int:
@@ -109,25 +111,25 @@ class FftCode:
     def cycles(self) -> float:
         """Predicted cycles of all tasks on one core."""
         down, across = self.height.tiles, self.width.tiles
-        size, whole = self.height.size, range(self.height.size)
-        row_in = sum(real_transform(self.width.size, t.data).operations for t in across)
-        row_out = sum(inverse_real_transform(self.width.size, range(t.outputs)).operations for t in across)
-        column_in = sum(complex_transform(size, t.data, whole).operations for t in down)
-        column_out = sum(complex_transform(size, whole, range(t.outputs)).operations for t in down)
+        size, width = self.height.size, self.width.size
+        row_in = sum(operations(width, len(t.data)) for t in across) / 2
+        row_out = sum(operations(width, t.outputs) for t in across) / 2
+        column_in = sum(operations(size, len(t.data)) for t in down)
+        column_out = sum(operations(size, t.outputs) for t in down)
         forward = sum(len(t.data) for t in down) * row_in + len(across) * self.bins * column_in
         back = self.height.outputs * row_out + len(across) * self.bins * column_out
         if self.depthwise:
-            operations = self.in_vectors * (forward + back + 4 * self.tiles * self.frequencies)
-            work = operations / OPERATIONS_PER_CYCLE
+            work = self.c.batch * self.in_vectors * (forward + back + 4 * self.image_tiles * self.frequencies)
+            cycles = work / OPERATIONS_PER_CYCLE
             memory = self.spectrum_floats * 4 / SPECTRUM_BYTES_PER_CYCLE
         else:
-            operations = self.in_vectors * self.blocks * forward + self.out_vectors * back
+            work = self.c.batch * (self.in_vectors * self.blocks * forward + self.out_vectors * back)
             pairs = self.frequencies * self.tiles * (self.in_vectors * self.blocks + self.out_vectors)
             steps = self.frequencies * self.tiles * self.c.in_channels * self.blocks * self.block
             step = max(2.0, 8.0 / (self.rows * self.vectors))
-            work = operations / OPERATIONS_PER_CYCLE + CYCLES_PER_PAIR * pairs + steps * step
+            cycles = work / OPERATIONS_PER_CYCLE + CYCLES_PER_PAIR * pairs + steps * step
             memory = self.spectrum_floats * 4 * self.groups / SPECTRUM_BYTES_PER_CYCLE
-        return self.c.batch * (max(work, memory) + 0.2 * min(work, memory))
+        return max(cycles, memory) + 0.2 * min(cycles, memory)
 
     def code(self) -> Code:
         c = self.c
@@ -329,10 +331,10 @@ class FftCode:
             self._write_rows(w)
 
     def _task(self, w: Writer) -> None:
-        across, share = len(self.width.tiles), self.share
+        share = self.share
         spectra_in = share * self.in_vectors * self.pair
         spectra_out = share * self.block * self.pair
-        w.unravel("task", (("n", self.c.batch), ("group", self.groups), ("block", self.blocks)))
+        w.unravel("task", (("group", self.groups), ("block", self.blocks)))
         w.line(f"float *const o = a + {self.frequencies * spectra_in};")
         w.line(f"const int32_t first = group * {share};")
         w.line(f"const int32_t count = {self.tiles} - first < {share} ? {self.tiles} - first : {share};")
@@ -340,7 +342,7 @@ class FftCode:
         vectors = f"block < {self.blocks - 1} ? {self.block} : {last}" if last < self.block else str(self.block)
         w.line(f"const int32_t vectors = {vectors};")
         with w.block("for (int32_t t = 0; t < count; ++t)"):
-            w.line(f"const int32_t th = (first + t) / {across}, tw = (first + t) % {across};")
+            self._locate(w)
             with w.loop("v", self.in_vectors):
                 self._read_rows(w)
                 w.line(f"float *const at = a + (t * {self.in_vectors} + v) * {self.pair};")
@@ -354,7 +356,7 @@ class FftCode:
             w.line(f"float *const of = o + (ptrdiff_t)f * {spectra_out};")
             self._multiply(w)
         with w.block("for (int32_t t = 0; t < count; ++t)"):
-            w.line(f"const int32_t th = (first + t) / {across}, tw = (first + t) % {across};")
+            self._locate(w)
             with w.block("for (int32_t j = 0; j < vectors; ++j)"):
                 w.line(f"const float *const at = o + (t * {self.block} + j) * {self.pair};")
                 with w.loop("k", self.bins):
@@ -362,6 +364,14 @@ class FftCode:
                     w.line(f"@NAME@_columns_out[th]({column}, b + k * {self.pair});")
                 w.line(f"const int32_t v = block * {self.block} + j;")
                 self._write_rows(w)
+
+    def _locate(self, w: Writer) -> None:
+        """Write which tile of which image tile ``t`` of a task is."""
+        tiles = (("n", self.c.batch), ("th", len(self.height.tiles)), ("tw", len(self.width.tiles)))
+        w.line("const int32_t tile = first + t;")
+        if self.tiles == 1:
+            w.line("(void)tile;")
+        w.unravel("tile", tiles)
 
     def _read_rows(self, w: Writer) -> None:
         """Transform the rows of tile ``th``, ``tw`` of image ``n`` and channels ``v``."""

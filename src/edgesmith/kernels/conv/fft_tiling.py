@@ -14,7 +14,7 @@ from edgesmith.kernels.conv.fourier import Program, complex_transform, inverse_r
 from edgesmith.kernels.rounding import CONFIDENCE
 from edgesmith.ops.window import Window
 
-__all__ = ["SIZES", "Axis", "Tile", "axes", "bins", "rounding_bound"]
+__all__ = ["SIZES", "Axis", "Tile", "axes", "bins", "operations", "rounding_bound"]
 
 SIZES = (8, 12, 16, 20, 24, 28, 30, 32, 36, 40, 42, 48, 54, 60, 64, 72, 80, 96)
 """Even sizes of transforms, products of small primes."""
@@ -94,6 +94,11 @@ def axes(window: Window, shape: Sequence[int], outputs: Sequence[int], sizes: Se
 def bins(width: int) -> int:
     """Columns of the spectrum of a real image of ``width`` columns; the others are conjugate."""
     return width // 2 + 1
+
+
+def operations(size: int, used: int) -> float:
+    """About how many operations a complex transform has of which ``used`` inputs, or outputs, are not left out."""
+    return 2.4 * size * math.log2(size) * (1 + used / size) / 2
 
 
 def rounding_bound(

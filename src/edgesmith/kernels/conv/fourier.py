@@ -31,6 +31,9 @@ Term = tuple[float, int] | None
 Complex = tuple[Term, Term]
 """Real and imaginary part."""
 
+SCHEDULED = 8
+"""Nodes that the compiler may reorder: about as many as keep the registers busy."""
+
 RADICES = (4, 2, 3, 5, 7)
 
 
@@ -88,6 +91,8 @@ class Program:
                 text = f"{left} {'+' if ratio > 0 else '-'} {right}"
             else:
                 text = f"es_fma({right}, {_constant(ratio)}, {left})"
+            if i % SCHEDULED == SCHEDULED - 1:
+                w.line(f"ES_FENCE(l{i})")
             w.line(f"const es_v z{self.inputs + i} = {text};")
             finish(self.inputs + i)
         for value in range(self.inputs):

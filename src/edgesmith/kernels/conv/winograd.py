@@ -79,6 +79,7 @@ class Winograd(Kernel):
                                         "vectors": tile.vectors,
                                         "panels": panels,
                                         "depth": channels,
+                                        "prepared": 1,
                                     }
                                 )
         return found

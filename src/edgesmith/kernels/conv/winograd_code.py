@@ -2,32 +2,40 @@
 
 A task is a block of tiles and a chunk of output channels:
 
-1. The input of the block is transformed: columns of neighbouring tiles first, each once although two tiles read it, then
-   rows. Padding is left out or read as zeros; the input is not copied. A worker that goes on with the next chunk of the
-   same block keeps what it has.
+1. The input of the block is transformed: columns of neighbouring tiles first, each once although two tiles read it,
+   then rows. Padding is left out or read as zeros; the input is not copied. A worker that goes on with the next chunk
+   of the same block keeps what it has.
 2. For each position of the transform, register tiles multiply the block's tiles with the panels of the chunk.
 3. The products are transformed back, one vector of channels at a time, and stored through the epilogue; pixels beyond
    the lower and the right border are left out.
 
-The weights are transformed by ``prepare``, in double precision, into the order in which step 2 reads them:
-(chunk, position, panel, input channel, channel of the panel).
+The transformed weights lie in the order in which step 2 reads them: (chunk, pass over input channels, position, panel,
+input channel, channel of the panel). Either ``prepare`` transforms them all, or each task those that it is about to
+use: few tiles leave no time to fetch what is several times larger than the weights themselves.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from fractions import Fraction
+import math
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from edgesmith.c.expr import literal
 from edgesmith.c.writer import Writer
-from edgesmith.ir import DType
 from edgesmith.kernels.base import PREPARE_SIGNATURE, SIGNATURE, Code, unpack
 from edgesmith.kernels.conv.winograd_tiling import Tiling
 from edgesmith.kernels.conv.winograd_transform import Matrix, Program
 from edgesmith.kernels.epilogue import Epilogue, strided
-from edgesmith.kernels.tile import FLOAT_BYTES, Panels, Segment, accumulate, pack, pack_bias
+from edgesmith.kernels.tile import (
+    FLOAT_BYTES,
+    LINE_BYTES,
+    Panels,
+    Segment,
+    accumulate,
+    pack,
+    pack_bias,
+    steps_per_iteration,
+)
 
 __all__ = ["WinogradCode"]
 
@@ -50,15 +58,20 @@ class WinogradCode:
         t = self.t
         constants = [("weights", self.weights), ("bias", self.bias), *self.epilogue.constants]
         w = Writer()
-        self._prepare(w, constants)
+        self._weight_function(w)
+        if t.prepared:
+            self._prepare(w, constants)
         self._input_functions(w)
         self._product_functions(w)
         self._output_functions(w)
         with w.block(SIGNATURE):
-            w.lines(unpack(t.problem, constants, "u"))
-            w.line("(void)weights;")
+            w.lines(unpack(t.problem, constants, "u" if t.prepared else None))
             w.line("float *const v = (float *)scratch;")
             w.line(f"float *const m = v + {t.positions * t.input_plane};")
+            if t.prepared:
+                w.line("(void)weights;")
+            else:
+                w.line(f"float *const u = m + {t.positions * t.output_plane};")
             w.line("int32_t transformed = -1;")
             with w.block("for (int32_t task = begin; task < end; ++task)"):
                 w.unravel("task", (("block", t.blocks), ("chunk", t.chunks)))
@@ -79,55 +92,86 @@ class WinogradCode:
             t.blocks * t.chunks,
             scratch_bytes=t.scratch_floats * FLOAT_BYTES,
             functions=self.epilogue.functions,
-            prepared_bytes=t.weight_floats * FLOAT_BYTES,
+            prepared_bytes=t.prepared_floats * FLOAT_BYTES,
         )
 
     # The weights.
 
+    def _weight_function(self, w: Writer) -> None:
+        """Write the function that transforms the weights of a panel for some input channels."""
+        t = self.t
+        (height, width), taps = t.window.kernel, math.prod(t.window.kernel)
+        parameters = "const float *g, float *u, int32_t channels, int32_t vectors, ptrdiff_t plane"
+        with (
+            w.block(f"static void @NAME@_weights({parameters})"),
+            w.block("for (int32_t c = 0; c < channels; ++c)"),
+            w.block("for (int32_t vector = 0; vector < vectors; ++vector)"),
+        ):
+            w.line(f"const float *const from = g + ((ptrdiff_t)vector * {t.in_channels} + c) * {taps * self.lanes};")
+            w.line(f"float *const to = u + ((ptrdiff_t)c * vectors + vector) * {self.lanes};")
+            w.line(f"es_v columns[{t.vertical.n * width}];")
+            for k in range(width):
+                load = [f"es_load(from + {(i * width + k) * self.lanes})" for i in range(height)]
+                for i, value in enumerate(_write(w, t.vertical.kernel, load)):
+                    w.line(f"columns[{i * width + k}] = {value};")
+            with w.loop("i", t.vertical.n):
+                row = [f"columns[i * {width} + {k}]" for k in range(width)]
+                for j, value in enumerate(_write(w, t.horizontal.kernel, row)):
+                    w.line(f"es_store(to + (i * {t.horizontal.n} + {j}) * plane, {value});")
+        w.line()
+
+    def _transform_weights(self, w: Writer, first: str, steps: int, to: str) -> None:
+        """Write the transform of a chunk's weights for ``steps`` input channels from ``first``, into ``to``."""
+        t = self.t
+        taps = math.prod(t.window.kernel) * self.lanes
+        with w.block("for (int32_t panel = 0; panel < panels; ++panel)"):
+            w.line(f"const int32_t number = chunk * {t.chunk_panels} + panel;")
+            tail = t.panels.tail_vectors
+            vectors = f"number < {t.panels.full} ? {t.panels.vectors} : {tail}" if tail else f"{t.panels.vectors}"
+            w.line(f"const int32_t vectors = {vectors};")
+            start = f"((ptrdiff_t)number * {t.panels.vectors * t.in_channels} + {first}) * {taps}"
+            at = f"{to} + (ptrdiff_t)panel * {steps * t.panel_width}"
+            w.line(f"@NAME@_weights(weights + {start}, {at}, {steps}, vectors, {self._weight_plane(steps)});")
+
+    def _weight_plane(self, steps: int) -> str:
+        """C text of the floats from one position to the next in the C variable ``chunk``."""
+        t = self.t
+        return self._by_chunk(t.weight_plane(steps, t.chunk_width), t.weight_plane(steps, t.last_width))
+
+    def _by_chunk(self, usual: int, last: int) -> str:
+        """C text of a number that differs in the last chunk."""
+        return str(usual) if usual == last else f"(chunk < {self.t.chunks - 1} ? {usual} : {last})"
+
+    def _write_panels(self, w: Writer) -> None:
+        t = self.t
+        last = t.panels.count - (t.chunks - 1) * t.chunk_panels
+        w.line(f"const int32_t panels = {self._by_chunk(t.chunk_panels, last)};")
+
+    def _passes(self, w: Writer, body: Callable[[str, int], None]) -> None:
+        """Write ``body``, given C text of the first input channel and their number, for all passes over them."""
+        t = self.t
+        whole, rest = divmod(t.in_channels, t.depth)
+        with w.loop("k", whole * t.depth, step=t.depth):
+            body("k", t.depth)
+        if rest:
+            with w.block(""):
+                body(str(whole * t.depth), rest)
+
     def _prepare(self, w: Writer, constants: Sequence[tuple[str, np.ndarray]]) -> None:
         t = self.t
         operands = len(t.problem.region.inputs) + 1
-        taps, across = t.window.kernel[0] * t.window.kernel[1], t.window.kernel[1]
+
+        def one_pass(first: str, steps: int) -> None:
+            self._transform_weights(w, first, steps, "u")
+            w.line(f"u += {t.positions} * (ptrdiff_t){self._weight_plane(steps)};")
+
         with w.block(PREPARE_SIGNATURE):
-            w.line("typedef double es_w __attribute__((vector_size(8 * ES_LANES)));")
-            w.line(f"const float *g = (const float *)p[{operands}];")
-            w.line(f"float *const u = (float *)p[{operands + len(constants)}];")
-            with w.loop("vector", t.padded_out // self.lanes):
-                self._write_destination(w)
-                with w.block(f"for (ptrdiff_t c = 0; c < {t.in_channels}; ++c)"):
-                    w.line(f"es_w columns[{t.vertical.n * across}];")
-                    for k in range(across):
-                        load = [f"es_load(g + {(i * across + k) * self.lanes})" for i in range(t.window.kernel[0])]
-                        wide = [f"__builtin_convertvector({a}, es_w)" for a in load]
-                        for i, value in enumerate(_write(w, t.vertical.kernel, wide, "es_w")):
-                            w.line(f"columns[{i * across + k}] = {value};")
-                    with w.loop("i", t.vertical.n):
-                        row = [f"columns[i * {across} + {k}]" for k in range(across)]
-                        for j, value in enumerate(_write(w, t.horizontal.kernel, row, "es_w")):
-                            at = f"to + (i * {t.horizontal.n} + {j}) * plane + c * step"
-                            w.line(f"es_store({at}, __builtin_convertvector({value}, es_v));")
-                    w.line(f"g += {taps * self.lanes};")
+            w.line(f"const float *const weights = (const float *)p[{operands}];")
+            w.line(f"float *u = (float *)p[{operands + len(constants)}];")
+            with w.loop("chunk", t.chunks):
+                self._write_panels(w)
+                self._passes(w, one_pass)
         w.line()
-
-    def _write_destination(self, w: Writer) -> None:
-        """Write where a vector's transformed weights go: ``to``, the distance of positions and of input channels."""
-        t = self.t
-        chunk_vectors, vectors = t.chunk_panels * t.panels.vectors, t.panels.vectors
-        total = t.padded_out // self.lanes
-        w.line(f"const int32_t chunk = vector / {chunk_vectors}, inside = vector % {chunk_vectors};")
-        w.line(f"const int32_t panel = inside / {vectors};")
-        w.line(f"const int32_t beyond = {total} - (vector - inside % {vectors});")
-        w.line(f"const ptrdiff_t step = {self.lanes} * (beyond < {vectors} ? beyond : {vectors});")
-        w.line(f"const ptrdiff_t plane = (ptrdiff_t){t.in_channels} * {self._chunk_width()};")
-        start = f"(ptrdiff_t)chunk * {t.positions * t.in_channels * t.chunk_width}"
-        w.line(f"float *const to = u + {start} + panel * {t.in_channels * t.panel_width}")
-        w.line(f"    + inside % {vectors} * {self.lanes};")
-
-    def _chunk_width(self) -> str:
-        t = self.t
-        if t.last_width == t.chunk_width:
-            return str(t.chunk_width)
-        return f"(chunk < {t.chunks - 1} ? {t.chunk_width} : {t.last_width})"
 
     # The input.
 
@@ -159,7 +203,7 @@ class WinogradCode:
                     at = [f"column + {r * t.x.strides[2]}" for r in rows]
                     load = [f"es_load({a})" if lanes is None else f"es_load_n({a}, {lanes})" for a in at]
                     part = tuple(row[band.first_row : band.stop_row] for row in t.vertical.input)
-                    for i, value in enumerate(_write(w, part, load, "es_v")):
+                    for i, value in enumerate(_write(w, part, load)):
                         w.line(f"columns[j * {t.vertical.n} + {i}] = {value};")
             else:
                 w.line("(void)x, (void)at, (void)left, (void)right;")
@@ -170,7 +214,7 @@ class WinogradCode:
                 with w.loop("i", t.vertical.n):
                     values = [f"window[{j * t.vertical.n} + i]" for j in range(n)]
                     w.line(f"float *const to = v + i * {n * t.input_plane};")
-                    for j, value in enumerate(_write(w, t.horizontal.input, values, "es_v")):
+                    for j, value in enumerate(_write(w, t.horizontal.input, values)):
                         w.line(f"es_store(to + {j * t.input_plane}, {value});")
                 w.line(f"v += {t.padded_in};")
         w.line()
@@ -208,66 +252,87 @@ class WinogradCode:
     # The products.
 
     def _product_functions(self, w: Writer) -> None:
+        for vectors, _ in self.t.panels.variants():
+            for steps in dict.fromkeys(self.t.steps):
+                for rows in self.t.heights:
+                    self._product_function(w, vectors, rows, steps)
+
+    def _product_function(self, w: Writer, vectors: int, rows: int, steps: int) -> None:
+        """Write a register tile; it adds to the products of earlier passes if ``more``."""
         t = self.t
-        for vectors in self._panel_vectors():
-            for first, steps in {(k > 0, count): (k, count) for k, count in t.depths}.values():
-                for rows in t.heights:
-                    self._product_function(w, vectors, rows, first, steps)
-
-    def _panel_vectors(self) -> list[int]:
-        return [v for v, _ in self.t.panels.variants()]
-
-    def _product_name(self, vectors: int, rows: int, first: int, steps: int) -> str:
-        return f"@NAME@_product{rows}x{vectors}x{steps}{'_more' if first else ''}"
-
-    def _product_function(self, w: Writer, vectors: int, rows: int, first: int, steps: int) -> None:
-        t = self.t
-        name = self._product_name(vectors, rows, first, steps)
         at = {(r, v): f"y + {r * t.chunk_width + v * self.lanes}" for r in range(rows) for v in range(vectors)}
-        with w.block(f"static void {name}(const float *x, const float *w, float *y)"):
+        parameters = f"const float *x, const float *w, float *y{', int32_t more' if len(t.steps) > 1 else ''}"
+        parameters += ", const float *ahead" if t.prepared else ""
+        with w.block(f"static void @NAME@_product{rows}x{vectors}x{steps}({parameters})"):
             for r in range(rows):
-                start = [f"es_load({at[r, v]})" if first else "(es_v){0}" for v in range(vectors)]
-                w.line("es_v " + ", ".join(f"c{r}_{v} = {start[v]}" for v in range(vectors)) + ";")
+                w.line("es_v " + ", ".join(f"c{r}_{v} = {{0}}" for v in range(vectors)) + ";")
+            if len(t.steps) > 1:
+                with w.block("if (more)"):
+                    for (r, v), address in at.items():
+                        w.line(f"c{r}_{v} = es_load({address});")
             segment = Segment(steps, "0", 1, tuple(range(rows)))
-            accumulate(w, segment, lambda r: r * t.padded_in, vectors, self.lanes)
+            ahead = self._ahead_lines(rows, vectors) if t.prepared else 0
+            accumulate(w, segment, lambda r: r * t.padded_in, vectors, self.lanes, ahead)
+            if t.prepared:
+                w.line("(void)ahead;")
             for (r, v), address in at.items():
                 w.line(f"es_store({address}, c{r}_{v});")
         w.line()
 
+    def _ahead_lines(self, rows: int, vectors: int) -> int:
+        """Cache lines that an iteration requests so that all register tiles of a panel request the whole next one."""
+        per_iteration = steps_per_iteration(rows, vectors) * vectors * self.lanes * FLOAT_BYTES
+        return -(-per_iteration // (LINE_BYTES * self._register_tiles))
+
+    @property
+    def _register_tiles(self) -> int:
+        """Register tiles of a full block."""
+        return -(-self.t.block // self.t.rows)
+
     def _multiply(self, w: Writer) -> None:
         t = self.t
         w.line("const int32_t count = last - first;")
-        start = f"(ptrdiff_t)chunk * {t.positions * t.in_channels * t.chunk_width}"
-        w.line(f"const float *wp = u + {start};" if t.chunks > 1 else "const float *wp = u;")
-        last_panels = t.panels.count - (t.chunks - 1) * t.chunk_panels
-        panels = str(t.chunk_panels)
-        if last_panels != t.chunk_panels:
-            panels = f"(chunk < {t.chunks - 1} ? {t.chunk_panels} : {last_panels})"
-        w.line(f"const int32_t panels = {panels};")
-        with (
-            w.block(f"for (int32_t position = 0; position < {t.positions}; ++position)"),
-            w.block("for (int32_t panel = 0; panel < panels; ++panel)"),
-        ):
-            w.line(f"const float *const vp = v + (ptrdiff_t)position * {t.input_plane};")
-            w.line(f"float *const mp = m + (ptrdiff_t)position * {t.output_plane} + panel * {t.panel_width};")
-            number = f"chunk * {t.chunk_panels} + panel" if t.chunks > 1 else "panel"
-            if len(t.panels.variants()) > 1:
-                w.line(f"const int32_t number = {number};")
-            t.panels.write_variants(w, "number", lambda variant: self._panel(w, self._panel_vectors()[variant]))
+        self._write_panels(w)
+        if t.prepared:
+            start = f" + (ptrdiff_t)chunk * {t.weight_floats(t.chunk_width)}" if t.chunks > 1 else ""
+            w.line(f"const float *up = u{start};")
+        self._passes(w, lambda first, steps: self._pass(w, first, steps))
 
-    def _panel(self, w: Writer, vectors: int) -> None:
+    def _pass(self, w: Writer, first: str, steps: int) -> None:
         t = self.t
-        for first, steps in t.depths:
-            with w.block(""):
-                w.line("int32_t row = 0;")
-                for rows in t.heights:
-                    whole = rows == t.rows
-                    head = f"for (; row + {rows} <= count; row += {rows})" if whole else f"if (count - row == {rows})"
-                    with w.block(head):
-                        name = self._product_name(vectors, rows, first, steps)
-                        x = f"vp + row * {t.padded_in}" + (f" + {first}" if first else "")
-                        w.line(f"{name}({x}, wp, mp + row * {t.chunk_width});")
-                w.line(f"wp += {steps * vectors * self.lanes};")
+        plane = self._weight_plane(steps)
+        if not t.prepared:
+            self._transform_weights(w, first, steps, "u")
+            w.line("const float *up = u;")
+        with w.block(f"for (int32_t position = 0; position < {t.positions}; ++position)"):
+            w.line(f"const float *const vp = v + (ptrdiff_t)position * {t.input_plane} + {first};")
+            w.line("const float *wp = up;")
+            with w.block("for (int32_t panel = 0; panel < panels; ++panel)"):
+                w.line(f"float *const mp = m + (ptrdiff_t)position * {t.output_plane} + panel * {t.panel_width};")
+                if len(t.panels.variants()) > 1:
+                    w.line(f"const int32_t number = chunk * {t.chunk_panels} + panel;")
+                t.panels.write_variants(w, "number", lambda variant: self._panel(w, variant, first, steps))
+            w.line(f"up += {plane};")
+
+    def _panel(self, w: Writer, variant: int, first: str, steps: int) -> None:
+        """Write the register tiles of one panel; ``wp`` moves on to the next."""
+        t = self.t
+        vectors, _ = t.panels.variants()[variant]
+        size = steps * vectors * self.lanes
+        w.line("int32_t row = 0;")
+        if t.prepared:
+            w.line(f"const float *ahead = wp + {size};")
+        for rows in t.heights:
+            whole = rows == t.rows
+            head = f"for (; row + {rows} <= count; row += {rows})" if whole else f"if (count - row == {rows})"
+            with w.block(head):
+                arguments = f"vp + row * {t.padded_in}, wp, mp + row * {t.chunk_width}"
+                arguments += f", {first} > 0" if len(t.steps) > 1 else ""
+                arguments += ", ahead" if t.prepared else ""
+                w.line(f"@NAME@_product{rows}x{vectors}x{steps}({arguments});")
+                if t.prepared:
+                    w.line(f"ahead += {-(-size // self._register_tiles)};")
+        w.line(f"wp += {size};")
 
     # The output.
 
@@ -291,11 +356,11 @@ class WinogradCode:
             w.line("const es_v bias = es_load(b);")
             with w.loop("j", n):
                 planes = [f"es_load(m + j * {t.output_plane} + {i * n * t.output_plane})" for i in range(t.vertical.n)]
-                for i, value in enumerate(_write(w, t.vertical.output, planes, "es_v")):
+                for i, value in enumerate(_write(w, t.vertical.output, planes)):
                     w.line(f"columns[{i * n} + j] = {value};")
             with w.block("for (int32_t i = 0; i < rows; ++i)"):
                 values = [f"columns[i * {n} + {j}]" for j in range(n)]
-                for j, value in enumerate(_write(w, t.horizontal.output[:columns], values, "es_v")):
+                for j, value in enumerate(_write(w, t.horizontal.output[:columns], values)):
                     w.line(f"const es_v c{j}_0 = {value} + bias;")
                 self.epilogue.store(w, t.y, range(columns), 1, lanes, row_axis=3)
                 w.line(f"y += {t.y.strides[2]};")
@@ -337,17 +402,11 @@ class WinogradCode:
             w.line(f"@NAME@_output{last}{suffix}({arguments});")
 
 
-def _write(w: Writer, matrix: Matrix, inputs: Sequence[str], kind: str) -> list[str]:
+def _write(w: Writer, matrix: Matrix, inputs: Sequence[str]) -> list[str]:
     """Write a matrix times the vectors ``inputs``, each read at most once; the C expression of each output."""
     named = list(inputs)
     for j, expression in enumerate(inputs):
         if any(row[j] for row in matrix):
             named[j] = w.fresh()
-            w.line(f"const {kind} {named[j]} = {expression};")
-    dtype = DType.F32 if kind == "es_v" else DType.F64
-
-    def factor(value: Fraction) -> str:
-        text = literal(float(value), dtype)
-        return f"es_set1({text})" if dtype is DType.F32 else text
-
-    return Program.of(matrix).write(w, named, factor, kind)
+            w.line(f"const es_v {named[j]} = {expression};")
+    return Program.of(matrix).write(w, named)

@@ -1,19 +1,20 @@
 """How far rounding may move the result of a Winograd convolution.
 
 With V = B' d B for each input channel, U = G g G' for each pair of channels, M = sum over channels of U . V, and
-y = A' M A, first-order error analysis (after B. Barabasz et al., ACM Trans. Math. Softw. 46(4), 2020) gives three parts,
-u being the unit roundoff and p the positions of a tile:
+y = A' M A, first-order error analysis (after B. Barabasz et al., ACM Trans. Math. Softw. 46(4), 2020) gives four parts,
+u being the unit roundoff:
 
-- the sums M over C channels and the rounding of U, which is computed in double precision: each of the C + 1 roundings
-  of a position is at most u sum |U| |V|, and those of all positions are independent of one another;
+- the sums M over C channels: each of the C roundings of a position is at most u sum |U| |V|, and those of all positions
+  are independent of one another;
 - V: at most b roundings on the way of an input through B' and B, so that an element errs by b u |B'| |d| |B|; errors of
   different channels are independent;
+- U: the same with |G| |g| |G'|;
 - y: at most a roundings of every term on the way through A' and A and at the bias.
 
 Roundings that behave like independent random variables of mean zero sum up to at most 4 times the root of the sum of
-their squares but with negligible probability, and n of them in a product to 4 u sqrt(n) (N. J. Higham, T. Mary, SIAM J.
-Sci. Comput. 41(5), 2019, theorem 2.4). The worst case, every rounding at its limit and none cancelling, is
-(a + b + C + 1) u |A'| [(|G| |g| |G'|) . (|B'| |d| |B|)] |A|. The smaller of the two is taken.
+their squares but with negligible probability, and n of them in a product to 4 u sqrt(n) (N. J. Higham, T. Mary, SIAM
+J. Sci. Comput. 41(5), 2019, theorem 2.4). The worst case, every rounding at its limit and none cancelling, is u times
+their number times |A'| [(|G| |g| |G'|) . (|B'| |d| |B|)] |A|. The smaller of the two is taken.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ def rounding_bound(
     largest = (size[2][0] @ np.abs(tiles) @ size[2][1].T).transpose(4, 5, 0, 2, 3, 1)
     wide = weights.astype(np.float64)
     kernels = (kernel[0] @ wide @ kernel[1].T).transpose(2, 3, 1, 0)[:, :, None, None]
-    worst_kernels = (size[1][0] @ np.abs(wide) @ size[1][1].T).transpose(2, 3, 1, 0)[:, :, None, None]
+    largest_kernels = (size[1][0] @ np.abs(wide) @ size[1][1].T).transpose(2, 3, 1, 0)[:, :, None, None]
     offset = 0.0 if bias is None else np.abs(bias.astype(np.float64)).reshape(-1, 1, 1)
 
     def back(values: np.ndarray, power: int) -> np.ndarray:
@@ -59,16 +60,20 @@ def rounding_bound(
         outer, inner = (s**power for s in size[0])
         made = outer @ values.transpose(2, 5, 3, 4, 0, 1) @ inner.T
         rows, columns = made.shape[2] * made.shape[4], made.shape[3] * made.shape[5]
-        return made.transpose(0, 1, 2, 4, 3, 5).reshape(*made.shape[:2], rows, columns)[:, :, : shape[2], : shape[3]]
+        whole = made.transpose(0, 1, 2, 4, 3, 5).reshape(*made.shape[:2], rows, columns)
+        return np.asarray(whole[:, :, : shape[2], : shape[3]])
 
     u, channels = DType.F32.unit_roundoff, x.shape[1]
-    before = sum(_roundings(f.input) for f in forms)
+    before, weight = (sum(_roundings(getattr(f, name)) for f in forms) for name in ("input", "kernel"))
     after = sum(_roundings(f.output) for f in forms) + (bias is not None)
     sums = back((np.abs(transformed) @ np.abs(kernels)) ** 2, 2)
     inputs = back(np.sqrt(largest**2 @ kernels**2), 1)
+    weights_ = back(np.sqrt(transformed**2 @ largest_kernels**2), 1)
     results = back(np.abs(transformed @ kernels), 1) + offset
-    typical = np.sqrt((channels + 1) * sums) + np.sqrt(before) * inputs + np.sqrt(after) * results
-    worst = (before + channels + 1 + after) * (back(largest @ worst_kernels, 1) + offset)
+    typical = (
+        np.sqrt(channels * sums) + np.sqrt(before) * inputs + np.sqrt(weight) * weights_ + np.sqrt(after) * results
+    )
+    worst = (before + weight + channels + after) * (back(largest @ largest_kernels, 1) + offset)
     return np.asarray(u * np.minimum(CONFIDENCE * typical, worst))
 
 
@@ -80,7 +85,7 @@ def _tiles(x: np.ndarray, window: Window, forms: tuple[Transform, Transform], sh
     rows, columns = (slice(p, min(p + n, e)) for p, n, e in zip(window.pads_begin, x.shape[2:], extents, strict=True))
     padded[:, :, rows, columns] = x[:, :, : rows.stop - rows.start, : columns.stop - columns.start]
     every = np.lib.stride_tricks.sliding_window_view(padded, (forms[0].n, forms[1].n), (2, 3))
-    return every[:, :, :: forms[0].m, :: forms[1].m]
+    return np.asarray(every[:, :, :: forms[0].m, :: forms[1].m])
 
 
 def _floats(matrix: Matrix) -> np.ndarray:

@@ -34,9 +34,9 @@ class Band:
 class Tiling:
     """One problem with one schedule.
 
-    The schedule: ``height`` and ``width``, outputs of a tile; ``tiles``, tiles of a block; ``rows`` and ``vectors``, the
-    register tile; ``panels``, panels of a chunk of output channels; ``depth``, input channels that one pass of the
-    register tiles sums.
+    The schedule: ``height`` and ``width``, outputs of a tile; ``tiles``, tiles of a block; ``rows`` and ``vectors``,
+    the register tile; ``panels``, panels of a chunk of output channels; ``depth``, input channels that one pass over
+    the positions sums; ``prepared``, 1 if the weights are transformed once, 0 if each task does it.
     """
 
     def __init__(self, problem: Problem, schedule: Schedule) -> None:
@@ -57,6 +57,7 @@ class Tiling:
         self.panels = Panels(self.out_channels, self.lanes, schedule["vectors"])
         self.chunk_panels = min(schedule["panels"], self.panels.count)
         self.depth = min(schedule["depth"], self.in_channels)
+        self.prepared = bool(schedule["prepared"])
 
     @property
     def positions(self) -> int:
@@ -109,19 +110,30 @@ class Tiling:
         """The same for the products."""
         return _odd_lines(self.block * self.chunk_width)
 
+    def weight_plane(self, steps: int, width: int) -> int:
+        """Floats from one position of the transformed weights to the next, for some input and output channels."""
+        return _odd_lines(steps * width)
+
+    def weight_floats(self, width: int) -> int:
+        """Floats of the transformed weights of a chunk of ``width`` output channels, all depths."""
+        return self.positions * sum(self.weight_plane(steps, width) for steps in self.steps)
+
+    @property
+    def prepared_floats(self) -> int:
+        if not self.prepared:
+            return 0
+        return (self.chunks - 1) * self.weight_floats(self.chunk_width) + self.weight_floats(self.last_width)
+
     @property
     def scratch_floats(self) -> int:
-        return self.positions * (self.input_plane + self.output_plane)
+        weights = 0 if self.prepared else self.weight_plane(self.depth, self.chunk_width)
+        return self.positions * (self.input_plane + self.output_plane + weights)
 
     @property
-    def weight_floats(self) -> int:
-        """Floats of the transformed weights."""
-        return self.positions * self.in_channels * self.padded_out
-
-    @property
-    def depths(self) -> list[tuple[int, int]]:
-        """(first channel, channels) of each pass over the input channels."""
-        return [(k, min(self.depth, self.in_channels - k)) for k in range(0, self.in_channels, self.depth)]
+    def steps(self) -> list[int]:
+        """Input channels of each pass over the positions: all alike but for the last."""
+        whole, rest = divmod(self.in_channels, self.depth)
+        return [self.depth] * whole + [rest] * (rest > 0)
 
     @cached_property
     def heights(self) -> list[int]:
@@ -146,5 +158,5 @@ class Tiling:
 
 
 def _odd_lines(floats: int) -> int:
-    """Rounded up to an odd number of cache lines, so that equal offsets in all planes fall into different cache sets."""
+    """Rounded up to an odd number of cache lines, so that equal offsets in planes fall into different cache sets."""
     return (-(-floats // LINE_FLOATS) | 1) * LINE_FLOATS

@@ -14,14 +14,16 @@ random data: for m + r - 1 = 6 it is 0.44 times that of the usual points 1 and 2
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
 
 import numpy as np
 
+from edgesmith.c.expr import literal
 from edgesmith.c.writer import Writer
+from edgesmith.ir import DType
 
 __all__ = ["Matrix", "Program", "Step", "Transform", "points", "transform"]
 
@@ -156,28 +158,25 @@ class Program:
             depth.append(before + (step.y is not None or abs(step.factor) != 1))
         return max((depth[v] for v in self.outputs if v is not None), default=0)
 
-    def write(self, w: Writer, inputs: Sequence[str], factor: Callable[[Fraction], str], kind: str) -> list[str]:
-        """Write the statements; the C expression of each output.
+    def write(self, w: Writer, inputs: Sequence[str]) -> list[str]:
+        """Write the statements over ``es_v`` values; the C expression of each output.
 
         Args:
             inputs: names of C variables; those of zero columns are not used.
-            factor: C expression of a vector with this number in every lane.
-            kind: C type of the vectors; multiply-adds of ``es_v`` are fused.
         """
         values = list(inputs)
         for step in self.steps:
             x = values[step.x]
+            factor = f"es_set1({literal(float(step.factor), DType.F32)})"
             if step.y is None:
-                text = f"-{x}" if step.factor == -1 else f"{factor(step.factor)} * {x}"
+                text = f"-{x}" if step.factor == -1 else f"{factor} * {x}"
             elif abs(step.factor) == 1:
                 text = f"{values[step.y]} {'+' if step.factor > 0 else '-'} {x}"
-            elif kind == "es_v":
-                text = f"es_fma({factor(step.factor)}, {x}, {values[step.y]})"
             else:
-                text = f"{factor(step.factor)} * {x} + {values[step.y]}"
+                text = f"es_fma({factor}, {x}, {values[step.y]})"
             values.append(w.fresh())
-            w.line(f"const {kind} {values[-1]} = {text};")
-        return [values[v] if v is not None else f"({kind}){{0}}" for v in self.outputs]
+            w.line(f"const es_v {values[-1]} = {text};")
+        return [values[v] if v is not None else "(es_v){0}" for v in self.outputs]
 
 
 def _is_exact(factor: Fraction) -> bool:
