@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from itertools import groupby
 
 import pytest
 
-from edgesmith.bench.timing import Times, interleaved
+from edgesmith.bench.timing import Times, interleaved, timer
 
 
 def test_rounds_alternate() -> None:
@@ -17,7 +18,8 @@ def test_rounds_alternate() -> None:
         calls.append(name)
         time.sleep(0.002)
 
-    taken = interleaved({"a": lambda: work("a"), "b": lambda: work("b")}, rounds=4, round_seconds=0.01)
+    pieces = {name: timer(partial(work, name)) for name in "ab"}
+    taken = interleaved(pieces, rounds=4, round_seconds=0.01)
     order = [name for name, _ in groupby(calls)]
     assert order[-8:] == ["a", "b"] * 4
     for times in taken.values():
@@ -26,20 +28,33 @@ def test_rounds_alternate() -> None:
 
 
 def test_ratio_of_known_times() -> None:
-    work = {"slow": lambda: time.sleep(0.02), "fast": lambda: time.sleep(0.005)}
-    taken = interleaved(work, rounds=3, round_seconds=0.04)
-    assert 2.5 < taken["slow"].median / taken["fast"].median < 4.1
+    work = {"slow": lambda n: [4e6] * n, "fast": lambda n: [1e6] * n}
+    taken = interleaved(work, rounds=3)
+    assert taken["slow"].over(taken["fast"]) == 4
+
+
+def test_ratio_ignores_a_slow_spell_that_meets_both() -> None:
+    mine = Times(((1.0, 1.0), (5.0, 5.0), (1.0, 1.0)))
+    theirs = Times(((2.0, 2.0), (10.0, 10.0), (2.0, 2.0)))
+    assert theirs.over(mine) == 2
+
+
+def test_first_run_of_a_round_is_not_counted() -> None:
+    taken = interleaved({"a": lambda n: [9e9, *[1e9] * (n - 1)]}, rounds=2)
+    assert set(taken["a"].runs) == {1e9}
 
 
 def test_statistics() -> None:
-    times = Times((1e6, 2e6, 3e6, 4e6, 100e6), (2e6,))
+    times = Times(((1e6, 2e6, 3e6), (4e6, 100e6)))
     assert times.median == 3e6
     assert times.least == 1e6
     assert times.spread == pytest.approx((4e6 - 2e6) / 3e6)
+    assert times.round_medians == (2e6, 52e6)
     assert times.to_json()["median_ms"] == 3
+    assert Times.from_json(times.to_json()) == times
 
 
 def test_progress_is_told() -> None:
     heard: list[tuple[int, int]] = []
-    interleaved({"a": lambda: None}, rounds=3, round_seconds=0.0, progress=lambda i, n: heard.append((i, n)))
+    interleaved({"a": timer(lambda: None)}, rounds=3, round_seconds=0.0, progress=lambda i, n: heard.append((i, n)))
     assert heard == [(1, 3), (2, 3), (3, 3)]

@@ -26,8 +26,9 @@ __all__ = ["measure", "this_machine"]
 SIZES = tuple(1 << k for k in range(14, 28))
 """Working sets from 16 KiB to 128 MiB."""
 
-REPETITIONS = 5
-SLICE_SECONDS = 0.01
+REPETITIONS = 40
+SLICE_SECONDS = 0.003
+"""Many short slices: one of them is likely to run undisturbed even while other programs run."""
 
 
 def this_machine(threads: int = 1, *, fresh: bool = False) -> Machine:

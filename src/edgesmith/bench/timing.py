@@ -1,4 +1,4 @@
-"""Times of things that are compared: interleaved rounds in one process, medians."""
+"""Times of things that are compared: interleaved rounds, medians."""
 
 from __future__ import annotations
 
@@ -9,23 +9,32 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Times", "interleaved"]
+__all__ = ["Times", "interleaved", "timer"]
 
 ROUND_SECONDS = 0.1
 MAX_RUNS_PER_ROUND = 64
 
+Timer = Callable[[int], list[float]]
+"""Runs something a number of times and gives the nanoseconds of each run."""
+
 
 @dataclass(frozen=True)
 class Times:
-    """Times of single runs in nanoseconds, in the order they were taken.
+    """Times of single runs in nanoseconds, by round.
 
     Args:
-        runs: one time a run.
-        rounds: the median of each round.
+        rounds: the runs of each round, in the order they were taken.
     """
 
-    runs: tuple[float, ...]
-    rounds: tuple[float, ...]
+    rounds: tuple[tuple[float, ...], ...]
+
+    @property
+    def runs(self) -> tuple[float, ...]:
+        return tuple(t for part in self.rounds for t in part)
+
+    @property
+    def round_medians(self) -> tuple[float, ...]:
+        return tuple(float(np.median(part)) for part in self.rounds)
 
     @property
     def median(self) -> float:
@@ -42,18 +51,35 @@ class Times:
         low, high = np.percentile(self.runs, (25, 75))
         return float(high - low) / self.median
 
+    def over(self, other: Times) -> float:
+        """How many times as long as the other's: the median of the rounds' ratios, which slow spells do not move."""
+        pairs = zip(self.round_medians, other.round_medians, strict=True)
+        return float(np.median([mine / theirs for mine, theirs in pairs]))
+
     def to_json(self) -> dict[str, Any]:
         return {
             "median_ms": self.median / 1e6,
             "min_ms": self.least / 1e6,
             "spread": self.spread,
-            "runs": len(self.runs),
-            "round_medians_ms": [t / 1e6 for t in self.rounds],
+            "runs_ms": [[round(t / 1e6, 6) for t in part] for part in self.rounds],
         }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Times:
+        return cls(tuple(tuple(t * 1e6 for t in part) for part in data["runs_ms"]))
+
+
+def timer(call: Callable[[], object]) -> Timer:
+    """Times a call in this process."""
+
+    def run(count: int) -> list[float]:
+        return [_time(call) for _ in range(count)]
+
+    return run
 
 
 def interleaved(
-    work: Mapping[str, Callable[[], object]],
+    work: Mapping[str, Timer],
     rounds: int = 7,
     *,
     round_seconds: float = ROUND_SECONDS,
@@ -69,18 +95,14 @@ def interleaved(
         rounds: number of rounds, at least one.
         progress: called with (rounds done, rounds in all).
     """
-    counts = {name: _runs_per_round(call, round_seconds) for name, call in work.items()}
-    taken: dict[str, list[list[float]]] = {name: [] for name in work}
+    counts = {name: _runs_per_round(run, round_seconds) for name, run in work.items()}
+    taken: dict[str, list[tuple[float, ...]]] = {name: [] for name in work}
     for i in range(rounds):
-        for name, call in work.items():
-            call()
-            taken[name].append([_time(call) for _ in range(counts[name])])
+        for name, run in work.items():
+            taken[name].append(tuple(run(counts[name] + 1)[1:]))
         if progress:
             progress(i + 1, rounds)
-    return {
-        name: Times(tuple(t for part in parts for t in part), tuple(float(np.median(part)) for part in parts))
-        for name, parts in taken.items()
-    }
+    return {name: Times(tuple(parts)) for name, parts in taken.items()}
 
 
 def _time(call: Callable[[], object]) -> float:
@@ -89,7 +111,6 @@ def _time(call: Callable[[], object]) -> float:
     return float(time.perf_counter_ns() - start)
 
 
-def _runs_per_round(call: Callable[[], object], round_seconds: float) -> int:
-    call()  # warm-up: lazy initialisation, page faults
-    one = max(_time(call), 1.0)
+def _runs_per_round(run: Timer, round_seconds: float) -> int:
+    one = max(min(run(3)[1:]), 1.0)  # the first warms up: lazy initialisation, page faults
     return int(min(max(round_seconds * 1e9 // one, 2), MAX_RUNS_PER_ROUND))

@@ -13,7 +13,17 @@ import typer
 from edgesmith import zoo
 from edgesmith.errors import BadInput
 
-__all__ = ["ArtifactArgument", "BindOption", "Model", "ModelArgument", "ShapeOption", "bindings", "model", "shapes"]
+__all__ = [
+    "ArtifactArgument",
+    "BindOption",
+    "Model",
+    "ModelArgument",
+    "ShapeOption",
+    "bindings",
+    "model",
+    "positive_numbers",
+    "shapes",
+]
 
 Model = Path | onnx.ModelProto
 
@@ -85,6 +95,18 @@ def bindings(texts: Sequence[str] | None) -> dict[str, np.ndarray]:
             raise BadInput(f"{name!r} is given twice", where="--bind")
         found[name] = _array(Path(value[1:])) if value.startswith("@") else _numbers(value)
     return found
+
+
+def positive_numbers(option: str, text: str | None) -> tuple[int, ...]:
+    """``1,2`` -> ``(1, 2)``; nothing where nothing is given.
+
+    Raises:
+        BadInput: something else than whole numbers above 0.
+    """
+    parts = [p.strip() for p in (text or "").split(",") if p.strip()]
+    if not all(p.isdecimal() and int(p) > 0 for p in parts):
+        raise BadInput(f"cannot read {text!r}", where=option, hint=f"Write {option} 2, or {option} 1,2")
+    return tuple(dict.fromkeys(int(p) for p in parts))
 
 
 def _numbers(text: str) -> np.ndarray:

@@ -9,14 +9,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 
 from edgesmith.cli.console import error_console
 
-__all__ = ["one_bar", "stages"]
+__all__ = ["Activity", "activity", "one_bar", "stages"]
 
 
-@contextmanager
-def stages() -> Iterator[Callable[[str, int, int], None]]:
-    """A callback (stage, pieces done, pieces in all) that draws a bar for each stage it hears of."""
+def _bars() -> Progress:
     console = error_console()
-    bars = Progress(
+    return Progress(
         SpinnerColumn(finished_text="[green]✓[/green]"),
         TextColumn("{task.description}"),
         BarColumn(bar_width=30),
@@ -25,6 +23,12 @@ def stages() -> Iterator[Callable[[str, int, int], None]]:
         console=console,
         disable=not console.is_terminal,
     )
+
+
+@contextmanager
+def stages() -> Iterator[Callable[[str, int, int], None]]:
+    """A callback (stage, pieces done, pieces in all) that draws a bar for each stage it hears of."""
+    bars = _bars()
     tasks: dict[str, TaskID] = {}
 
     def report(stage: str, done: int, total: int) -> None:
@@ -34,6 +38,41 @@ def stages() -> Iterator[Callable[[str, int, int], None]]:
 
     with bars:
         yield report
+
+
+class Activity:
+    """A bar for all of the work and one for what is being done at the moment."""
+
+    def __init__(self, bars: Progress) -> None:
+        self._bars = bars
+        self._current = bars.add_task("", total=None)
+        self._whole: TaskID | None = None
+
+    def say(self, text: str) -> None:
+        """What begins."""
+        self._bars.reset(self._current, description=text, total=None)
+
+    def pieces(self, text: str, done: int, total: int) -> None:
+        """How far the work at the moment is."""
+        self._bars.update(self._current, description=text, completed=done, total=total)
+
+    def whole(self, text: str, done: int, total: int) -> None:
+        """How far all of the work is."""
+        if self._whole is None:
+            self._whole = self._bars.add_task(text)
+        self._bars.update(self._whole, description=text, completed=done, total=total)
+
+    def print(self, line: str) -> None:
+        """A line above the bars, also where there is no terminal."""
+        self._bars.console.print(line)
+
+
+@contextmanager
+def activity() -> Iterator[Activity]:
+    """Bars for long work of many parts."""
+    bars = _bars()
+    with bars:
+        yield Activity(bars)
 
 
 @contextmanager

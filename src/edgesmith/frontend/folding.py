@@ -8,7 +8,7 @@ from itertools import chain
 
 import numpy as np
 import onnx
-import onnxruntime  # type: ignore[import-untyped]
+import onnxruntime
 from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
 from edgesmith.errors import EdgesmithError, ModelError

@@ -1,0 +1,52 @@
+"""MNN on the CPU, precision "high" (fp32); models converted by its own converter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+PACKAGES = ("MNN==3.6.1", "numpy==2.4.6")
+
+CONFIGURATION = {"backend": "CPU", "precision": "high", "memory": "high", "power": "high"}
+
+
+def convert(model: Path, folder: Path) -> None:
+    # What the command mnnconvert calls. The command also installs a logging package and reports its use.
+    import _tools
+
+    target = folder / "model.mnn"
+    told = ["--framework", "ONNX", "--modelFile", str(model), "--MNNModel", str(target), "--bizCode", "bench"]
+    _tools.mnnconvert(["mnnconvert", *told])
+    if not target.is_file():
+        raise RuntimeError("MNN cannot convert the model")
+
+
+def load(
+    model: Path, folder: Path, feeds: Mapping[str, np.ndarray], outputs: Sequence[str], threads: int
+) -> tuple[tuple[Callable[[], object], Callable[[], list[np.ndarray]]], dict[str, Any]]:
+    import MNN
+
+    net = MNN.Interpreter(str(folder / "model.mnn"))
+    session = net.createSession({**CONFIGURATION, "numThread": threads})
+    layout = MNN.Tensor_DimensionType_Caffe
+
+    def host(array: np.ndarray) -> Any:
+        return MNN.Tensor(array.shape, MNN.Halide_Type_Float, array, layout)
+
+    for name, x in feeds.items():
+        net.getSessionInput(session, name).copyFrom(host(x))
+
+    def read() -> list[np.ndarray]:
+        found = []
+        for name in outputs:
+            tensor = net.getSessionOutput(session, name)
+            copy = host(np.zeros(tensor.getShape(), np.float32))
+            tensor.copyToHostTensor(copy)
+            found.append(np.array(copy.getNumpyData(), np.float32).reshape(tensor.getShape()))
+        return found
+
+    settings = {"version": MNN.version(), **CONFIGURATION, "numThread": threads}
+    return (lambda: net.runSession(session), read), settings

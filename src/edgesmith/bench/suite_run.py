@@ -1,0 +1,160 @@
+"""Measuring a suite, network by network."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+import onnx
+
+from edgesmith.bench.compare import Comparison, Contest
+from edgesmith.bench.installed import Installed
+from edgesmith.bench.machine import this_machine
+from edgesmith.bench.profile import profile
+from edgesmith.bench.record import Record, Result
+from edgesmith.bench.suite import Suite
+from edgesmith.device import Artifact, load
+from edgesmith.frontend.onnx import read
+from edgesmith.ir import Graph, Node
+from edgesmith.ops.conv import Conv
+from edgesmith.passes import optimize
+from edgesmith.target import Machine, parse
+
+__all__ = ["Build", "Listener", "measure"]
+
+Build = Callable[[onnx.ModelProto, str, Path], Artifact]
+"""Compiles a model under a name into a folder."""
+
+PROFILE_SECONDS = 4.0
+PROFILE_REPETITIONS = (10, 100)
+
+
+class Listener(Protocol):
+    """Who is told about the progress."""
+
+    def say(self, text: str) -> None:
+        """What begins."""
+
+    def pieces(self, text: str, done: int, total: int) -> None:
+        """How far it is."""
+
+    def whole(self, text: str, done: int, total: int) -> None:
+        """How far all of the work is."""
+
+    def finished(self, result: Result) -> None:
+        """A network is measured and saved."""
+
+
+def measure(
+    suite: Suite, record: Record, installed: Installed, threads: Sequence[int], build: Build, listener: Listener
+) -> None:
+    """Compile and measure each network that the record lacks, and save it at once.
+
+    Args:
+        threads: numbers of threads, each of which gives a result.
+        build: gives our program.
+    """
+    for count in threads:
+        if count not in record.machines:
+            listener.say(f"peak rates of this machine, {count} thread{'s' * (count > 1)}")
+            record.machines[count] = this_machine(count, fresh=True)
+    total = len(suite.entries) * len(threads)
+    done = sum(record.has(e.name, n) for e in suite.entries for n in threads)
+    listener.whole(f"suite {suite.name}", done, total)
+    for entry in suite.entries:
+        left = [n for n in threads if not record.has(entry.name, n)]
+        if not left:
+            continue
+        model = entry.model()
+        graph = optimize(read(model))[0]
+        with tempfile.TemporaryDirectory(prefix="edgesmith-suite-") as folder:
+            place = Path(folder) / "program"
+            listener.say(f"{entry.name}: compiling")
+            build(model, entry.network, place)
+            with Contest(model, installed, partial(_say_of, listener, entry.name)) as contest:
+                for count in left:
+                    program = load(place, count)
+                    label = f"{entry.name}, {count} thread{'s' * (count > 1)}"
+
+                    def rounds(i: int, n: int, label: str = label) -> None:
+                        listener.pieces(f"{label}: rounds", i, n)
+
+                    comparison = contest.compare(program, record.settings.rounds, rounds)
+                    listener.say(f"{label}: layers")
+                    layers = describe_layers(program, graph, record.machines[count], comparison)
+                    record.add(Result(entry.network, entry.batch, comparison, describe_program(program), layers))
+                    done += 1
+                    listener.finished(record.results[-1])
+                    listener.whole(f"suite {suite.name}", done, total)
+
+
+def _say_of(listener: Listener, name: str, text: str) -> None:
+    listener.say(f"{name}: {text}")
+
+
+def describe_program(program: Artifact) -> dict[str, Any]:
+    """What our program takes.
+
+    Returns:
+        ``lanes`` of a vector register, ``macs``, ``code_bytes``, and the manifest's memory figures; ``resident_bytes``
+        is all memory that a prepared program of one thread works with.
+    """
+    memory = dict(program.manifest["memory"])
+    return {
+        "target": program.manifest["target"],
+        "lanes": parse(program.manifest["target"]).lanes,
+        "macs": sum(s["macs"] for s in program.manifest["steps"]),
+        "code_bytes": program.library.stat().st_size - memory["weights_bytes"],
+        **memory,
+        "resident_bytes": sum(
+            memory[key] for key in ("weights_bytes", "prepared_bytes", "arena_bytes", "scratch_bytes_per_worker")
+        ),
+    }
+
+
+def describe_layers(program: Artifact, graph: Graph, machine: Machine, comparison: Comparison) -> list[dict[str, Any]]:
+    """Each step with its time, its limit, and the shapes that explain the distance between them.
+
+    Args:
+        graph: what the program was compiled from, after the passes.
+    """
+    low, high = PROFILE_REPETITIONS
+    repetitions = min(max(int(PROFILE_SECONDS * 1e9 / 2 / comparison.ours.times.median), low), high)
+    found = profile(program, machine, repetitions)
+    nodes = {n.name: n for n in graph.nodes}
+    described = []
+    for step, entry in zip(found.steps, program.manifest["steps"], strict=True):
+        own = [nodes[name] for name in entry["nodes"] if name in nodes]
+        constants = {v for n in own for v in n.read if v in graph.constants}
+        described.append(
+            {
+                **vars(step),
+                "schedule": entry["schedule"],
+                "tasks": entry["tasks"],
+                "flops": entry["flops"],
+                "shape": entry["shape"],
+                "measured": bool(program.times.get(entry["name"])),
+                "weight_bytes": sum(graph.type(v).nbytes for v in constants),
+                "products": [_product(graph, n) for n in own if graph.cost(n).macs],
+            }
+        )
+    return described
+
+
+def _product(graph: Graph, node: Node) -> dict[str, Any]:
+    """A convolution or matrix product: ``filters`` sums of ``depth`` products at each of ``positions``."""
+    (result,) = graph.output_types(node)
+    depth = graph.cost(node).macs // max(result.size, 1)
+    if isinstance(node.op, Conv):
+        filters, group = result.shape[1], node.op.group
+        spatial = {"kernel": list(node.op.window.kernel), "strides": list(node.op.window.strides), "groups": group}
+    else:
+        filters = result.shape[-1] if result.shape else 1
+        spatial = {"kernel": [], "strides": [], "groups": 1}
+    width = result.shape[-1] if isinstance(node.op, Conv) else 1
+    positions = math.prod(result.shape) // max(filters, 1)
+    return {**spatial, "depth": depth, "filters": filters, "positions": positions, "width": width}
