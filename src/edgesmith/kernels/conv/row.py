@@ -35,22 +35,24 @@ class Columns:
         return all(len(t) == self.rows for t in self.taps)
 
 
-def columns(window: Window, extent: int, outputs: int, rows: int) -> list[Columns]:
+def columns(window: Window, extent: int, outputs: int, rows: int, axis: int = 1) -> list[Columns]:
     """As few tiles as cover an output row, as equal as can be; neighbours with equal code merged.
 
     Args:
         extent: width of the input.
         outputs: width of the output.
         rows: most output columns of a tile.
+        axis: of the window; with 0 it is an output column that the tiles cover, from top to bottom.
     """
-    s, d, p = window.strides[1], window.dilations[1], window.pads_begin[1]
+    s, d, p = window.strides[axis], window.dilations[axis], window.pads_begin[axis]
     found: list[Columns] = []
     tiles = -(-outputs // rows)
     share, larger = divmod(outputs, max(tiles, 1))
     for tile in range(tiles):
         first, count = tile * share + min(tile, larger), share + (tile < larger)
         taps = tuple(
-            tuple(r for r in range(count) if 0 <= (first + r) * s + k * d - p < extent) for k in range(window.kernel[1])
+            tuple(r for r in range(count) if 0 <= (first + r) * s + k * d - p < extent)
+            for k in range(window.kernel[axis])
         )
         last = found[-1] if found else None
         if last and last.rows == count and last.taps == taps:
