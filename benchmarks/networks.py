@@ -17,8 +17,10 @@ from typing import Any
 
 import edgesmith
 from edgesmith import zoo
-from edgesmith.bench import compare
+from edgesmith.bench.compare import Contest
 from edgesmith.bench.environment import environment
+from edgesmith.bench.installed import install
+from edgesmith.bench.peers import select
 from edgesmith.frontend.normalize import normalize
 from edgesmith.knobs import CACHE_DIR
 
@@ -56,7 +58,8 @@ def measure(name: str, folder: Path, target: str, threads: int, rounds: int) -> 
     again = time.perf_counter() - began
     verified = json.loads((out / "verification.json").read_text())
     worst = max(verified["outputs"], key=lambda o: o["error"] / o["tolerance"] if o["tolerance"] else o["error"])
-    timed = compare.compare(artifact, normalize(path), ["onnxruntime"], rounds=rounds)
+    with Contest(normalize(path), install(select(["onnxruntime"]), _silent), _silent) as contest:
+        timed = contest.compare(artifact, rounds)
     memory = artifact.manifest["memory"]
     return {
         "network": path.stem,
@@ -76,9 +79,13 @@ def measure(name: str, folder: Path, target: str, threads: int, rounds: int) -> 
     }
 
 
+def _silent(text: str) -> None:
+    """What begins is of no interest here."""
+
+
 def row(r: dict[str, Any]) -> str:
     """One line of the Markdown table."""
-    ours, theirs = (r["times"][n]["median_ms"] for n in ("edgesmith", "onnxruntime"))
+    ours, theirs = (r["runtimes"][n]["median_ms"] for n in ("edgesmith", "onnxruntime"))
     cells = [
         r["network"],
         f"{r['macs'] / 1e6:.1f}",

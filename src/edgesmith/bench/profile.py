@@ -56,7 +56,8 @@ class Profile:
 
     Args:
         total_ns: median time of a whole run, timed as one.
-        call_ns: time of one call from Python without any step, subtracted from the steps' times.
+        call_ns: median time of one call from Python without any step; the median is subtracted from the steps' medians,
+            the minimum from their minima.
     """
 
     steps: tuple[StepTime, ...]
@@ -115,8 +116,8 @@ def profile(
         if progress:
             progress(i + 1, repetitions)
     call = float(np.median(empty))
-    net = np.maximum(times - call, 1.0)
-    median, least = np.median(net, axis=0), net.min(axis=0)
+    median = np.maximum(np.median(times, axis=0) - call, 1.0)
+    least = np.maximum(times.min(axis=0) - empty.min(), 1.0)
     resident = artifact.manifest["memory"]["weights_bytes"] + artifact.manifest["memory"]["arena_bytes"]
     steps = tuple(
         _step(i, entry, float(median[i]), float(least[i]), machine, resident) for i, entry in enumerate(entries)

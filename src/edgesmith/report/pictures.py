@@ -94,14 +94,14 @@ def _roofline(results: list[Result], machine: Machine, title: str) -> Any:
     colours = _kernel_colours(results)
     low, high = 0.1, 1000.0
     for result in results:
-        whole = sum(layer["time_ns"] for layer in result.layers)
+        whole = sum(layer["least_ns"] for layer in result.layers)
         for layer in result.layers:
             operations = 2 * layer["macs"] + layer["flops"]
             if operations:
                 axes.scatter(
                     min(max(operations / layer["bytes"], low), high),
-                    operations / layer["time_ns"],
-                    s=4 + 500 * layer["time_ns"] / whole,
+                    operations / layer["least_ns"],
+                    s=4 + 500 * layer["least_ns"] / whole,
                     color=colours.get(layer["kernel"], "#bbbbbb"),
                     alpha=0.6,
                     linewidths=0,
@@ -146,10 +146,10 @@ def _layers(results: list[Result], title: str) -> Any:
 
     colours = matplotlib.colormaps["RdYlGn"]
     for j, result in enumerate(results):
-        whole = sum(layer["time_ns"] for layer in result.layers)
+        whole = sum(layer["least_ns"] for layer in result.layers)
         left = 0.0
         for layer in result.layers:
-            part = layer["time_ns"] / whole
+            part = layer["least_ns"] / whole
             axes.barh(
                 j, part, left=left, height=0.62, color=colours(min(share(layer), 1.0)), edgecolor="white", linewidth=0.3
             )
@@ -175,7 +175,7 @@ def _kernel_colours(results: list[Result]) -> dict[str, str]:
     taken: dict[str, float] = {}
     for result in results:
         for layer in result.layers:
-            taken[layer["kernel"]] = taken.get(layer["kernel"], 0.0) + layer["time_ns"]
+            taken[layer["kernel"]] = taken.get(layer["kernel"], 0.0) + layer["least_ns"]
     ranked = sorted(taken, key=lambda k: -taken[k])[: len(KERNEL_COLOURS)]
     return dict(zip(ranked, KERNEL_COLOURS, strict=False))
 

@@ -1,8 +1,8 @@
 """Why a layer stays behind the roofline: the effects that its shapes and schedule show, each with its size.
 
-Every rule gives the factor by which an effect lengthens the least time that the roofline allows. The factors come from
-shapes, schedule and measured rates of the machine alone, never from the layer's time; what they do not explain is said
-to be unexplained.
+Every rule gives the factor by which an effect lengthens, at most, the least time that the roofline allows. The factors
+come from shapes, schedule and measured rates of the machine alone, never from the layer's time; what they do not
+explain is said to be unexplained.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Effect:
 
 def share(layer: Layer) -> float:
     """Least time over measured time; above 1 where an algorithm needs fewer operations than the direct sum."""
-    return float(layer["limit_ns"] / layer["time_ns"])
+    return float(layer["limit_ns"] / layer["least_ns"])
 
 
 def effects(layer: Layer, program: Mapping[str, Any], machine: Machine) -> list[Effect]:
@@ -62,7 +62,7 @@ def explain(layer: Layer, program: Mapping[str, Any], machine: Machine) -> str:
     if share(layer) >= FAR:
         return ""
     known = effects(layer, program, machine)[:WORTH_SAYING]
-    left = layer["time_ns"] / layer["limit_ns"] / math.prod(e.factor for e in known)
+    left = layer["least_ns"] / layer["limit_ns"] / math.prod(e.factor for e in known)
     parts = [f"{e.text} (x{e.factor:.2f})" for e in known]
     if left > 1 / FAR or not parts:
         untuned = "" if layer["measured"] else "; its schedule was chosen by prediction, not by measured time"
@@ -74,7 +74,7 @@ def _depthwise(layer: Layer, program: Mapping[str, Any], machine: Machine) -> It
     """Each multiply-add of a depthwise convolution loads an operand that no other output channel shares."""
     macs = sum(_macs(p) for p in layer["products"] if _is_depthwise(p))
     if macs:
-        load_ns = 4 * macs / machine.bandwidths[0][1] * 1e9
+        load_ns = (4 * macs + 4 * _written(layer)) / machine.bandwidths[0][1] * 1e9
         rest_ns = machine.compute_ns(layer["macs"] - macs, layer["flops"])
         yield Effect("depthwise: a load for every multiply-add", (load_ns + rest_ns) / layer["limit_ns"])
 
@@ -86,21 +86,22 @@ def _traffic(layer: Layer, program: Mapping[str, Any], machine: Machine) -> Iter
     weights = min(layer["weight_bytes"], layer["bytes"])
     memory_ns = machine.memory_ns(weights, resident) + machine.memory_ns(layer["bytes"] - weights, own)
     compute_ns = machine.compute_ns(layer["macs"], layer["flops"])
-    if memory_ns > layer["limit_ns"] and weights:
+    if weights and memory_ns > layer["limit_ns"]:
         rate = machine.bandwidth(resident) / 1e9
         text = f"{weights / 1e3:.0f} kB of weights come from where the whole network lies, at {rate:.0f} GB/s"
         yield Effect(text, memory_ns / layer["limit_ns"])
-    elif layer["products"]:
+    if layer["products"]:
         intensity = 2 * layer["macs"] / max(layer["bytes"], 1)
-        text = (
-            f"{intensity:.0f} operations a byte: traffic takes {min(memory_ns / compute_ns, 1):.0%} of the arithmetic"
+        longer, shorter = max(memory_ns, compute_ns), min(memory_ns, compute_ns)
+        yield Effect(
+            f"{intensity:.0f} operations a byte: what arithmetic and traffic do not hide of each other",
+            (longer + shorter) / longer,
         )
-        yield Effect(text, (layer["limit_ns"] + min(memory_ns, compute_ns)) / layer["limit_ns"])
 
 
 def _writes(layer: Layer, program: Mapping[str, Any], machine: Machine) -> Iterator[Effect]:
     """A cache line is read before it is written; the bandwidth was measured by reading."""
-    written = sum(4 * math.prod(shape) for shape in layer["shape"])
+    written = 4 * _written(layer)
     if layer["bound"] == "memory" and layer["bytes"] > machine.bandwidths[0][0]:
         yield Effect(f"{written / 1e3:.0f} kB of results, whose lines are read first", 1 + written / layer["bytes"])
 
@@ -149,7 +150,7 @@ def _tail(text: str, extent: int, tile: int) -> Effect:
 def _short_sums(layer: Layer, program: Mapping[str, Any], machine: Machine) -> Iterator[Effect]:
     """Sums of few products: setting them up, the epilogue and storing them cost as much as several products."""
     product = _main(layer)
-    if product and not _is_depthwise(product) and layer["bound"] == "compute":
+    if product and layer["bound"] == "compute":
         steps = 1 + _operators_after(layer)
         yield Effect(
             f"sums of {product['depth']} products only, each with {steps + 1} more operations to begin and to finish",
@@ -166,7 +167,7 @@ def _balance(layer: Layer, program: Mapping[str, Any], machine: Machine) -> Iter
 
 def _functions(layer: Layer, program: Mapping[str, Any], machine: Machine) -> Iterator[Effect]:
     """Functions take more operations than the cost counts for them."""
-    elements = sum(math.prod(shape) for shape in layer["shape"])
+    elements = _written(layer)
     for operator in dict.fromkeys(layer["operators"].split("+")):
         if operator in _FUNCTIONS:
             taken_ns = machine.compute_ns(0, elements * _FUNCTIONS[operator])
@@ -223,6 +224,11 @@ def _tile(layer: Layer) -> tuple[int, int] | None:
     if "columns" in schedule or not schedule.get("rows") or not schedule.get("vectors"):
         return None
     return schedule["rows"], schedule["vectors"]
+
+
+def _written(layer: Layer) -> int:
+    """Elements of the results."""
+    return sum(math.prod(shape) for shape in layer["shape"])
 
 
 def _operators_after(layer: Layer) -> int:

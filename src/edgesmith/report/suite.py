@@ -63,7 +63,7 @@ def layers_page(record: Record) -> str:
         "The limit is the least time that the measured rates of the machine allow for a layer's operations (of the "
         "direct sum, so that Winograd's share may exceed 100 %) and its bytes. Beside layers below "
         f"{FAR:.0%} of it stand the effects that shapes and schedule show, each with the factor by which it lengthens "
-        "the limit.",
+        "the limit at most. Times are the least of many runs, as the machine's rates are.",
         _rooflines(record),
     ]
     for result in record.results:
@@ -180,9 +180,7 @@ def _settings(record: Record) -> str:
     forms: dict[str, list[str]] = defaultdict(list)
     for r in record.results:
         for name, measured in r.comparison.measured.items():
-            told = ", ".join(
-                f"{k} {v}" for k, v in measured.settings.items() if "thread" not in k.lower() and k != "target"
-            )
+            told = ", ".join(f"{k} {v}" for k, v in measured.settings.items() if "thread" not in k.lower())
             if told and told not in forms[name]:
                 forms[name].append(told)
     rows = [[name, told] for name, all_told in forms.items() for told in all_told]
@@ -224,9 +222,9 @@ def _algorithms(record: Record) -> str:
     first = _of(record, _thread_counts(record)[0]) if record.results else []
     won: dict[str, list[tuple[str, float]]] = defaultdict(list)
     for r in first:
-        whole = sum(layer["time_ns"] for layer in r.layers)
+        whole = sum(layer["least_ns"] for layer in r.layers)
         for layer in r.layers:
-            won[layer["kernel"]].append((r.network, layer["time_ns"] / whole))
+            won[layer["kernel"]].append((r.network, layer["least_ns"] / whole))
     rows = [
         [
             kernel,
@@ -245,7 +243,7 @@ def _algorithms(record: Record) -> str:
 def _rooflines(record: Record) -> str:
     rows = []
     for r in record.results:
-        timed = sum(layer["time_ns"] for layer in r.layers)
+        timed = sum(layer["least_ns"] for layer in r.layers)
         limit = sum(layer["limit_ns"] for layer in r.layers)
         far = [layer for layer in r.layers if share(layer) < FAR]
         rows.append(

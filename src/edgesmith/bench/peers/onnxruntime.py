@@ -42,5 +42,5 @@ def load(
         "intra-op threads": threads,
         "inter-op threads": 1,
         "spinning": "allowed",
-        "memory": "bound",
+        "inputs and outputs": "bound",
     }

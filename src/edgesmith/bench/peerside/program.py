@@ -25,4 +25,4 @@ def load(
         context.run_steps(0, count)
         return results
 
-    return run, {"target": program.manifest["target"], "threads": threads, "memory": "bound"}
+    return run, {"target": program.manifest["target"], "threads": threads, "inputs and outputs": "bound"}
