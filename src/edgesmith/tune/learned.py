@@ -9,15 +9,15 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
 
 from edgesmith.errors import MissingDependency
-from edgesmith.kernels import Kernel, Problem, Schedule
 from edgesmith.tune.database import Features, Record
-from edgesmith.tune.features import candidate_features, problem_features
-from edgesmith.tune.predict import LEAST_UNCERTAINTY, Predictor, by_problem, ranking_quality
+from edgesmith.tune.features import candidate_features
+from edgesmith.tune.predict import LEAST_UNCERTAINTY, Candidates, Predictor, by_problem, ranking_quality
 
 __all__ = ["Learned", "cross_validated", "is_available"]
 
@@ -47,33 +47,37 @@ def _regressor(seed: int) -> Any:
     )
 
 
+@cache
+def _threads() -> Any:
+    from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
+
+    return ThreadpoolController()
+
+
 def _one_thread() -> Any:
     """The data are small: several threads would wait for one another most of the time."""
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
-
-    return threadpool_limits(1, "openmp")
+    return _threads().limit(limits=1, user_api="openmp")
 
 
 class Table:
-    """Features as columns: numbers as their signed logarithm, words as one column for each word."""
+    """Features as columns: numbers as they are, words as one column for each word."""
 
     def __init__(self, rows: Iterable[Features]) -> None:
         self.columns: dict[str, int] = {}
         for row in rows:
             for name, value in row.items():
                 self.columns.setdefault(_column(name, value), len(self.columns))
+        self._words = [i for name, i in self.columns.items() if "=" in name]
 
     def matrix(self, rows: Sequence[Features]) -> np.ndarray:
         """One row for each candidate; what it lacks is NaN, a word it does not have 0."""
         result = np.full((len(rows), len(self.columns)), np.nan)
-        for name, i in self.columns.items():
-            if "=" in name:
-                result[:, i] = 0.0
+        result[:, self._words] = 0.0
         for r, row in enumerate(rows):
             for name, value in row.items():
                 i = self.columns.get(_column(name, value), -1)
                 if i >= 0:
-                    result[r, i] = 1.0 if isinstance(value, str) else np.sign(value) * np.log1p(abs(value))
+                    result[r, i] = 1.0 if isinstance(value, str) else value
         return result
 
 
@@ -106,11 +110,15 @@ class Learned(Predictor):
         # What is left on data that the trees have seen is about half of what is left on other data.
         self.uncertainty = max(LEAST_UNCERTAINTY, 2 * spread)
 
-    def predict_ns(self, kernel: Kernel, problem: Problem, schedules: Sequence[Schedule]) -> np.ndarray:
-        own = np.array([kernel.cost(problem, s) for s in schedules])
-        known = problem_features(problem)
-        rows = [candidate_features(known, kernel.name, s, float(c)) for s, c in zip(schedules, own, strict=True)]
-        return self.times_ns(rows, own)
+    def predict_ns(self, spaces: Sequence[Candidates]) -> list[np.ndarray]:
+        rows = [
+            candidate_features(c.features, c.kernel, schedule, float(own))
+            for c in spaces
+            for schedule, own in zip(c.schedules.values(), c.own_ns, strict=True)
+        ]
+        sizes = [len(c.own_ns) for c in spaces]
+        times = self.times_ns(rows, np.concatenate([c.own_ns for c in spaces])) if rows else np.empty(0)
+        return np.split(times, np.cumsum(sizes)[:-1])
 
     def times_ns(self, rows: Sequence[Features], own_ns: np.ndarray) -> np.ndarray:
         """Times of candidates with their own predictions."""

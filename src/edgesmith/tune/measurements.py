@@ -6,14 +6,16 @@ import hashlib
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from statistics import median
 from weakref import WeakKeyDictionary
 
 from edgesmith.kernels import KERNELS, Kernel, Problem, Schedule
 from edgesmith.tune.database import Database, Environment, Features, Record, default_path, freeze, starter
 from edgesmith.tune.features import code_digest, problem_digest
-from edgesmith.tune.predict import Calibrated, Predictor
+from edgesmith.tune.predict import Calibrated, Candidates, Predictor
 
-__all__ = ["OWN", "SIMILAR", "Measured", "MeasuredCost", "Measurements"]
+__all__ = ["OWN", "SIMILAR", "Measured", "MeasuredCost", "Measurements", "Predictions"]
 
 OWN, SIMILAR = "measured here", "measured on a similar machine"
 SOURCES = (OWN, SIMILAR)
@@ -49,6 +51,7 @@ class Measurements:
         self.environment = environment
         self.features = dict(features or {})
         self._known: dict[str, dict[str, dict[tuple[str, str, str], Record]]] = {source: {} for source in SOURCES}
+        self.spaces: dict[tuple[str, str], Candidates] = {}
         self._codes: dict[tuple[str, frozenset[str], str, str], str] = {}
         self._digests: WeakKeyDictionary[Problem, str] = WeakKeyDictionary()
         for source, records in ((OWN, own), (SIMILAR, similar)):
@@ -115,6 +118,30 @@ class Measurements:
             found = self._digests[problem] = problem_digest(problem)
         return found
 
+    def candidates(self, kernel: Kernel, problem: Problem) -> Candidates:
+        """The tuning space of a kernel that accepts the problem; made once for equal problems."""
+        key = self.digest(problem), kernel.name
+        if key not in self.spaces:
+            self.spaces[key] = Candidates.of(kernel, problem)
+        return self.spaces[key]
+
+    def times(self, problem: Problem, only: frozenset[str] | None = None) -> dict[tuple[str, str], float]:
+        """Least time of every measured candidate of a problem in nanoseconds on this machine."""
+        found = self.of(problem, only)
+        factor = 1.0 if not found or found[0].source == OWN else self._similar_factor
+        return {m.key: m.record.least_ns * factor for m in reversed(found)}
+
+    @cached_property
+    def _similar_factor(self) -> float:
+        """How many times as long a candidate takes here as on similar machines; 1 where nothing is known of both."""
+        ratios = [
+            mine.least_ns / theirs.least_ns
+            for problem, known in self._known[OWN].items()
+            for key, mine in known.items()
+            if (theirs := self._known[SIMILAR].get(problem, {}).get(key))
+        ]
+        return median(ratios) if ratios else 1.0
+
     def of(
         self, problem: Problem, only: frozenset[str] | None = None, sources: Sequence[str] = SOURCES
     ) -> list[Measured]:
@@ -156,48 +183,50 @@ class Measurements:
 
 
 class MeasuredCost:
-    """Cost model of measured times.
+    """Cost model of measured times, by which a network is compiled.
 
-    Where a problem has measurements, its other candidates are out of the question; where it has none, predictions
-    count. At least one candidate of every problem has a finite time.
+    Where a problem has measurements, its other candidates are out of the question; where it has none, the kernels' own
+    predictions count, calibrated, and taken worse than they are: what was measured is preferred. At least one candidate
+    of every problem has a finite time.
 
     Args:
-        predictor: for problems without measurements (default: the kernels' own model, calibrated).
         only: names of the kernels that will be considered (default: all).
-        optimism: how many times its uncertainty a prediction is taken better than it is.
-        sources: of measurements, as for ``Measurements.of``.
     """
 
-    def __init__(
-        self,
-        measurements: Measurements,
-        predictor: Predictor | None = None,
-        only: frozenset[str] | None = None,
-        optimism: float = 0.0,
-        sources: Sequence[str] = SOURCES,
-    ) -> None:
-        self.measurements = measurements
-        self._predictor = predictor or Calibrated(measurements.records())
-        self._only, self._sources = only, sources
-        self._favour = math.exp(-optimism * self._predictor.uncertainty)
+    def __init__(self, measurements: Measurements, only: frozenset[str] | None = None) -> None:
+        self._measurements, self._only = measurements, only
+        self._predicted = Predictions(measurements, Calibrated(measurements.records()))
+        self._penalty = math.exp(self._predicted.uncertainty)
         self._times: WeakKeyDictionary[Problem, dict[tuple[str, str], float]] = WeakKeyDictionary()
-        self._predicted: dict[tuple[str, str], dict[str, float]] = {}
 
     def __call__(self, kernel: Kernel, problem: Problem, schedule: Schedule) -> float:
         times = self._times.get(problem)
         if times is None:
-            found = self.measurements.of(problem, self._only, self._sources)
-            times = self._times[problem] = {m.key: m.record.least_ns for m in reversed(found)}
+            times = self._times[problem] = self._measurements.times(problem, self._only)
         text = freeze(schedule)
         if times:
             return times.get((kernel.name, text), float("inf"))
-        return self.predicted_ns(kernel, problem)[text] * self._favour
+        return self._predicted(kernel, problem)[text] * self._penalty
 
-    def predicted_ns(self, kernel: Kernel, problem: Problem) -> Mapping[str, float]:
-        """Predicted time of every schedule."""
-        key = self.measurements.digest(problem), kernel.name
-        if key not in self._predicted:
-            schedules = kernel.schedules(problem)
-            times = self._predictor.predict_ns(kernel, problem, schedules)
-            self._predicted[key] = {freeze(s): float(t) for s, t in zip(schedules, times, strict=True)}
-        return self._predicted[key]
+
+class Predictions:
+    """What a predictor says of the candidates that some measurements know about, all of them at once."""
+
+    def __init__(self, measurements: Measurements, predictor: Predictor) -> None:
+        self._measurements, self._predictor = measurements, predictor
+        self._times: dict[tuple[str, str], dict[str, float]] = {}
+
+    @property
+    def uncertainty(self) -> float:
+        return self._predictor.uncertainty
+
+    def __call__(self, kernel: Kernel, problem: Problem) -> Mapping[str, float]:
+        """Time in nanoseconds of every schedule, by its frozen text."""
+        self._measurements.candidates(kernel, problem)
+        key = self._measurements.digest(problem), kernel.name
+        if key not in self._times:
+            spaces = {k: c for k, c in self._measurements.spaces.items() if k not in self._times}
+            predicted = self._predictor.predict_ns(list(spaces.values()))
+            for (k, c), times in zip(spaces.items(), predicted, strict=True):
+                self._times[k] = dict(zip(c.schedules, map(float, times), strict=True))
+        return self._times[key]

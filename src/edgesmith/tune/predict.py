@@ -4,16 +4,41 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from edgesmith.kernels import Kernel, Problem, Schedule
-from edgesmith.tune.database import Features, Record
+from edgesmith.tune.database import Features, Record, freeze
+from edgesmith.tune.features import problem_features
 
-__all__ = ["Calibrated", "Predictor"]
+__all__ = ["Calibrated", "Candidates", "Predictor", "by_problem", "fastest", "ranking_quality"]
 
 UNKNOWN_UNCERTAINTY = 0.5
 LEAST_UNCERTAINTY = 0.05
+
+
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """The tuning space of one kernel for one problem, with what is known of it without measuring.
+
+    Args:
+        features: of the problem.
+        schedules: by their frozen text.
+        own_ns: the kernel's own prediction for each schedule.
+    """
+
+    kernel: str
+    features: Features
+    schedules: Mapping[str, Schedule]
+    own_ns: np.ndarray
+
+    @classmethod
+    def of(cls, kernel: Kernel, problem: Problem) -> Candidates:
+        """Those of a kernel that accepts the problem."""
+        schedules = {freeze(s): s for s in kernel.schedules(problem)}
+        own = np.array([kernel.cost(problem, s) for s in schedules.values()], float)
+        return cls(kernel.name, problem_features(problem), schedules, own)
 
 
 class Predictor(ABC):
@@ -22,8 +47,8 @@ class Predictor(ABC):
     uncertainty: float
 
     @abstractmethod
-    def predict_ns(self, kernel: Kernel, problem: Problem, schedules: Sequence[Schedule]) -> np.ndarray:
-        """One time for each schedule."""
+    def predict_ns(self, spaces: Sequence[Candidates]) -> list[np.ndarray]:
+        """For each space, one time for each schedule."""
 
 
 class Calibrated(Predictor):
@@ -44,10 +69,8 @@ class Calibrated(Predictor):
         errors = [abs(x - self._factors[k]) for k, v in ratios.items() for x in v]
         self.uncertainty = max(LEAST_UNCERTAINTY, float(np.median(errors)) * 1.5) if errors else UNKNOWN_UNCERTAINTY
 
-    def predict_ns(self, kernel: Kernel, problem: Problem, schedules: Sequence[Schedule]) -> np.ndarray:
-        own = np.array([kernel.cost(problem, s) for s in schedules])
-        result: np.ndarray = own * np.exp(self._factors.get(kernel.name, self._usual))
-        return result
+    def predict_ns(self, spaces: Sequence[Candidates]) -> list[np.ndarray]:
+        return [c.own_ns * np.exp(self._factors.get(c.kernel, self._usual)) for c in spaces]
 
 
 def fastest(records: Iterable[Record]) -> list[Record]:

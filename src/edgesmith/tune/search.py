@@ -1,45 +1,41 @@
 """The search: which candidates of a graph's problems to measure, and in which order, within a budget of time.
 
-A plan is made with times that were measured where they are known, and with predictions, taken a little better than they
-are, elsewhere. What that plan uses and has not been measured is measured, and a plan is made again: so only those
-regions are measured that could be part of the best cover, and when a plan uses nothing but measured regions, none that
-is left out could have improved it, as far as predictions hold. (Lazy evaluation of edges in shortest paths: C. Dellin
-and S. Srinivasa, "A unifying formalism for shortest path problems with expensive edge evaluations via lazy best-first
-search over paths with edge selectors", ICAPS 2016.)
+A plan is made with times that were measured where they are known, and elsewhere with what the problems are hoped to
+come to. What that plan uses is measured, and a plan is made again: so only those regions are measured that could be
+part of the best cover, and when nothing that a plan uses is worth measuring any more, none that is left out could have
+improved it, as far as predictions hold. (Lazy evaluation of edges in shortest paths: C. Dellin and S. Srinivasa, "A
+unifying formalism for shortest path problems with expensive edge evaluations via lazy best-first search over paths with
+edge selectors", ICAPS 2016.)
 
-Within a problem, first the few best candidates of every promising kernel are measured, then the neighbours of the best
-one and whatever is predicted to come close, first where most time can be gained in the network, until nothing is left
-or the budget is spent.
+Within a problem, first the few best candidates of every promising kernel are measured, then those that are worth most,
+and the neighbours of the best one while that goes on improving; first where most time can be gained in the network.
 """
 
 from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from edgesmith.ir import Graph
-from edgesmith.kernels import KERNELS
+from edgesmith.kernels import KERNELS, Kernel, Problem, Schedule
 from edgesmith.plan import Plan, Step, make_plan
 from edgesmith.target import Target
 from edgesmith.tune.database import Database, Record, freeze
 from edgesmith.tune.features import code_digest, problem_features
 from edgesmith.tune.learned import Learned, is_available
-from edgesmith.tune.measurements import OWN, MeasuredCost, Measurements
+from edgesmith.tune.measurements import OWN, SIMILAR, MeasuredCost, Measurements, Predictions
 from edgesmith.tune.predict import Calibrated, Predictor
 from edgesmith.tune.subject import Candidate, Subject
-from edgesmith.tune.timer import Timer
+from edgesmith.tune.timer import Timer, Times
 from edgesmith.tune.trial import Trial
 
 __all__ = ["Progress", "Search", "Status", "Tuned", "predictor"]
 
 BATCH_TRIALS = 64
+"""Trials that are compiled together; each batch begins with compilers that read the system's headers."""
 BATCH_BYTES = 256 << 20
-OPTIMISM = 1.0
-"""How many times its uncertainty a prediction is taken better than it is while searching."""
-NEIGHBOURS_GAIN = 0.03
-"""Share of a problem's time that measuring neighbours is expected to save."""
 LEAST_GAIN = 1e-4
 """Problems that could gain less of the network's time are left alone."""
 
@@ -133,6 +129,7 @@ class Search:
         self._measured = 0
         self._best_ns: float | None = None
         self._refused: list[str] = []
+        self._trial_seconds: float | None = None
         self._start = clock()
 
     def run(self) -> Tuned:
@@ -141,18 +138,20 @@ class Search:
         first = self._current = make_plan(self._graph, self._target, only=self._kernels)
         self._first = first
         try:
+            self._predictions = Predictions(self._known, predictor(self._known, self._seed))
             for step in first.steps:
-                self._subject(step).required[_candidate(step)] = None
-            self._predict()
+                self._subject(step.problem).required[_candidate(step)] = None
             self._measure(self._wave(first))
-            while not finished and self._clock() - self._start < self._budget:
-                self._current = self._plan(OPTIMISM)
+            while not finished and self._left > 0:
+                self._predict()
+                self._current = make_plan(self._graph, self._target, self._hoped_ns, only=self._kernels)
                 wave = self._wave(self._current)
                 finished = not wave
                 self._measure(wave)
         except KeyboardInterrupt:
             pass
-        plan = self._current = self._plan(0.0)
+        cost = MeasuredCost(self._known, self._only)
+        plan = self._current = make_plan(self._graph, self._target, cost, only=self._kernels)
         self._note()
         return Tuned(plan, first, self._times(plan), self._times(first), self._status(), finished, tuple(self._refused))
 
@@ -160,83 +159,99 @@ class Search:
     def _kernels(self) -> list[str] | None:
         return None if self._only is None else sorted(self._only)
 
-    def _predict(self, optimism: float = 0.0) -> MeasuredCost:
-        self._cost = MeasuredCost(self._known, predictor(self._known, self._seed), self._only, optimism, (OWN,))
-        return self._cost
+    @property
+    def _left(self) -> float:
+        """Seconds."""
+        return self._budget - (self._clock() - self._start)
 
-    def _plan(self, optimism: float) -> Plan:
-        return make_plan(self._graph, self._target, self._predict(optimism), only=self._kernels)
+    def _predict(self) -> None:
+        """Predict everything again with what is known now."""
+        self._predictions = Predictions(self._known, predictor(self._known, self._seed))
+        for subject in self._subjects.values():
+            self._inform(subject)
 
-    def _subject(self, step: Step) -> Subject:
-        digest = self._known.digest(step.problem)
+    def _inform(self, subject: Subject) -> None:
+        predicted = {
+            (name, text): time_ns
+            for name in subject.spaces
+            for text, time_ns in self._predictions(KERNELS[name], subject.problem).items()
+        }
+        subject.predict(predicted, self._predictions.uncertainty)
+
+    def _hoped_ns(self, kernel: Kernel, problem: Problem, schedule: Schedule) -> float:
+        return self._subject(problem).hoped_ns((kernel.name, freeze(schedule)))
+
+    def _subject(self, problem: Problem) -> Subject:
+        digest = self._known.digest(problem)
         if digest not in self._subjects:
-            hints = [m.key for m in self._known.of(step.problem, self._only)]
-            subject = self._subjects[digest] = Subject(step.problem, self._only, hints)
-            mine = self._known.of(step.problem, self._only, (OWN,))
-            subject.times = {m.key: m.record.least_ns for m in reversed(mine) if m.key in subject}
+            kernels = [k for n, k in KERNELS.items() if self._only is None or n in self._only]
+            spaces = {k.name: self._known.candidates(k, problem) for k in kernels if k.accepts(problem) is None}
+            # By kernel, because only the fastest record of a query is sure to be of the code that is emitted today.
+            found = [m for name in spaces for m in self._known.of(problem, frozenset((name,)), (OWN,))]
+            times = {m.key: m.record.least_ns for m in reversed(found)}
+            hints = [m.key for m in self._known.of(problem, self._only, (SIMILAR,))]
+            subject = self._subjects[digest] = Subject(problem, spaces, times, hints)
+            self._inform(subject)
         return self._subjects[digest]
-
-    def _predictions(self, subject: Subject) -> dict[Candidate, float]:
-        found = {}
-        for name in subject.spaces:
-            for text, time_ns in self._cost.predicted_ns(KERNELS[name], subject.problem).items():
-                found[name, text] = time_ns
-        return subject.calibrated(found)
 
     def _wave(self, plan: Plan) -> list[tuple[Subject, list[Candidate]]]:
         """What to measure for the problems of a plan, most gain first."""
         occurrences = Counter(self._known.digest(s.problem) for s in plan.steps)
-        network_ns = sum(self._times(plan).values())
+        least_ns = LEAST_GAIN * sum(self._times(plan).values())
         found = []
-        for step in {self._known.digest(s.problem): s for s in plan.steps}.values():
-            subject = self._subject(step)
-            predicted = self._predictions(subject)
-            candidates = subject.next(predicted)
-            if not candidates:
-                continue
-            least = min(predicted[c] for c in candidates)
-            now = subject.best_ns if subject.times else 2 * least
-            saved = now - min(least, (1 - NEIGHBOURS_GAIN) * now)
-            gain = occurrences[self._known.digest(step.problem)] * saved
-            if gain >= LEAST_GAIN * network_ns or not subject.times:
-                found.append((gain, subject, candidates))
+        for digest, count in occurrences.items():
+            subject = self._subjects[digest]
+            candidates = subject.next()
+            if candidates:
+                gain_ns = count * subject.gain_ns(candidates)
+                if gain_ns >= least_ns or not subject.times:
+                    found.append((gain_ns, subject, candidates))
         found.sort(key=lambda f: -f[0])
         return [(subject, candidates) for _, subject, candidates in found]
 
     def _measure(self, wave: Sequence[tuple[Subject, list[Candidate]]]) -> None:
         """Compile and time a wave in batches until the budget is spent; every problem is committed by itself."""
-        for batch in _batches(wave):
+        todo = list(wave)
+        while todo:
+            most = BATCH_TRIALS if self._trial_seconds is None else int(self._left / self._trial_seconds)
+            batch = _batch(todo, min(most, BATCH_TRIALS))
+            begin = self._clock()
             groups = [trials for _, trials in batch]
             for (subject, trials), times in zip(batch, self._timer.time(groups), strict=True):
-                records = []
-                digest = self._known.digest(subject.problem)
-                for trial, found in zip(trials, times, strict=True):
-                    name, text = trial.kernel.name, freeze(trial.schedule)
-                    if found is None:
-                        subject.refused.add((name, text))
-                        self._refused.append(str(trial))
-                        continue
-                    subject.times[name, text] = found.least
-                    predicted = trial.kernel.cost(trial.problem, trial.schedule)
-                    figures = found.least, found.median, found.spread, len(found.runs)
-                    records.append(Record(digest, name, text, code_digest(trial.code), predicted, *figures))
-                features = {digest: problem_features(subject.problem)}
-                self._database.insert(self._known.environment, features, records)
-                self._known.insert(features, records)
-                self._measured += len(records)
+                self._keep(subject, trials, times)
                 self._note()
-            if self._clock() - self._start >= self._budget:
+            self._trial_seconds = (self._clock() - begin) / sum(map(len, groups))
+            if self._left <= 0:
                 return
+
+    def _keep(self, subject: Subject, trials: Sequence[Trial], times: Sequence[Times | None]) -> None:
+        """Remember what was measured of one problem, here and in the database."""
+        records = []
+        digest = self._known.digest(subject.problem)
+        for trial, found in zip(trials, times, strict=True):
+            name, text = trial.kernel.name, freeze(trial.schedule)
+            if found is None:
+                subject.refused.add((name, text))
+                self._refused.append(str(trial))
+                continue
+            subject.times[name, text] = found.least
+            predicted = trial.kernel.cost(trial.problem, trial.schedule)
+            figures = found.least, found.median, found.spread, len(found.runs)
+            records.append(Record(digest, name, text, code_digest(trial.code), predicted, *figures))
+        features = {digest: problem_features(subject.problem)}
+        self._database.insert(self._known.environment, features, records)
+        self._known.insert(features, records)
+        self._measured += len(records)
 
     def _note(self) -> None:
         """Tell about progress; what the current plan would take counts as soon as all of its steps were measured."""
-        if all(self._subject(s).times for s in self._current.steps):
-            now = sum(self._subject(s).best_ns for s in self._current.steps)
+        if all(self._subject(s.problem).times for s in self._current.steps):
+            now = sum(self._subject(s.problem).best_ns for s in self._current.steps)
             self._best_ns = now if self._best_ns is None else min(now, self._best_ns)
         self._progress(self._status())
 
     def _status(self) -> Status:
-        first = [self._subject(s).times.get(_candidate(s)) for s in self._first.steps]
+        first = [self._subject(s.problem).times.get(_candidate(s)) for s in self._first.steps]
         known = [t for t in first if t is not None]
         first_ns = sum(known) if len(known) == len(first) else None
         return Status(self._clock() - self._start, self._budget, self._measured, first_ns, self._best_ns)
@@ -246,8 +261,8 @@ class Search:
         found = {}
         for step in plan.steps:
             candidate = _candidate(step)
-            measured = self._subject(step).times.get(candidate)
-            predicted = self._cost.predicted_ns(step.kernel, step.problem)[candidate[1]]
+            measured = self._subject(step.problem).times.get(candidate)
+            predicted = self._subject(step.problem).predicted[candidate]
             found[step.name] = predicted if measured is None else measured
         return found
 
@@ -256,17 +271,17 @@ def _candidate(step: Step) -> Candidate:
     return step.kernel.name, freeze(step.schedule)
 
 
-def _batches(wave: Sequence[tuple[Subject, list[Candidate]]]) -> Iterator[list[tuple[Subject, list[Trial]]]]:
-    """Trials to compile together, in order; bounded, so that their constants fit in memory."""
+def _batch(todo: list[tuple[Subject, list[Candidate]]], most: int) -> list[tuple[Subject, list[Trial]]]:
+    """Trials to compile together, taken off the front: about ``most``, at least those of one problem.
+
+    Bounded, so that their constants fit in memory.
+    """
     batch: list[tuple[Subject, list[Trial]]] = []
     count = nbytes = 0
-    for subject, candidates in wave:
-        trials = [Trial(subject.problem, KERNELS[name], subject.spaces[name][text]) for name, text in candidates]
+    while todo and (not batch or (count + len(todo[0][1]) <= most and nbytes < BATCH_BYTES)):
+        subject, candidates = todo.pop(0)
+        trials = [Trial(subject.problem, KERNELS[n], subject.spaces[n].schedules[text]) for n, text in candidates]
         batch.append((subject, trials))
         count += len(trials)
         nbytes += sum(c.nbytes for t in trials for c in t.code.constants)
-        if count >= BATCH_TRIALS or nbytes >= BATCH_BYTES:
-            yield batch
-            batch, count, nbytes = [], 0, 0
-    if batch:
-        yield batch
+    return batch

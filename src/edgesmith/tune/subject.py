@@ -1,54 +1,69 @@
-"""One problem under search: its candidates, what they took, and which to measure next."""
+"""One problem under search: its candidates, what they took, and which to measure next.
+
+What measuring a candidate is worth is its expected improvement: how much shorter than the best time so far it is on
+average, counting 0 where it is longer, when the logarithm of its time is normally distributed around its prediction
+(D. Jones, M. Schonlau and W. Welch, "Efficient global optimization of expensive black-box functions", 1998).
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from statistics import NormalDist, median
 
 import numpy as np
 
-from edgesmith.kernels import KERNELS, Problem, Schedule
-from edgesmith.tune.database import freeze
+from edgesmith.kernels import Problem
+from edgesmith.tune.predict import LEAST_UNCERTAINTY, Candidates
 
 __all__ = ["Candidate", "Subject"]
 
-FIRST_OF_KERNEL = 3
-"""Candidates of each kernel that are measured first."""
+FIRST_OF_KERNEL = 2
+"""Candidates of each promising kernel that are measured first."""
 PROMISING = 2.5
 """A kernel is measured when its best prediction is at most so many times the problem's best one."""
-CLOSE = 1.05
-"""After that, candidates predicted to take at most so many times the best time are measured as well."""
-WAVE = 4
-"""Neighbours, and close candidates, that are measured together."""
+LEAST_IMPROVEMENT = 0.003
+"""Candidates that are expected to save a smaller share of the problem's time are left alone."""
+WAVE = 8
+"""Candidates that are measured together because they are expected to improve, and ..."""
+NEAR = 4
+"""... because they are near the best one."""
 SETTLED = 0.99
 """Neighbours are searched on as long as they bring the best time below this share of what it was."""
+KNOWN = 4
+"""So many measured candidates tell how uncertain predictions are for this problem."""
 
 Candidate = tuple[str, str]
 """Name of a kernel, and a frozen schedule."""
+
+_NORMAL = NormalDist()
 
 
 class Subject:
     """A distinct problem of a graph.
 
     Args:
-        only: kernels that may be used (default: all).
+        spaces: of each kernel that may be used and accepts the problem.
+        times: of candidates that were measured before, in nanoseconds.
         hints: candidates that are fast on similar machines, fastest first.
     """
 
-    def __init__(self, problem: Problem, only: frozenset[str] | None = None, hints: Sequence[Candidate] = ()) -> None:
-        self.problem = problem
-        self.spaces: dict[str, dict[str, Schedule]] = {}
-        for name, kernel in KERNELS.items():
-            if (only is None or name in only) and kernel.accepts(problem) is None:
-                self.spaces[name] = {freeze(s): s for s in kernel.schedules(problem)}
+    def __init__(
+        self,
+        problem: Problem,
+        spaces: Mapping[str, Candidates],
+        times: Mapping[Candidate, float],
+        hints: Sequence[Candidate] = (),
+    ) -> None:
+        self.problem, self.spaces = problem, spaces
         self.required: dict[Candidate, None] = {}
-        self.times: dict[Candidate, float] = {}
+        self.times = {c: t for c, t in times.items() if c[0] in spaces and c[1] in spaces[c[0]].schedules}
         self.refused: set[Candidate] = set()
         self._hints = hints
         self._surveyed = False
         self._before_ns = float("inf")
-
-    def __contains__(self, candidate: Candidate) -> bool:
-        return candidate[1] in self.spaces.get(candidate[0], {})
+        self.predicted: dict[Candidate, float] = {}
+        self._uncertainty = LEAST_UNCERTAINTY
 
     @property
     def best(self) -> Candidate:
@@ -58,58 +73,86 @@ class Subject:
     def best_ns(self) -> float:
         return min(self.times.values())
 
-    def next(self, predicted: Mapping[Candidate, float]) -> list[Candidate]:
-        """Candidates to measure now; none when the problem is finished.
+    def predict(self, predicted: Mapping[Candidate, float], uncertainty: float) -> None:
+        """Take predictions for all candidates, corrected by what this problem's own measurements show.
 
         Args:
-            predicted: time of every candidate.
+            uncertainty: typical error of the predictions' logarithm.
         """
-        left = {(n, text): None for n, space in self.spaces.items() for text in space}
-        left = {c: None for c in left if c not in self.times and c not in self.refused}
-        if not self._surveyed:
-            self._surveyed = True
-            survey = [c for c in self._survey(predicted) if c in left]
-            if survey or not self.times:
-                return survey
-        close = sorted((c for c in left if predicted[c] <= CLOSE * self.best_ns), key=predicted.__getitem__)
-        near = self._neighbours(left, predicted) if self.best_ns < SETTLED * self._before_ns else []
-        self._before_ns = self.best_ns
-        return list(dict.fromkeys([*near[:WAVE], *close[:WAVE]]))
-
-    def calibrated(self, predicted: Mapping[Candidate, float]) -> dict[Candidate, float]:
-        """Predictions corrected by what this problem's own measurements show of each kernel."""
         ratios: dict[str, list[float]] = {}
         for c, time in self.times.items():
             ratios.setdefault(c[0], []).append(time / predicted[c])
-        factors = {name: float(np.median(r)) for name, r in ratios.items()}
-        return {c: time * factors.get(c[0], 1.0) for c, time in predicted.items()}
+        factors = {name: median(r) for name, r in ratios.items()}
+        self.predicted = {c: time * factors.get(c[0], 1.0) for c, time in predicted.items()}
+        self._uncertainty = uncertainty
+        if len(self.times) >= KNOWN:
+            errors = [math.log(time / self.predicted[c]) for c, time in self.times.items()]
+            self._uncertainty = max(LEAST_UNCERTAINTY, float(np.sqrt(np.mean(np.square(errors)))))
 
-    def _survey(self, predicted: Mapping[Candidate, float]) -> list[Candidate]:
+    def hoped_ns(self, candidate: Candidate) -> float:
+        """What the problem would take with a candidate: measured, or, before that, what it is hoped to come to."""
+        if candidate in self.times:
+            return self.times[candidate]
+        if candidate in self.refused:
+            return float("inf")
+        if not self.times:
+            return self.predicted[candidate] * math.exp(-self._uncertainty)
+        share = self.improvement(candidate)
+        return self.best_ns * (1 - share) if share >= LEAST_IMPROVEMENT else float("inf")
+
+    def improvement(self, candidate: Candidate) -> float:
+        """Expected improvement as a share of the best time so far."""
+        ratio, u = self.predicted[candidate] / self.best_ns, self._uncertainty
+        a = -math.log(ratio) / u
+        return _NORMAL.cdf(a) - ratio * math.exp(u * u / 2) * _NORMAL.cdf(a - u)
+
+    def next(self) -> list[Candidate]:
+        """Candidates to measure now; none when the problem is finished."""
+        left = [c for c in self.predicted if c not in self.times and c not in self.refused]
+        if not self._surveyed:
+            self._surveyed = True
+            wanted = self._survey()
+            survey = [c for c in left if c in wanted]
+            if survey or not self.times:
+                return survey
+        worth = {c: self.improvement(c) for c in left}
+        best = sorted((c for c in left if worth[c] >= LEAST_IMPROVEMENT), key=lambda c: -worth[c])
+        near = self._neighbours(left) if self.best_ns < SETTLED * self._before_ns else []
+        self._before_ns = self.best_ns
+        return list(dict.fromkeys([*best[:WAVE], *near[:NEAR]]))
+
+    def gain_ns(self, candidates: Sequence[Candidate]) -> float:
+        """What measuring some candidates is expected to save."""
+        if not self.times:
+            return min(self.predicted[c] for c in candidates)
+        return self.best_ns * max(LEAST_IMPROVEMENT, *(self.improvement(c) for c in candidates))
+
+    def _survey(self) -> dict[Candidate, None]:
         """What was required, the few best of every promising kernel, and hints."""
         chosen = dict(self.required)
-        least = min(predicted.values(), default=0.0)
+        least = min(self.predicted.values(), default=0.0)
         for name, space in self.spaces.items():
-            mine = sorted(((name, text) for text in space), key=predicted.__getitem__)
-            if mine and predicted[mine[0]] <= PROMISING * least:
+            mine = sorted(((name, text) for text in space.schedules), key=self.predicted.__getitem__)
+            if mine and self.predicted[mine[0]] <= PROMISING * least:
                 chosen.update(dict.fromkeys(mine[:FIRST_OF_KERNEL]))
-        chosen.update(dict.fromkeys(self._hints[:FIRST_OF_KERNEL]))
-        return list(chosen)
+        return chosen | dict.fromkeys(self._hints[:FIRST_OF_KERNEL])
 
-    def _neighbours(self, left: Mapping[Candidate, None], predicted: Mapping[Candidate, float]) -> list[Candidate]:
+    def _neighbours(self, left: Sequence[Candidate]) -> list[Candidate]:
         """Candidates of the best one's kernel, nearest first."""
         kernel, text = self.best
         points = _points(self.spaces[kernel])
         here = points[text]
 
         def distance(c: Candidate) -> tuple[int, float]:
-            return sum(abs(a - b) for a, b in zip(points[c[1]], here, strict=True)), predicted[c]
+            return sum(abs(a - b) for a, b in zip(points[c[1]], here, strict=True)), self.predicted[c]
 
         return sorted((c for c in left if c[0] == kernel), key=distance)
 
 
-def _points(space: Mapping[str, Schedule]) -> dict[str, tuple[int, ...]]:
+def _points(space: Candidates) -> dict[str, tuple[int, ...]]:
     """Each schedule as a point: the rank of each of its values among all values of that name."""
-    names = sorted({name for s in space.values() for name in s})
-    values = {name: sorted({s.get(name, 0) for s in space.values()}) for name in names}
+    schedules = space.schedules
+    names = sorted({name for s in schedules.values() for name in s})
+    values = {name: sorted({s.get(name, 0) for s in schedules.values()}) for name in names}
     ranks = {name: {v: i for i, v in enumerate(found)} for name, found in values.items()}
-    return {text: tuple(ranks[n][s.get(n, 0)] for n in names) for text, s in space.items()}
+    return {text: tuple(ranks[n][s.get(n, 0)] for n in names) for text, s in schedules.items()}
