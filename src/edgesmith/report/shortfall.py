@@ -94,7 +94,7 @@ def _traffic(layer: Layer, program: Mapping[str, Any], machine: Machine) -> Iter
         intensity = 2 * layer["macs"] / max(layer["bytes"], 1)
         longer, shorter = max(memory_ns, compute_ns), min(memory_ns, compute_ns)
         yield Effect(
-            f"{intensity:.0f} operations a byte: what arithmetic and traffic do not hide of each other",
+            f"{intensity:.2g} operations a byte: what arithmetic and traffic do not hide of each other",
             (longer + shorter) / longer,
         )
 

@@ -73,7 +73,7 @@ def layers_page(record: Record) -> str:
                 layer["name"],
                 layer["operators"],
                 layer["kernel"],
-                f"{layer['time_ns'] / 1e3:.1f}",
+                f"{layer['least_ns'] / 1e3:.1f}",
                 f"{layer['limit_ns'] / 1e3:.1f}",
                 f"{share(layer):.0%}",
                 layer["bound"],
@@ -254,7 +254,7 @@ def _rooflines(record: Record) -> str:
                 f"{limit / 1e6:.3f}",
                 f"{limit / timed:.0%}",
                 f"{len(far)} of {len(r.layers)}",
-                f"{sum(layer['time_ns'] for layer in far) / timed:.0%}",
+                f"{sum(layer['least_ns'] for layer in far) / timed:.0%}",
             ]
         )
     header = f"network|>threads|>sum of layers (ms)|>limit (ms)|>share|>layers below {FAR:.0%}|>their share of the time"
