@@ -62,7 +62,7 @@ KERNEL_CASES: dict[str, tuple[str, Graph, Schedule]] = {
     "conv_pointwise_residual": (
         "gemm",
         graph(Conv(window(1), 1), (1, 10, 3, 3), (20, 10, 1, 1), *RESIDUAL, r=True),
-        {"rows": 4, "vectors": 2, "depth": 10, "tiles": 1, "panels": 2, "packed": 0},
+        {"rows": 5, "vectors": 2, "depth": 10, "tiles": 1, "panels": 2, "packed": 0},
     ),
     "gemm": (
         "gemm",

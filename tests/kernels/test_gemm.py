@@ -1,4 +1,4 @@
-"""Matrix products: cache blocking, passes over the reduction, rows that are not evenly spaced, strided convolutions."""
+"""Matrix products: cache blocking, passes over the reduction, rows that are not evenly spaced, Strassen's algorithm."""
 
 from __future__ import annotations
 
@@ -11,15 +11,18 @@ from edgesmith.ir import DType, Graph, Node, TensorType, View
 from edgesmith.kernels import KERNELS, Place, Problem
 from edgesmith.kernels.gemm.blocking import Blocking, Extents, blockings
 from edgesmith.kernels.gemm.product import split_product
+from edgesmith.kernels.rounding import gamma
 from edgesmith.ops.base import Case
 from edgesmith.ops.conv import Conv
 from edgesmith.ops.gemm import Gemm
+from edgesmith.ops.matmul import MatMul
 from edgesmith.ops.window import Window
 from edgesmith.plan.layout import channels_last
 from edgesmith.target import Target, parse
 from edgesmith.tune.trial import Trial, TrialLibrary
+from edgesmith.verify.tolerance import region_bounds
 
-from .problems import Check, case_graph, feeds, places, references, with_epilogue
+from .problems import Check, References, case_graph, feeds, places, references, with_epilogue
 
 FLAGS = ("-Werror", "-O1")
 
@@ -137,3 +140,74 @@ def test_kernel_without_a_vectors_target_is_refused() -> None:
     reject = kernel.accepts(Problem(graph, region, places(graph, "row_major"), parse("portable")))
     assert reject is not None
     assert "portable" in reject.reason
+
+
+def strassen_problem(graph: Graph, layout: str, target: Target) -> Problem:
+    region = list(KERNELS["strassen"].regions(graph, graph.nodes[0]))[-1]
+    return Problem(graph, region, places(graph, layout), target)
+
+
+@pytest.mark.toolchain
+def test_strassen_stays_within_its_bound() -> None:
+    """Against float64; the bound is of use: no more than some times that of the direct sum."""
+    target = parse("native")
+    wide = 2 * target.lanes
+    todo = []
+    for steps, channels, size in ((66, 4 * wide, (9, 11)), (128, 6 * wide, (12, 12)), (100, 5 * wide, (31, 9))):
+        graph = pointwise(steps, channels, size)
+        problem = strassen_problem(graph, "channels_last", target)
+        assert KERNELS["strassen"].accepts(problem) is None
+        values = feeds(graph)
+        with np.errstate(all="ignore"):
+            expected = graph.reference(values)
+        for schedule in KERNELS["strassen"].schedules(problem):
+            computed = {graph.nodes[0].name: (KERNELS["strassen"], schedule)}
+            tolerances = region_bounds(References(graph), problem.region.nodes, expected, computed)
+            todo.append(
+                Check(str(schedule), Trial(problem, KERNELS["strassen"], schedule), values, expected, tolerances)
+            )
+    compare(todo, target)
+
+
+@pytest.mark.parametrize("blocks", [1, 3])
+@pytest.mark.parametrize("case", ["conv", "gemm", "matmul"])
+def test_rounding_bound_of_strassen(case: str, blocks: int) -> None:
+    """The same algorithm in numpy's float32 errs by less than the bound, which is of the size of the direct sum's."""
+    rng = np.random.default_rng(1)
+    x, w = rng.normal(size=(42, 64)).astype(np.float32), rng.normal(size=(64, 32)).astype(np.float32)
+    node, operands = {
+        "conv": (
+            Conv(Window((1, 1), (1, 1), (0, 0), (0, 0), (1, 1)), 1),
+            [x.T.reshape(1, 64, 6, 7), w.T.reshape(32, 64, 1, 1)],
+        ),
+        "gemm": (Gemm(2.0, 1.0, 1, 1), [np.ascontiguousarray(x.T), np.ascontiguousarray(w.T)]),
+        "matmul": (MatMul(), [x.reshape(2, 21, 64), w]),
+    }[case]
+    factor = 2.0 if case == "gemm" else 1.0
+    got = KERNELS["strassen"].rounding(Node("n", node, ("x", "w"), ("y",)), operands, {"blocks": blocks})
+    assert got is not None
+    bound = np.moveaxis(got, 1, -1).reshape(42, 32) if case == "conv" else got.reshape(42, 32)
+    exact = factor * (x.astype(np.float64) @ w)
+    u = DType.F32.unit_roundoff
+    direct = gamma(64, DType.F32) * factor * (np.abs(x) @ np.abs(w).astype(np.float64))
+    assert (bound > u * np.abs(exact)).all()
+    assert (bound / direct).mean() < 8
+    if blocks == 1:
+        made = strassen_in_float32(x, np.float32(factor) * w)
+        assert (np.abs(made - exact) <= bound).all()
+        assert (np.abs(made - exact) / bound).max() > 0.01
+
+
+def strassen_in_float32(x: np.ndarray, w: np.ndarray) -> np.ndarray:
+    """One level of the algorithm on matrices with even sides."""
+    (a, b), (c, d) = (np.hsplit(r, 2) for r in np.vsplit(x, 2))
+    (e, f), (g, h) = (np.hsplit(r, 2) for r in np.vsplit(w, 2))
+    s1, s3 = c + d, a - c
+    s2 = s1 - a
+    t1, t3 = f - e, h - f
+    t2 = h - t1
+    first = a @ e
+    u2 = first + s2 @ t2
+    u3, p5 = u2 + s3 @ t3, s1 @ t1
+    left, right = first + b @ g, u2 + p5 + (b - s2) @ h
+    return np.block([[left, right], [u3 + d @ (g - t2), u3 + p5]])

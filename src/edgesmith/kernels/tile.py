@@ -39,6 +39,7 @@ __all__ = [
     "input_cycles",
     "pack",
     "pack_bias",
+    "steps_per_iteration",
 ]
 
 CYCLES_PER_FILL = 5.0
@@ -137,6 +138,11 @@ class Panels:
         """(vectors, lanes of the last vector or None) of the full and of the tail panel, as far as they exist."""
         full = [(self.vectors, None)] if self.full else []
         return full + ([(self.tail_vectors, self.tail_lanes)] if self.tail_vectors else [])
+
+    def counted(self) -> list[tuple[tuple[int, int | None], int]]:
+        """Each of the ``variants`` with the number of such panels."""
+        counts = [n for n in (self.full, min(self.tail_vectors, 1)) if n]
+        return list(zip(self.variants(), counts, strict=True))
 
     def write_variants(self, w: Writer, panel: str, body: Callable[[int], None]) -> None:
         """Write ``body`` of the variant that the C index ``panel`` needs.

@@ -86,4 +86,6 @@ class Gemm(Operator):
         weights, bias = rng.standard_normal((37, 50), np.float32), rng.standard_normal(37, np.float32)
         yield Case(cls(transB=1), (f32(1, 50), weights, bias), "fully-connected")
         yield Case(cls(transB=1), (f32(5, 50), weights, None), "no-bias")
+        large = rng.standard_normal((64, 64), np.float32)
+        yield Case(cls(transB=1), (f32(19, 64), large, np.ones(64, np.float32)), "large")
         yield Case(cls(alpha=0.5, beta=2.0, transA=1), (f32(6, 4), f32(6, 9), f32(4, 1)), "run-time operands")

@@ -11,14 +11,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from edgesmith.kernels.base import Schedule
-from edgesmith.kernels.cycles import FLOAT_BYTES, L2_BYTES_PER_CYCLE, far_cycles, l1_ways
+from edgesmith.kernels.cycles import FLOAT_BYTES, L2_BYTES_PER_CYCLE, LINE_BYTES, far_cycles, l1_ways
+from edgesmith.kernels.gemm.row_tiles import RowTiles
 from edgesmith.kernels.tile import Panels, TileShape, candidates, cycles_per_step
 from edgesmith.target import Target
 
-__all__ = ["Blocking", "Extents", "blockings"]
+__all__ = ["Blocking", "Extents", "blockings", "good_tiles"]
 
 TARGET_TASKS = 32
-TILES_KEPT = 10
+TILES_KEPT = 6
+BLOCKINGS_OF_A_TILE = 4
 ALIAS_BYTES = 4096
 TILE_CYCLES = 8.0
 STORE_CYCLES = 0.5
@@ -71,7 +73,7 @@ class Blocking:
     @classmethod
     def whole(cls, tile: TileShape, e: Extents) -> Blocking:
         """A tile that goes through the whole reduction in one pass."""
-        tiles, panels = _cuts(e, tile, Panels(e.channels, e.target.lanes, tile.vectors).count)[0]
+        tiles, panels = _cuts(e, tile)[0]
         return cls(tile, max(e.steps, 1), tiles, panels, e.row_stride is None)
 
     @property
@@ -91,7 +93,7 @@ class Blocking:
 
     def packed_stride(self) -> int:
         """Elements between rows of a packed block: whole lines, an odd number of them, so that rows never alias."""
-        line = 64 // FLOAT_BYTES
+        line = LINE_BYTES // FLOAT_BYTES
         return (-(-self.depth // line) | 1) * line
 
     def sums(self, e: Extents) -> int:
@@ -108,33 +110,29 @@ class Blocking:
         """Predicted cycles on one core, with X and the weights in the caches that they fit."""
         target, tile, lanes = e.target, self.tile, e.target.lanes
         panels = Panels(e.channels, lanes, tile.vectors)
-        full, rest = divmod(e.rows, tile.rows)
-        row_blocks = -(-(full + (rest > 0)) // self.tiles)
+        rows = RowTiles.of(e.rows, tile.rows)
+        row_blocks = -(-rows.count // self.tiles)
         groups = -(-panels.count // self.panels)
         passes = self.passes(e.steps)
-        block_bytes = min(self.tiles * tile.rows, e.rows) * e.steps * FLOAT_BYTES
+        block_bytes = min(self.tiles * rows.height, e.rows) * e.steps * FLOAT_BYTES
         group_bytes = min(self.panels, panels.count) * tile.vectors * lanes * e.steps * FLOAT_BYTES
         near = 0.75 * target.l1_bytes
         total = 0.0
-        variants = panels.variants()
-        for vectors, tail in variants:
-            count = panels.full if (vectors, tail) == (tile.vectors, None) else 1
-            for rows, number in ((tile.rows, full), (rest, 1)):
-                if not rows or not number:
-                    continue
-                alias = self._conflicts(e, rows)
+        for (vectors, _), count in panels.counted():
+            for height, number in rows.heights:
+                alias = self._conflicts(e, height)
                 for _, steps in passes:
                     panel_bytes = steps * vectors * lanes * FLOAT_BYTES
-                    row_bytes = rows * steps * FLOAT_BYTES
+                    row_bytes = height * steps * FLOAT_BYTES
                     # Bytes from the second-level cache in each step: the panel when it is pushed out between tiles,
                     # the rows when the block is too large to wait for the next panel.
                     from_l2 = vectors * lanes * FLOAT_BYTES if panel_bytes + 2 * row_bytes > near else 0
                     if block_bytes + panel_bytes > near:
-                        from_l2 += rows * FLOAT_BYTES
-                    each = max(cycles_per_step(TileShape(rows, vectors), alias), from_l2 / L2_BYTES_PER_CYCLE)
-                    each += 0.04 * from_l2 / L2_BYTES_PER_CYCLE * cycles_per_step(TileShape(rows, vectors))
-                    total += count * number * (steps * each + TILE_CYCLES + STORE_CYCLES * rows * vectors)
-                total += count * number * (len(passes) - 1) * 2 * rows * vectors
+                        from_l2 += height * FLOAT_BYTES
+                    each = max(cycles_per_step(TileShape(height, vectors), alias), from_l2 / L2_BYTES_PER_CYCLE)
+                    each += 0.04 * from_l2 / L2_BYTES_PER_CYCLE * cycles_per_step(TileShape(height, vectors))
+                    total += count * number * (steps * each + TILE_CYCLES + STORE_CYCLES * height * vectors)
+                total += count * number * (len(passes) - 1) * 2 * height * vectors
         x_bytes = e.rows * e.steps * FLOAT_BYTES
         weight_bytes = e.channels * e.steps * FLOAT_BYTES
         if self.packed:
@@ -156,62 +154,57 @@ class Blocking:
 
 
 def blockings(e: Extents) -> Iterator[Blocking]:
-    """The blockings worth considering: good register tiles, each with the few ways to cut that fit the caches."""
-    for tile in _tiles(e):
-        panels = Panels(e.channels, e.target.lanes, tile.vectors)
-        seen = set()
-        for depth in _depths(e, tile):
-            for tiles, group in _cuts(e, tile, panels.count):
-                for packed in _packings(e, tile):
-                    blocking = Blocking(tile, depth, tiles, group, packed)
-                    if blocking not in seen:
-                        seen.add(blocking)
-                        yield blocking
+    """The blockings worth considering: good register tiles, each with the best few ways to cut that fit the caches."""
+    for tile in good_tiles(e):
+        ways = dict.fromkeys(
+            Blocking(tile, depth, tiles, panels, packed)
+            for depth in _depths(e, tile)
+            for tiles, panels in _cuts(e, tile)
+            for packed in _packings(e, tile)
+        )
+        yield from sorted(ways, key=lambda b: b.cycles(e))[:BLOCKINGS_OF_A_TILE]
 
 
-def _tiles(e: Extents) -> list[TileShape]:
+def good_tiles(e: Extents) -> list[TileShape]:
     """The register tiles with the highest throughput for the extents, edges included."""
-    lanes = e.target.lanes
 
     def cycles(tile: TileShape) -> float:
-        panels = Panels(e.channels, lanes, tile.vectors)
-        full, rest = divmod(e.rows, tile.rows)
-        total = 0.0
-        for vectors, tail in panels.variants():
-            count = panels.full if (vectors, tail) == (tile.vectors, None) else 1
-            for rows, number in ((tile.rows, full), (rest, 1)):
-                if rows and number:
-                    total += count * number * cycles_per_step(TileShape(rows, vectors))
-        return total
+        heights = RowTiles.of(e.rows, tile.rows).heights
+        panels = Panels(e.channels, e.target.lanes, tile.vectors).counted()
+        return sum(m * n * cycles_per_step(TileShape(h, v)) for h, m in heights for (v, _), n in panels)
 
-    shapes = candidates(e.target, e.rows, -(-e.channels // lanes))
-    return sorted(shapes, key=lambda t: (cycles(t), t.vectors, -t.rows))[:TILES_KEPT]
+    shapes = candidates(e.target, e.rows, -(-e.channels // e.target.lanes))
+    even = [t for t in shapes if RowTiles.of(e.rows, t.rows).height == t.rows]
+    return sorted(even, key=lambda t: (cycles(t), t.vectors, -t.rows))[:TILES_KEPT]
 
 
 def _depths(e: Extents, tile: TileShape) -> list[int]:
     """All steps at once, or cut so that a panel takes half of the first-level cache."""
     width_bytes = tile.vectors * e.target.lanes * FLOAT_BYTES
     parts = -(-e.steps * width_bytes // (e.target.l1_bytes // 2))
-    if parts < 2:
+    if parts < 2 or tile.rows == e.rows:
         return [max(e.steps, 1)]
     return [e.steps, -(-e.steps // parts)]
 
 
-def _cuts(e: Extents, tile: TileShape, panels: int) -> list[tuple[int, int]]:
-    """(row tiles, panels) of a block."""
-    tiles = -(-e.rows // tile.rows)
+def _cuts(e: Extents, tile: TileShape) -> list[tuple[int, int]]:
+    """(row tiles, panels) of a block: as many rows as the first-level or the second-level cache holds, or all.
+
+    Where the weights do not stay in the second-level cache, tasks share out the panels.
+    """
+    tiles = RowTiles.of(e.rows, tile.rows).count
+    panels = Panels(e.channels, e.target.lanes, tile.vectors).count
     row_bytes = max(e.steps, 1) * tile.rows * FLOAT_BYTES
     panel_bytes = max(e.steps, 1) * tile.vectors * e.target.lanes * FLOAT_BYTES
+    result_bytes = tile.rows * e.channels * FLOAT_BYTES
+    near = max(1, e.target.l1_bytes // 2 // (row_bytes + result_bytes))
     fits = max(1, e.target.l2_bytes // 4 // row_bytes)
-    shared = max(1, e.target.l2_bytes // 2 // panel_bytes)
     wanted = max(1, -(-tiles * e.slices // TARGET_TASKS))
-    found = [(min(fits, wanted, tiles), panels)]
-    groups = -(-panels // min(shared, panels))
-    if panels * panel_bytes > e.target.l2_bytes // 2:
-        found.append((tiles, 1))
-        balanced = -(-panels // groups)
-        found.append((min(fits, tiles), balanced))
-    return found
+    if panels * panel_bytes <= e.target.l2_bytes // 2:
+        return [(min(fits, wanted, tiles), panels), (min(near, wanted, tiles), panels)]
+    shared = min(max(1, e.target.l2_bytes // 2 // panel_bytes), panels)
+    balanced = -(-panels // -(-panels // shared))
+    return [(tiles, 1), (min(fits, tiles), balanced), (min(fits, wanted, tiles), panels)]
 
 
 def _packings(e: Extents, tile: TileShape) -> list[bool]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from math import prod
 from typing import ClassVar
 
 from edgesmith.c.writer import Writer
@@ -11,6 +12,7 @@ from edgesmith.kernels.base import SIGNATURE, Code, Kernel, Problem, Reject, Sch
 from edgesmith.kernels.epilogue import strided
 from edgesmith.kernels.gemm.blocking import Blocking, blockings
 from edgesmith.kernels.gemm.product import Product, split_product
+from edgesmith.kernels.gemm.row_tiles import RowTiles, lines_ahead
 from edgesmith.kernels.region import Region, epilogue_chains
 from edgesmith.kernels.tile import Panels, Segment, accumulate, declare, pack, pack_bias
 from edgesmith.ops.conv import Conv
@@ -20,6 +22,8 @@ from edgesmith.ops.matmul import MatMul
 __all__ = ["PackedGemm", "Product", "ProductEmitter"]
 
 STEP_NS = 60.0
+STREAM_AHEAD = 1024
+"""Weights between the one in use and the one requested, where each is used once."""
 
 
 @kernel
@@ -59,8 +63,7 @@ class ProductEmitter:
         self.weights, self.bias = pack(product.weights, self.panels), pack_bias(product.bias, self.panels)
         self.epilogue = product.epilogue
         self.passes = blocking.passes(product.steps)
-        rest = product.rows % self.tile.rows
-        self.heights = [h for h in (self.tile.rows if product.rows >= self.tile.rows else 0, rest) if h]
+        self.row_tiles = RowTiles.of(product.rows, self.tile.rows)
         if blocking.packed:
             self.row_stride, self.step_stride = blocking.packed_stride(), 1
         else:
@@ -76,7 +79,7 @@ class ProductEmitter:
         kinds = ["whole"] if len(self.passes) == 1 else ["first", "middle", "last"]
         for kind in kinds if len(self.passes) != 2 else ["first", "last"]:
             for v, (vectors, tail) in enumerate(self.panels.variants()):
-                for rows in self.heights:
+                for rows, _ in self.row_tiles.heights:
                     self._tile(w, kind, v, rows, vectors, tail)
         with w.block(SIGNATURE):
             w.lines(unpack(p.problem, constants))
@@ -98,6 +101,7 @@ class ProductEmitter:
         parameters += ["const float *b"] if begins else []
         parameters += [] if kind == "whole" else ["float *s"]
         parameters += ["float *y" + self.epilogue.parameters] if ends else []
+        parameters += ["const float *ahead"]
         steps = self.passes[-1][1] if ends else self.passes[0][1]
         with w.block(f"static void {self._function(kind, variant, rows)}({', '.join(parameters)})"):
             sums = [(r, v, (r * vectors + v) * self.lanes) for r in range(rows) for v in range(vectors)]
@@ -107,13 +111,20 @@ class ProductEmitter:
                 for r, v, at in sums:
                     w.line(f"es_v c{r}_{v} = es_load(s + {at});")
             segment = Segment(steps, "0", self.step_stride, tuple(range(rows)))
-            accumulate(w, segment, lambda r: r * self.row_stride, vectors, self.lanes)
+            lines = lines_ahead(rows, vectors, self.lanes, self._block_tiles)
+            accumulate(w, segment, lambda r: r * self.row_stride, vectors, self.lanes, lines)
+            w.line("(void)ahead;")
             if ends:
                 self.epilogue.store(w, self.p.y, range(rows), vectors, tail, row_axis=self.p.apart)
             else:
                 for r, v, at in sums:
                     w.line(f"es_store(s + {at}, c{r}_{v});")
         w.line()
+
+    @property
+    def _block_tiles(self) -> int:
+        """Row tiles of a full block."""
+        return min(self.b.tiles, self.row_tiles.count)
 
     @staticmethod
     def _function(kind: str, variant: int, rows: int) -> str:
@@ -151,33 +162,36 @@ class ProductEmitter:
         w.line()
 
     def _tasks(self, w: Writer) -> int:
-        p, rows = self.p, self.tile.rows
-        tiles = -(-p.rows // rows)
-        blocks = -(-tiles // self.b.tiles)
+        p, rows = self.p, self.row_tiles
+        blocks = -(-rows.count // self.b.tiles)
         groups = -(-self.panels.count // self.b.panels)
-        block_rows = self.b.tiles * rows
         slices = [(f"slice{i}", n) for i, n in enumerate(p.slices)]
-        count = blocks * groups
-        for n in p.slices:
-            count *= n
         with w.block("for (int32_t task = begin; task < end; ++task)"):
             w.unravel("task", [*slices, ("group", groups), ("block", blocks)])
-            w.line(f"const int32_t first = block * {block_rows};")
-            w.line(f"const int32_t last = first + {block_rows} < {p.rows} ? first + {block_rows} : {p.rows};")
-            w.line(f"const int32_t panel_begin = group * {self.b.panels};")
-            stop, total = f"panel_begin + {self.b.panels}", self.panels.count
-            w.line(f"const int32_t panel_end = {stop} < {total} ? {stop} : {total};")
+            self._range(w, "tile", "block", self.b.tiles, rows.count)
+            self._range(w, "panel", "group", self.b.panels, self.panels.count)
             position = [(axis, name) for axis, (name, _) in enumerate(slices)]
             w.line(f"const float *const xs = x0 + {strided(p.source, position)};")
             if self.b.packed:
                 w.line("float *const packed = (float *)scratch;")
+                w.line(f"const int32_t first_row = {rows.first_row('first_tile')};")
+                w.line(f"const int32_t last_row = {rows.first_row('last_tile')};")
             if len(self.passes) > 1:
-                at = self.b.tiles * rows * self.row_stride if self.b.packed else 0
+                at = self.b.tiles * rows.height * self.row_stride if self.b.packed else 0
                 w.line(f"float *const sums = (float *)scratch + {at};")
             elif not self.b.packed:
                 w.line("(void)scratch;")
             self._passes(w)
-        return count
+        return blocks * groups * prod(p.slices)
+
+    @staticmethod
+    def _range(w: Writer, name: str, part: str, size: int, count: int) -> None:
+        """Write the bounds of the ``part``-th run of ``size`` among ``count``."""
+        w.line(f"const int32_t first_{name} = {part} * {size};")
+        if count % size == 0:
+            w.line(f"const int32_t last_{name} = first_{name} + {size};")
+        else:
+            w.line(f"const int32_t last_{name} = first_{name} + {size} < {count} ? first_{name} + {size} : {count};")
 
     def _passes(self, w: Writer) -> None:
         last = len(self.passes) - 1
@@ -200,39 +214,38 @@ class ProductEmitter:
         else:
             w.line(f"const float *const xk = xs + (ptrdiff_t){first_step} * {step};")
         if self.b.packed:
-            w.line(f"@NAME@_pack(xk, first, last, {steps}, packed);")
-        with w.block("for (int32_t panel = panel_begin; panel < panel_end; ++panel)"):
+            w.line(f"@NAME@_pack(xk, first_row, last_row, {steps}, packed);")
+        with w.block("for (int32_t panel = first_panel; panel < last_panel; ++panel)"):
             w.line(f"const float *const wp = weights + (ptrdiff_t)panel * {p.steps * width};")
-            w.line(f"const float *const bp = bias + panel * {width};")
-            if kind in ("middle", "last"):
-                w.line("(void)bp;")
+            if kind in ("whole", "first"):
+                w.line(f"const float *const bp = bias + panel * {width};")
+            ahead = p.steps * width if self._block_tiles > 1 else self._stream_ahead
+            w.line(f"const float *ahead = wp + (panel < {self.panels.count - 1} ? {ahead} : 0);")
             self.panels.write_variants(w, "panel", lambda variant: self._tiles(w, kind, variant, first_step))
 
+    @property
+    def _stream_ahead(self) -> int:
+        """How far to request weights that are used once; no farther than the last panel is large."""
+        return min(STREAM_AHEAD, self.p.steps * self.lanes * self.panels.variants()[-1][0])
+
     def _tiles(self, w: Writer, kind: str, variant: int, first_step: str) -> None:
-        p, rows = self.p, self.tile.rows
+        p, rows = self.p, self.row_tiles
         width, lanes = self.panels.vectors * self.lanes, self.panels.variants()[variant][0] * self.lanes
         slices = [(axis, f"slice{axis}") for axis in range(p.apart)]
         position = [*slices, (p.apart, "row"), (p.apart + 1, f"panel * {width}")]
-        weights = "wp" if first_step == "0" else f"wp + (ptrdiff_t){first_step} * {lanes}"
-        sums = f"sums + ((ptrdiff_t)(panel - panel_begin) * {self.b.tiles} + (row - first) / {rows}) * {rows * width}"
+        sums = f"sums + ((ptrdiff_t)(panel - first_panel) * {self.b.tiles} + tile - first_tile) * {rows.height * width}"
         if self.b.packed:
-            x = f"packed + (ptrdiff_t)(row - first) * {self.row_stride}"
+            arguments = [f"packed + (ptrdiff_t)(row - first_row) * {self.row_stride}"]
         else:
-            x = f"xk + {strided(p.x, [(p.apart, 'row')])}"
+            arguments = [f"xk + {strided(p.x, [(p.apart, 'row')])}"]
+        arguments.append("wp" if first_step == "0" else f"wp + (ptrdiff_t){first_step} * {lanes}")
+        arguments += ["bp"] if kind in ("whole", "first") else []
+        arguments += [] if kind == "whole" else [sums]
+        if kind in ("whole", "last"):
+            arguments.append(f"y0 + {strided(p.y, position)}{self.epilogue.arguments(position)}")
+        arguments.append("ahead")
 
         def call(height: int) -> str:
-            arguments = [x, weights]
-            arguments += ["bp"] if kind in ("whole", "first") else []
-            arguments += [] if kind == "whole" else [sums]
-            if kind in ("whole", "last"):
-                arguments.append(f"y0 + {strided(p.y, position)}{self.epilogue.arguments(position)}")
             return f"{self._function(kind, variant, height)}({', '.join(arguments)});"
 
-        w.line("int32_t row = first;")
-        if rows in self.heights:
-            with w.block(f"for (; row + {rows} <= last; row += {rows})"):
-                w.line(call(rows))
-        rest = p.rows % rows
-        if rest:
-            with w.block("if (row < last)"):
-                w.line(call(rest))
+        rows.write(w, "first_tile", "last_tile", p.steps * lanes // self._block_tiles, call)
