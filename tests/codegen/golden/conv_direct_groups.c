@@ -7,49 +7,131 @@ static void @NAME@_0_0(const float *x, ptrdiff_t at, int32_t first, int32_t last
     w += (ptrdiff_t)first * 72;
     at += (ptrdiff_t)first * 30;
     for (int32_t t = first; t < last; ++t) {
-        for (ptrdiff_t c = 0; c < 3; ++c) {
-            ES_IN_ORDER;
+        ES_IN_ORDER;
+        {
+            const float *xk = x + at;
             {
-                const float *xk = x + at + c;
-                {
-                    const es_v b0 = es_load(w);
-                    const es_v a0 = es_set1(xk[0]);
-                    c0_0 = es_fma(a0, b0, c0_0);
-                    const es_v a1 = es_set1(xk[6]);
-                    c1_0 = es_fma(a1, b0, c1_0);
-                    const es_v a2 = es_set1(xk[12]);
-                    c2_0 = es_fma(a2, b0, c2_0);
-                }
-                w += 8;
+                const es_v b0 = es_load(w);
+                const es_v a0 = es_set1(xk[0]);
+                c0_0 = es_fma(a0, b0, c0_0);
+                const es_v a1 = es_set1(xk[6]);
+                c1_0 = es_fma(a1, b0, c1_0);
+                const es_v a2 = es_set1(xk[12]);
+                c2_0 = es_fma(a2, b0, c2_0);
             }
-            ES_IN_ORDER;
+            w += 8;
+        }
+        ES_IN_ORDER;
+        {
+            const float *xk = x + at + 6;
             {
-                const float *xk = x + at + 6 + c;
-                {
-                    const es_v b0 = es_load(w);
-                    const es_v a0 = es_set1(xk[0]);
-                    c0_0 = es_fma(a0, b0, c0_0);
-                    const es_v a1 = es_set1(xk[6]);
-                    c1_0 = es_fma(a1, b0, c1_0);
-                    const es_v a2 = es_set1(xk[12]);
-                    c2_0 = es_fma(a2, b0, c2_0);
-                }
-                w += 8;
+                const es_v b0 = es_load(w);
+                const es_v a0 = es_set1(xk[0]);
+                c0_0 = es_fma(a0, b0, c0_0);
+                const es_v a1 = es_set1(xk[6]);
+                c1_0 = es_fma(a1, b0, c1_0);
+                const es_v a2 = es_set1(xk[12]);
+                c2_0 = es_fma(a2, b0, c2_0);
             }
-            ES_IN_ORDER;
+            w += 8;
+        }
+        ES_IN_ORDER;
+        {
+            const float *xk = x + at + 12;
             {
-                const float *xk = x + at + 12 + c;
-                {
-                    const es_v b0 = es_load(w);
-                    const es_v a0 = es_set1(xk[0]);
-                    c0_0 = es_fma(a0, b0, c0_0);
-                    const es_v a1 = es_set1(xk[6]);
-                    c1_0 = es_fma(a1, b0, c1_0);
-                    const es_v a2 = es_set1(xk[12]);
-                    c2_0 = es_fma(a2, b0, c2_0);
-                }
-                w += 8;
+                const es_v b0 = es_load(w);
+                const es_v a0 = es_set1(xk[0]);
+                c0_0 = es_fma(a0, b0, c0_0);
+                const es_v a1 = es_set1(xk[6]);
+                c1_0 = es_fma(a1, b0, c1_0);
+                const es_v a2 = es_set1(xk[12]);
+                c2_0 = es_fma(a2, b0, c2_0);
             }
+            w += 8;
+        }
+        ES_IN_ORDER;
+        {
+            const float *xk = x + at + 1;
+            {
+                const es_v b0 = es_load(w);
+                const es_v a0 = es_set1(xk[0]);
+                c0_0 = es_fma(a0, b0, c0_0);
+                const es_v a1 = es_set1(xk[6]);
+                c1_0 = es_fma(a1, b0, c1_0);
+                const es_v a2 = es_set1(xk[12]);
+                c2_0 = es_fma(a2, b0, c2_0);
+            }
+            w += 8;
+        }
+        ES_IN_ORDER;
+        {
+            const float *xk = x + at + 6 + 1;
+            {
+                const es_v b0 = es_load(w);
+                const es_v a0 = es_set1(xk[0]);
+                c0_0 = es_fma(a0, b0, c0_0);
+                const es_v a1 = es_set1(xk[6]);
+                c1_0 = es_fma(a1, b0, c1_0);
+                const es_v a2 = es_set1(xk[12]);
+                c2_0 = es_fma(a2, b0, c2_0);
+            }
+            w += 8;
+        }
+        ES_IN_ORDER;
+        {
+            const float *xk = x + at + 12 + 1;
+            {
+                const es_v b0 = es_load(w);
+                const es_v a0 = es_set1(xk[0]);
+                c0_0 = es_fma(a0, b0, c0_0);
+                const es_v a1 = es_set1(xk[6]);
+                c1_0 = es_fma(a1, b0, c1_0);
+                const es_v a2 = es_set1(xk[12]);
+                c2_0 = es_fma(a2, b0, c2_0);
+            }
+            w += 8;
+        }
+        ES_IN_ORDER;
+        {
+            const float *xk = x + at + 2;
+            {
+                const es_v b0 = es_load(w);
+                const es_v a0 = es_set1(xk[0]);
+                c0_0 = es_fma(a0, b0, c0_0);
+                const es_v a1 = es_set1(xk[6]);
+                c1_0 = es_fma(a1, b0, c1_0);
+                const es_v a2 = es_set1(xk[12]);
+                c2_0 = es_fma(a2, b0, c2_0);
+            }
+            w += 8;
+        }
+        ES_IN_ORDER;
+        {
+            const float *xk = x + at + 6 + 2;
+            {
+                const es_v b0 = es_load(w);
+                const es_v a0 = es_set1(xk[0]);
+                c0_0 = es_fma(a0, b0, c0_0);
+                const es_v a1 = es_set1(xk[6]);
+                c1_0 = es_fma(a1, b0, c1_0);
+                const es_v a2 = es_set1(xk[12]);
+                c2_0 = es_fma(a2, b0, c2_0);
+            }
+            w += 8;
+        }
+        ES_IN_ORDER;
+        {
+            const float *xk = x + at + 12 + 2;
+            {
+                const es_v b0 = es_load(w);
+                const es_v a0 = es_set1(xk[0]);
+                c0_0 = es_fma(a0, b0, c0_0);
+                const es_v a1 = es_set1(xk[6]);
+                c1_0 = es_fma(a1, b0, c1_0);
+                const es_v a2 = es_set1(xk[12]);
+                c2_0 = es_fma(a2, b0, c2_0);
+            }
+            w += 8;
         }
         at += 30;
     }

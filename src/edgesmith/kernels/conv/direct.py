@@ -21,6 +21,7 @@ from edgesmith.c.writer import Writer
 from edgesmith.ir import DType, Graph, Node
 from edgesmith.kernels.base import SIGNATURE, Code, Kernel, Problem, Reject, Schedule, kernel, unpack
 from edgesmith.kernels.conv.row import Columns, RowTiles, TileFunction, columns
+from edgesmith.kernels.cycles import FMA_LATENCY, FMA_PER_CYCLE
 from edgesmith.kernels.epilogue import Epilogue
 from edgesmith.kernels.region import Region, epilogue_chains
 from edgesmith.kernels.tile import (
@@ -41,6 +42,7 @@ from edgesmith.target import Target
 
 MAX_VARIANTS = 24
 MAX_TAPS = 7
+MAX_UNROLLED_CHANNELS = 4
 LINE_FLOATS = 16
 PREFETCH = 2
 FLOAT_BYTES = 4
@@ -48,6 +50,8 @@ MEMORY_BYTES_PER_NS = 20.0
 L2_BYTES_PER_CYCLE = 22.0
 FAR_BYTES_PER_CYCLE = 10.0
 SEGMENT_CYCLES = 18.0
+LATENCY_FACTOR = 1.12
+"""What is lost where there are only as many sums as the latency of a multiply-add needs."""
 TILE_CYCLES = 15.0
 
 
@@ -160,8 +164,8 @@ class _Geometry:
 
     def _cycles(self) -> float:
         total = 0.0
-        for vectors, tail in self.panels.variants():
-            panels = self.panels.full if tail is None and self.panels.full else 1
+        counts = [n for n in (self.panels.full, 1 if self.panels.tail_vectors else 0) if n]
+        for panels, (vectors, _) in zip(counts, self.panels.variants(), strict=True):
             total += panels * sum(cols.tiles * self._tile_cycles(cols, vectors) for cols in self.columns)
         total *= self.group * self.batch * self.height
         # What every block of rows reads again from beyond the second-level cache.
@@ -184,6 +188,8 @@ class _Geometry:
         cycles = SEGMENT_CYCLES * len(self.tap_groups)
         for rows in filter(None, cols.taps):
             step = cycles_per_step(TileShape(len(rows), vectors), fill)
+            if len(rows) * vectors <= FMA_LATENCY * FMA_PER_CYCLE:
+                step *= LATENCY_FACTOR
             cycles += self.channels * (max(step, fetch) + 0.1 * min(step, fetch))
         ends = TILE_CYCLES + cols.rows * vectors
         return self.passes * (cycles * self.window.kernel[0] * self._inside_rows() + ends)
@@ -227,11 +233,7 @@ class DirectConv(Kernel):
         in_channels = problem.type(problem.anchor.inputs[0]).shape[1] // op.group
         taps = math.prod(op.window.kernel)
         found: list[Schedule] = []
-        tiles = candidates(problem.target, width, vectors)
-        best = max(map(_rate, tiles))
-        for tile in tiles:
-            if tile.rows != -(-width // -(-width // tile.rows)) or _rate(tile) < 0.75 * best:
-                continue  # The same tiles as with fewer rows, or far too slow.
+        for tile in _tiles(problem.target, width, vectors):
             step_bytes = taps * tile.vectors * problem.target.lanes * FLOAT_BYTES
             sizes = {in_channels, *(_divisor(in_channels, share // step_bytes) for share in _shares(problem.target))}
             for channels in sorted(sizes, reverse=True):
@@ -258,6 +260,17 @@ def _rate(tile: TileShape) -> float:
     return tile.rows * tile.vectors / cycles_per_step(tile)
 
 
+def _tiles(target: Target, width: int, vectors: int) -> list[TileShape]:
+    """Tiles that are worth considering for ``width`` output columns and ``vectors`` of filters."""
+    found = [
+        t for t in candidates(target, width, vectors) if t.rows == -(-width // -(-width // t.rows))
+    ]  # The others are the same tiles as with fewer rows.
+    # Where each input or each weight is used once, loads bind and compilers run out of registers.
+    reused = [t for t in found if min(t.rows, t.vectors) > 1] or found
+    area, rate = max(t.rows * t.vectors for t in reused), max(map(_rate, reused))
+    return [t for t in reused if 2 * t.rows * t.vectors >= area and _rate(t) >= 0.75 * rate]
+
+
 def _shares(target: Target) -> tuple[int, ...]:
     """Bytes of weights that a pass may take up: most of the first-level cache, or a part of the second."""
     return target.l1_bytes * 3 // 4, target.l2_bytes // 4
@@ -269,11 +282,15 @@ def _divisor(n: int, most: int) -> int:
 
 
 def _lines(problem: Problem, tile: TileShape, panels: int, rows: int, width: int, in_passes: bool) -> int:
-    """Output rows of a task: enough tasks for every core, and sums that stay in the cache between passes."""
-    most = -(-rows // -(-max(8, 4 * problem.target.cores) // panels))
+    """Output rows of a task: enough tasks for every core, and what panels or passes share stays in the cache."""
+    target = problem.target
+    most = -(-rows // -(-max(8, 4 * target.cores) // panels))
     if in_passes:
-        row_bytes = width * tile.vectors * problem.target.lanes * FLOAT_BYTES
-        most = min(most, max(1, problem.target.l2_bytes // 8 // row_bytes))
+        row_bytes = width * tile.vectors * target.lanes * FLOAT_BYTES
+        most = min(most, max(1, target.l2_bytes // 8 // row_bytes))
+    elif panels > 1:
+        x_bytes, y_bytes = (problem.type(v).nbytes for v in (problem.anchor.inputs[0], problem.anchor.outputs[0]))
+        most = min(most, max(1, target.l2_bytes // 2 * rows // (x_bytes + y_bytes)))
     return -(-rows // -(-rows // most))
 
 
@@ -369,11 +386,19 @@ class _Emitter:
         if len(taps) == 1:
             products(g.channels, *taps[0])
             return
-        with w.block(f"for (ptrdiff_t c = 0; c < {g.channels}; ++c)"):
+
+        def channel(shift: str) -> None:
             for offset, rows in taps:
                 # Neighbouring taps share input elements; kept in registers, these would displace the sums.
                 w.line("ES_IN_ORDER;")
-                products(1, offset + (" + c" if stride == 1 else f" + c * {stride}"), rows)
+                products(1, offset + shift, rows)
+
+        if g.channels <= MAX_UNROLLED_CHANNELS:
+            for c in range(g.channels):
+                channel(f" + {c * stride}" if c else "")
+            return
+        with w.block(f"for (ptrdiff_t c = 0; c < {g.channels}; ++c)"):
+            channel(" + c" if stride == 1 else f" + c * {stride}")
 
     def _resume(self, w: Writer, rows: range, vectors: int) -> None:
         """Write the accumulators: the bias in the first pass, then what the pass before left in ``s``."""
