@@ -6,6 +6,7 @@ A. Lavin, S. Gray, "Fast algorithms for convolutional neural networks", CVPR 201
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import product
 from typing import ClassVar
 
 import numpy as np
@@ -14,16 +15,27 @@ from edgesmith.ir import Graph, Node
 from edgesmith.kernels.base import Code, Kernel, Problem, Reject, Schedule, kernel
 from edgesmith.kernels.conv.direct import conv2d_reject
 from edgesmith.kernels.conv.winograd_code import WinogradCode
+from edgesmith.kernels.conv.winograd_cost import nanoseconds
 from edgesmith.kernels.conv.winograd_rounding import rounding_bound
 from edgesmith.kernels.conv.winograd_tiling import Tiling
 from edgesmith.kernels.conv.winograd_transform import transform
 from edgesmith.kernels.epilogue import Epilogue
 from edgesmith.kernels.region import Region, epilogue_chains
-from edgesmith.kernels.tile import GIGAHERTZ, candidates
+from edgesmith.kernels.tile import TileShape, candidates
 from edgesmith.ops.conv import Conv
 
 OUTPUTS = {1: (1,), 2: (3, 5), 3: (2, 4, 6), 4: (3, 5), 5: (2, 4), 7: (2,)}
 """Outputs m of the forms F(m, r) worth trying, by the number of taps r."""
+
+BLOCKS = (9, 16, 24, 36, 48)
+"""Tiles of a block, at most."""
+CHUNKS = (4, 8, 16, 32)
+"""Vectors of a chunk of output channels."""
+MAX_DEPTH = 512
+REGISTER_SHARE = 0.7
+"""Of the registers that the sums of a register tile hold, at least."""
+MAX_VECTORS = 4
+MOST_SCHEDULES = 24
 
 
 @kernel
@@ -61,32 +73,31 @@ class Winograd(Kernel):
         op = problem.anchor.op
         assert isinstance(op, Conv)
         channels = problem.type(problem.anchor.inputs[0]).shape[1]
+        forms = [tuple(m) for m in product(*(OUTPUTS[k] for k in op.window.kernel))]
+        if op.window.kernel[0] == op.window.kernel[1]:
+            forms = [m for m in forms if m[0] == m[1]]
         found = []
-        for height in OUTPUTS[op.window.kernel[0]]:
-            for width in OUTPUTS[op.window.kernel[1]]:
-                if op.window.kernel[0] == op.window.kernel[1] and height != width:
-                    continue
-                for tile in candidates(problem.target, 14, 3):
-                    if tile.rows * tile.vectors == 12 and tile.vectors > 1:
-                        for tiles in (24, 36, 48):
-                            for panels in (1, 2, 4, 64):
-                                found.append(
-                                    {
-                                        "height": height,
-                                        "width": width,
-                                        "tiles": tiles,
-                                        "rows": tile.rows,
-                                        "vectors": tile.vectors,
-                                        "panels": panels,
-                                        "depth": channels,
-                                        "prepared": 1,
-                                    }
-                                )
-        return found
+        for (height, width), tile, block, chunk in product(forms, _register_tiles(problem), BLOCKS, CHUNKS):
+            schedule = {
+                "height": height,
+                "width": width,
+                "tiles": block,
+                "rows": tile.rows,
+                "vectors": tile.vectors,
+                "panels": max(1, chunk // tile.vectors),
+                "depth": min(channels, MAX_DEPTH),
+                "prepared": 1,
+            }
+            t = Tiling(problem, schedule)
+            schedule["tiles"] = -(-t.tiles // t.blocks)
+            schedule["panels"] = t.chunk_panels
+            schedule["rows"] = min(tile.rows, schedule["tiles"])
+            found += [schedule, {**schedule, "prepared": 0}] if t.blocks == 1 else [schedule]
+        unique = {tuple(s.values()): s for s in found}.values()
+        return sorted(unique, key=lambda s: self.cost(problem, s))[:MOST_SCHEDULES]
 
     def cost(self, problem: Problem, schedule: Schedule) -> float:
-        t = Tiling(problem, schedule)
-        return 100 + t.tiles * t.positions * t.in_channels * t.padded_out / (2 * t.lanes) / GIGAHERTZ
+        return nanoseconds(Tiling(problem, schedule))
 
     def in_place(self, problem: Problem) -> tuple[str, ...]:
         return Epilogue(problem).in_place(problem)
@@ -101,3 +112,17 @@ class Winograd(Kernel):
         forms = (transform(schedule["height"], kernel[0]), transform(schedule["width"], kernel[1]))
         shape = (operands[0].shape[0], operands[1].shape[0], *op.window.output(operands[0].shape[2:], node.name))
         return rounding_bound(op.window, forms, operands, shape)
+
+
+def _register_tiles(problem: Problem) -> list[TileShape]:
+    """The tiles that use the registers well and load least for each multiplication, a few."""
+    target = problem.target
+    vectors = min(MAX_VECTORS, -(-problem.view(problem.anchor.outputs[0]).shape[1] // target.lanes))
+    shapes = candidates(target, target.registers, vectors)
+    least = min(REGISTER_SHARE * target.registers, max(s.rows * s.vectors for s in shapes))
+    fit = [s for s in shapes if s.rows * s.vectors >= least]
+    best = {
+        v: max((s for s in fit if s.vectors == v), key=lambda s: s.rows, default=None) for v in range(1, vectors + 1)
+    }
+    found = [s for s in best.values() if s is not None]
+    return sorted(found, key=lambda s: (s.rows + s.vectors) / (s.rows * s.vectors))[:2]

@@ -252,7 +252,7 @@ class WinogradCode:
     # The products.
 
     def _product_functions(self, w: Writer) -> None:
-        for vectors, _ in self.t.panels.variants():
+        for vectors in dict.fromkeys(v for v, _ in self.t.panels.variants()):
             for steps in dict.fromkeys(self.t.steps):
                 for rows in self.t.heights:
                     self._product_function(w, vectors, rows, steps)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -117,6 +118,11 @@ class Tiling:
     def weight_floats(self, width: int) -> int:
         """Floats of the transformed weights of a chunk of ``width`` output channels, all depths."""
         return self.positions * sum(self.weight_plane(steps, width) for steps in self.steps)
+
+    @property
+    def weights_bytes(self) -> int:
+        """Bytes of the weights as they are."""
+        return math.prod(self.window.kernel) * self.in_channels * self.padded_out * FLOAT_BYTES
 
     @property
     def prepared_floats(self) -> int:
