@@ -49,7 +49,7 @@ class RowTiles:
             call: the statement for a tile of a height.
         """
         with w.block(f"for (int32_t tile = {first}; tile < {last}; ++tile, ahead += {ahead})"):
-            w.line(f"const int32_t row = {self.first_row('tile')};")
+            w.line("enum { row = 0 };" if self.count == 1 else f"const int32_t row = {self.first_row('tile')};")
             calls = [call(height) for height, _ in self.heights]
             if len(calls) == 1:
                 w.line(calls[0])
