@@ -113,6 +113,7 @@ class Conv(Operator):
         yield case("depthwise", (1, 20, 8, 8), 20, 3, 20, pads_begin=(1, 1), pads_end=(1, 1))
         yield case("depthwise-5x5-s2", (1, 33, 9, 8), 33, 5, 33, strides=(2, 2), pads_begin=(2, 2), pads_end=(2, 1))
         yield case("grouped", (1, 8, 6, 6), 12, 3, 4, pads_begin=(1, 1), pads_end=(1, 1))
+        yield case("grouped-4", (1, 20, 7, 9), 20, 3, 5, strides=(2, 1), pads_begin=(1, 1), pads_end=(0, 1))
         yield case("dilated", (1, 4, 12, 12), 6, 3, dilations=(2, 3), pads_begin=(2, 3), pads_end=(2, 3))
         yield case("7x7-wide-pad", (1, 3, 5, 5), 4, 7, pads_begin=(4, 3), pads_end=(3, 4))
         yield case("one-pixel", (1, 3, 1, 1), 2, 3, pads_begin=(1, 1), pads_end=(1, 1))

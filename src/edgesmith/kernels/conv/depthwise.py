@@ -16,8 +16,8 @@ import numpy as np
 from edgesmith.c.writer import Writer
 from edgesmith.ir import Graph, Node
 from edgesmith.kernels.base import SIGNATURE, Code, Kernel, Problem, Reject, Schedule, kernel, unpack
-from edgesmith.kernels.conv.direct import conv2d_reject
 from edgesmith.kernels.conv.row import Columns, RowTiles, TileFunction, columns
+from edgesmith.kernels.conv.window_tile import grouped_reject
 from edgesmith.kernels.epilogue import Epilogue
 from edgesmith.kernels.region import Region, epilogue_chains
 from edgesmith.kernels.tile import GIGAHERTZ, Panels, declare, pack_bias
@@ -26,23 +26,6 @@ from edgesmith.ops.conv import Conv
 MAX_VARIANTS = 16
 TARGET_TASKS = 16
 MEMORY_BYTES_PER_NS = 30.0
-
-
-def depthwise_reject(problem: Problem) -> Reject | None:
-    """Why a region is not a convolution with one filter a channel and channels innermost in input and output."""
-    reject = conv2d_reject(problem)
-    if reject is not None:
-        return reject
-    op = problem.anchor.op
-    assert isinstance(op, Conv)
-    x, y = problem.type(problem.anchor.inputs[0]), problem.type(problem.anchor.outputs[0])
-    if not (op.group == x.shape[1] == y.shape[1]):
-        return Reject(f"{op.group} groups for {x.shape[1]} channels and {y.shape[1]} filters, needs one each")
-    view = problem.view(problem.anchor.inputs[0])
-    if view.strides[1] != 1 and view.shape[1] > 1:
-        return Reject(f"input channels have stride {view.strides[1]}, vectors need 1")
-    epilogue = Epilogue(problem)
-    return Reject(epilogue.reject) if epilogue.reject else None
 
 
 @kernel
@@ -56,7 +39,10 @@ class Depthwise(Kernel):
             yield from epilogue_chains(graph, anchor)
 
     def accepts(self, problem: Problem) -> Reject | None:
-        return depthwise_reject(problem)
+        op = problem.anchor.op
+        if isinstance(op, Conv) and op.group != problem.type(problem.anchor.inputs[0]).shape[1]:
+            return Reject(f"{op.group} groups, needs one a channel")
+        return grouped_reject(problem)
 
     def schedules(self, problem: Problem) -> Sequence[Schedule]:
         op = problem.anchor.op

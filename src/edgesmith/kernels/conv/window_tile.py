@@ -1,0 +1,366 @@
+"""Grouped convolution in two-dimensional register tiles, with as many filters a group as channels, all within a vector.
+
+Vectors run along the channels, one group after the other, so that input and output vectors hold the same groups. An
+output tile keeps its sums in registers; each input vector of the tile's window is loaded once and feeds every output of
+the tile that it reaches. With several channels a group, each is first spread over the lanes of its group. Windows that
+hang over the border of the input have code of their own without the taps outside, so that nothing is tested, padded or
+copied. All vectors of a block of channels are done for one tile before the next: memory is walked in its order.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+
+import numpy as np
+
+from edgesmith.c.writer import Writer
+from edgesmith.ir import Graph, Node
+from edgesmith.kernels.base import SIGNATURE, Code, Kernel, Problem, Reject, Schedule, unpack
+from edgesmith.kernels.conv.direct import conv2d_reject
+from edgesmith.kernels.conv.row import Columns, columns
+from edgesmith.kernels.cycles import FLOAT_BYTES, FMA_PER_CYCLE, GIGAHERTZ, L2_BYTES_PER_CYCLE, LOADS_PER_CYCLE
+from edgesmith.kernels.epilogue import Epilogue, strided
+from edgesmith.kernels.region import Region, epilogue_chains
+from edgesmith.kernels.tile import Panels, pack_bias
+from edgesmith.ops import Array
+from edgesmith.ops.conv import Conv
+
+__all__ = ["WindowTileKernel", "grouped_reject"]
+
+MAX_PRODUCTS = 500
+"""Multiply-adds of a tile, which are written out one by one."""
+MAX_VARIANTS = 16
+MAX_LINES, MAX_COLUMNS = 4, 7
+TASKS_PER_CORE = 8
+TILE_CYCLES = 6.0
+FAR_READ_BYTES_PER_CYCLE = 18.0
+FAR_WRITE_BYTES_PER_CYCLE = 14.0
+CHUNK_BYTES = 128
+"""Gaps between what is read cost as much as so many bytes."""
+
+
+class _Tiling:
+    """One problem with one schedule: ``lines`` x ``columns`` outputs a tile, ``vectors`` of channels a block."""
+
+    def __init__(self, problem: Problem, schedule: Schedule) -> None:
+        node = problem.anchor
+        assert isinstance(node.op, Conv)
+        self.problem, self.window = problem, node.op.window
+        self.lanes = problem.target.lanes
+        self.x, self.y = problem.view(node.inputs[0]), problem.view(problem.region.outputs[0])
+        self.batch, self.channels, self.height, self.width = self.y.shape
+        self.vectors = schedule["vectors"]
+        self.lines, self.columns = schedule["lines"], schedule["columns"]
+        self.depth = self.channels // node.op.group
+        self.steps = math.prod(self.window.kernel) * self.depth
+
+    @cached_property
+    def down(self) -> list[Columns]:
+        """The tiles from the top to the bottom of the output."""
+        return columns(self.window, self.x.shape[2], self.height, self.lines, axis=0)
+
+    @cached_property
+    def across(self) -> list[Columns]:
+        """The tiles from the left to the right of the output."""
+        return columns(self.window, self.x.shape[3], self.width, self.columns)
+
+    @property
+    def tiles_down(self) -> int:
+        return sum(span.tiles for span in self.down)
+
+    @property
+    def full_vectors(self) -> int:
+        return self.channels // self.lanes
+
+    @property
+    def tail(self) -> int:
+        """Channels behind the last full vector."""
+        return self.channels % self.lanes
+
+    @property
+    def blocks(self) -> int:
+        return max(1, self.full_vectors // self.vectors)
+
+    @property
+    def parts(self) -> int:
+        """Tasks from the top to the bottom of one block."""
+        wanted = -(-TASKS_PER_CORE * self.problem.target.cores // (self.batch * self.blocks))
+        return min(self.tiles_down, wanted)
+
+    def inputs(self, rows: Columns, cols: Columns) -> dict[tuple[int, int], list[tuple[int, int, int]]]:
+        """For each input pixel of a tile's window (row, column): what it feeds, as (line, column, tap)."""
+        reached: dict[tuple[int, int], list[tuple[int, int, int]]] = {}
+        (sh, sw), (dh, dw), (_, kw) = self.window.strides, self.window.dilations, self.window.kernel
+        for i, lines in enumerate(rows.taps):
+            for j, places in enumerate(cols.taps):
+                for line in lines:
+                    for column in places:
+                        pixel = (line * sh + i * dh, column * sw + j * dw)
+                        reached.setdefault(pixel, []).append((line, column, i * kw + j))
+        return dict(sorted(reached.items()))
+
+    @property
+    def is_small(self) -> bool:
+        """Whether its code is."""
+        products = self.steps * self.lines * self.columns
+        return products <= MAX_PRODUCTS and len(self.down) * len(self.across) <= MAX_VARIANTS
+
+    def cycles(self) -> float:
+        """Predicted on one core: arithmetic, and the way of data between the caches, which overlap in part."""
+        vectors = -(-self.channels // self.lanes)
+        compute = sum(
+            rows.tiles * cols.tiles * self._tile_cycles(rows, cols) for rows in self.down for cols in self.across
+        )
+        compute *= vectors * self.batch
+        moved = self._moved_cycles()
+        return max(compute, moved) + 0.4 * min(compute, moved)
+
+    def _tile_cycles(self, rows: Columns, cols: Columns) -> float:
+        """Of one vector of channels."""
+        pixels = self.inputs(rows, cols)
+        outputs, products = rows.rows * cols.rows, self.depth * sum(map(len, pixels.values()))
+        spilled = max(0, outputs + self.window.kernel[1] + 2 - self.problem.target.registers)
+        loads = len(pixels) + self.steps + 2 * spilled + outputs
+        after = outputs * len(self.problem.region.nodes)
+        spread = len(pixels) * self.depth if self.depth > 1 else 0
+        return max(products / FMA_PER_CYCLE, loads / LOADS_PER_CYCLE) + (spread + after) / 2 + TILE_CYCLES
+
+    def _moved_cycles(self) -> float:
+        """Of input and output from and to the outer caches, and of what does not stay in the first level."""
+        target = self.problem.target
+        chunk = min(self.vectors * self.lanes, self.channels) * FLOAT_BYTES
+        x_bytes, y_bytes = self.x.size * FLOAT_BYTES, self.y.size * FLOAT_BYTES
+        reach = (self.lines - 1) * self.window.strides[0] + self.window.kernel[0]
+        waste = 1 + (CHUNK_BYTES / chunk if chunk < self.channels * FLOAT_BYTES else 0.0)
+        near = 0.0
+        window_bytes = reach * self.x.shape[3] * chunk
+        if window_bytes > target.l1_bytes * 3 // 4:
+            near += x_bytes * (reach / (self.lines * self.window.strides[0]) - 1) * waste
+        weights = chunk * self.steps
+        if weights > target.l1_bytes // 2:
+            tiles = self.tiles_down * sum(c.tiles for c in self.across)
+            near += self.channels * FLOAT_BYTES * self.steps * tiles * self.batch
+        far = x_bytes * waste / (FAR_READ_BYTES_PER_CYCLE if x_bytes > target.l2_bytes // 2 else L2_BYTES_PER_CYCLE)
+        return far + y_bytes / FAR_WRITE_BYTES_PER_CYCLE + near / L2_BYTES_PER_CYCLE
+
+
+def grouped_reject(problem: Problem) -> Reject | None:
+    """Why a region is not a grouped convolution with as many filters as channels, and these innermost."""
+    reject = conv2d_reject(problem)
+    if reject is not None:
+        return reject
+    op = problem.anchor.op
+    assert isinstance(op, Conv)
+    x, y = problem.type(problem.anchor.inputs[0]), problem.type(problem.anchor.outputs[0])
+    if x.shape[1] != y.shape[1]:
+        return Reject(f"{y.shape[1]} filters for {x.shape[1]} channels, needs as many")
+    view = problem.view(problem.anchor.inputs[0])
+    if view.strides[1] != 1 and view.shape[1] > 1:
+        return Reject(f"input channels have stride {view.strides[1]}, vectors need 1")
+    epilogue = Epilogue(problem)
+    return Reject(epilogue.reject) if epilogue.reject else None
+
+
+class WindowTileKernel(Kernel):
+    """Channels innermost in input and output, as many filters as channels, windows of a few taps."""
+
+    def regions(self, graph: Graph, anchor: Node) -> Iterator[Region]:
+        if isinstance(anchor.op, Conv) and anchor.op.group > 1:
+            yield from epilogue_chains(graph, anchor)
+
+    def accepts(self, problem: Problem) -> Reject | None:
+        reject = grouped_reject(problem)
+        if reject is not None:
+            return reject
+        op = problem.anchor.op
+        assert isinstance(op, Conv)
+        depth = problem.type(problem.anchor.inputs[0]).shape[1] // op.group
+        if problem.target.lanes % depth:
+            return Reject(f"{depth} channels a group do not divide the {problem.target.lanes} lanes of a vector")
+        if not self.schedules(problem):
+            return Reject(f"{'x'.join(map(str, op.window.kernel))} taps are too many to write out one by one")
+        return None
+
+    def schedules(self, problem: Problem) -> Sequence[Schedule]:
+        _, channels, height, width = problem.type(problem.anchor.outputs[0]).shape
+        registers = problem.target.registers
+        vectors = max(1, channels // problem.target.lanes)
+        blocks = dict.fromkeys((vectors, _divisor(vectors, 16), _divisor(vectors, 4)))
+        found: list[Schedule] = []
+        for lines in range(1, min(MAX_LINES, height) + 1):
+            if lines != _even(height, lines):
+                continue
+            most = min(width, MAX_COLUMNS, (registers // 2 + 1) // lines)
+            shapes = dict.fromkeys(_even(width, most) if lines == 1 else _even(width, c) for c in range(1, most + 1))
+            for cols in shapes:
+                whole = lines == height or cols == width
+                if not (whole or lines * cols >= registers // 4):
+                    continue
+                for block in blocks:
+                    geometry = _Tiling(problem, {"lines": lines, "columns": cols, "vectors": block})
+                    if geometry.is_small:
+                        found.append({"lines": lines, "columns": cols, "vectors": block})
+        return found
+
+    def cost(self, problem: Problem, schedule: Schedule) -> float:
+        return 100 + _Tiling(problem, schedule).cycles() / GIGAHERTZ
+
+    def in_place(self, problem: Problem) -> tuple[str, ...]:
+        return Epilogue(problem).in_place(problem)
+
+    def emit(self, problem: Problem, schedule: Schedule) -> Code:
+        return _Emitter(_Tiling(problem, schedule)).code()
+
+
+def _even(extent: int, most: int) -> int:
+    """The largest tile when ``extent`` is cut into as few as ``most`` allows, as equal as can be."""
+    return -(-extent // -(-extent // most))
+
+
+def _divisor(n: int, most: int) -> int:
+    """The largest divisor of n up to ``most``."""
+    return next(d for d in range(min(n, most), 0, -1) if n % d == 0)
+
+
+class _Emitter:
+    def __init__(self, geometry: _Tiling) -> None:
+        self.g = g = geometry
+        self.epilogue = Epilogue(g.problem)
+        node, graph = g.problem.anchor, g.problem.graph
+        weights = graph.constants[node.inputs[1]]
+        weights = weights.reshape(g.channels, g.depth, -1).transpose(0, 2, 1).reshape(g.channels, g.steps)
+        padded = np.zeros((-(-g.channels // g.lanes) * g.lanes, g.steps), np.float32)
+        padded[: g.channels] = weights
+        # (vector, tap and channel of the group, lane)
+        self.weights = np.ascontiguousarray(padded.reshape(-1, g.lanes, g.steps).transpose(0, 2, 1))
+        bias = graph.constants[node.inputs[2]] if len(node.inputs) > 2 and node.inputs[2] else None
+        self.bias = pack_bias(bias, Panels(g.channels, g.lanes, 1))
+
+    def code(self) -> Code:
+        g = self.g
+        constants = [("weights", self.weights), ("bias", self.bias), *self.epilogue.constants]
+        w = Writer()
+        for i, rows in enumerate(g.down):
+            for j, cols in enumerate(g.across):
+                if g.full_vectors:
+                    self._tile(w, f"@NAME@_{i}_{j}", rows, cols, None)
+                if g.tail:
+                    self._tile(w, f"@NAME@_{i}_{j}_tail", rows, cols, g.tail)
+        with w.block(SIGNATURE):
+            w.lines(unpack(g.problem, constants))
+            w.line("(void)scratch;")
+            self._driver(w)
+        kind = "x".join(map(str, g.window.kernel))
+        algorithm = "depthwise" if g.depth == 1 else "grouped"
+        label = f"conv{kind}_{algorithm}_f32{self.epilogue.label}_{g.lines}x{g.columns}"
+        return Code(
+            w.text(),
+            label,
+            tuple(a for _, a in constants),
+            g.batch * g.blocks * g.parts,
+            functions=self.epilogue.functions,
+        )
+
+    def _driver(self, w: Writer) -> None:
+        """Write the loops over tasks, tiles from top to bottom, and tiles from left to right."""
+        g = self.g
+        with w.block("for (int32_t task = begin; task < end; ++task)"):
+            w.unravel("task", (("n", g.batch), ("part", g.parts), ("block", g.blocks)))
+            w.line(f"const int32_t start = part * {g.tiles_down} / {g.parts};")
+            w.line(f"const int32_t stop = (part + 1) * {g.tiles_down} / {g.parts};")
+            width = g.vectors * g.lanes
+            w.line(f"const int32_t channel = block * {width};")
+            w.line(f"const float *const wp = weights + (ptrdiff_t)channel * {g.steps};")
+            w.line("const float *const bp = bias + channel;")
+            first_tile = 0
+            for i, rows in enumerate(g.down):
+                last_tile = first_tile + rows.tiles
+                w.line(f"const int32_t first{i} = start > {first_tile} ? start : {first_tile};")
+                w.line(f"const int32_t last{i} = stop < {last_tile} ? stop : {last_tile};")
+                with w.block(f"for (int32_t tile = first{i}; tile < last{i}; ++tile)"):
+                    w.line(f"const int32_t oh = {rows.first} + (tile - {first_tile}) * {rows.rows};")
+                    self._line(w, i)
+                first_tile = last_tile
+
+    def _line(self, w: Writer, i: int) -> None:
+        """Write the tiles of the output rows from the C variable ``oh`` on."""
+        g = self.g
+        image, _, row, column = g.x.strides
+        (sh, sw), (ph, pw) = g.window.strides, g.window.pads_begin
+        w.line(
+            f"const ptrdiff_t at = (ptrdiff_t)n * {image} + (ptrdiff_t)(oh * {sh} - {ph}) * {row}"
+            f" - {pw * column} + channel;"
+        )
+        position = [(0, "n"), (1, "channel"), (2, "oh")]
+        w.line(f"float *const yp = y0 + {strided(g.y, position)};")
+        for array in self.epilogue.operands:
+            w.line(f"const float *const {array.pointer}p = {array.pointer} + {strided(array.view, position)};")
+        for j, cols in enumerate(g.across):
+            with w.loop("ow", cols.first + cols.tiles * cols.rows, cols.first, cols.rows):
+                place = [(3, "ow")]
+                x_at = f"at + (ptrdiff_t)ow * {sw * column}"
+                y_at = f"yp + {strided(g.y, place)}"
+                full = f"@NAME@_{i}_{j}"
+                if g.full_vectors:
+                    w.line(f"{full}(x0, {x_at}, {g.vectors}, wp, bp, {y_at}{self.epilogue.arguments(place, 'p')});")
+                if g.tail:
+                    skip = g.vectors * g.lanes if g.full_vectors else 0
+                    behind = [(1, str(skip)), (3, "ow")]
+                    call = (
+                        f"{full}_tail(x0, {x_at} + {skip}, 1, wp + {skip * g.steps}, bp + {skip}, "
+                        f"yp + {strided(g.y, behind)}{self.epilogue.arguments(behind, 'p')});"
+                    )
+                    w.line(f"if (block == {g.blocks - 1}) {{ {call} }}" if g.blocks > 1 else call)
+
+    def _tile(self, w: Writer, name: str, rows: Columns, cols: Columns, tail: int | None) -> None:
+        g = self.g
+        parameters = "const float *x, ptrdiff_t at, int32_t vectors, const float *w, const float *b, float *y"
+        with w.block(f"static void {name}({parameters}{self.epilogue.parameters})"):
+            w.line(f"const float *const end = b + (ptrdiff_t)vectors * {g.lanes};")
+            with w.block(f"for (; b < end; b += {g.lanes})"):
+                self._sums(w, rows, cols, tail)
+                self._store(w, rows, cols, tail)
+                w.line(f"at += {g.lanes};")
+                w.line(f"w += {g.steps * g.lanes};")
+                w.line(f"y += {g.lanes};")
+                for operand in self.epilogue.operands:
+                    if operand.view.strides[1]:
+                        w.line(f"{operand.pointer} += {g.lanes};")
+            w.line("(void)x, (void)at, (void)w;")
+        w.line()
+
+    def _sums(self, w: Writer, rows: Columns, cols: Columns, tail: int | None) -> None:
+        g = self.g
+        w.line("const es_v start = es_load(b);")
+        for line in range(rows.rows):
+            w.line("es_v " + ", ".join(f"c{line}_{column} = start" for column in range(cols.rows)) + ";")
+        reached = g.inputs(rows, cols)
+        taps = {tap for feeds in reached.values() for _, _, tap in feeds}
+        for step in (tap * g.depth + c for tap in sorted(taps) for c in range(g.depth)):
+            w.line(f"const es_v w{step} = es_load(w + {step * g.lanes});")
+        for (i, j), feeds in reached.items():
+            at = f"x + at + {i * g.x.strides[2] + j * g.x.strides[3]}"
+            pixel = f"x{i}_{j}"
+            w.line(f"const es_v {pixel} = {f'es_load_n({at}, {tail})' if tail else f'es_load({at})'};")
+            for c in range(g.depth):
+                factor = pixel
+                if g.depth > 1:
+                    factor = f"{pixel}_{c}"
+                    lanes = ", ".join(str(lane // g.depth * g.depth + c) for lane in range(g.lanes))
+                    w.line(f"const es_v {factor} = ES_SHUFFLE({pixel}, {pixel}, {lanes});")
+                for line, column, tap in feeds:
+                    w.line(f"c{line}_{column} = es_fma({factor}, w{tap * g.depth + c}, c{line}_{column});")
+
+    def _store(self, w: Writer, rows: Columns, cols: Columns, tail: int | None) -> None:
+        for line in range(rows.rows):
+            for column in range(cols.rows):
+
+                def address(array: Array, line: int = line, column: int = column) -> str:
+                    shift = line * array.view.strides[2] + column * array.view.strides[3]
+                    return f"{array.pointer} + {shift}" if shift else array.pointer
+
+                value = self.epilogue.apply(w, f"c{line}_{column}", address, tail)
+                target = address(Array("y", self.g.y))
+                w.line(f"es_store_n({target}, {value}, {tail});" if tail else f"es_store({target}, {value});")
