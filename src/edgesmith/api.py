@@ -226,7 +226,7 @@ def compile_graph(
         files = sorted(p for p in folder.rglob("*") if p.is_file())
         manifest["files"] = {p.relative_to(folder).as_posix(): sha256(p) for p in files}
         (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
-        times = tuning.known_times(plan, tuning.measurements(target, tool), recipe.only) if recipe.tune != "off" else {}
+        times = tuning.known_times(plan, tuning.recorded(target, tool), recipe.only) if recipe.tune != "off" else {}
         (folder / TIMES).write_text(json.dumps(times, indent=1) + "\n")
         if verify:
             result = compare_layers(
@@ -361,7 +361,7 @@ def _plan(
         )
         return tuned.plan
     allowed = None if recipe.only is None else frozenset(recipe.only)
-    cost = tuning.MeasuredCost(tuning.measurements(target, tool), only=allowed)
+    cost = tuning.MeasuredCost(tuning.recorded(target, tool), only=allowed)
     return make_plan(graph, target, cost, only=recipe.only, progress=steps)
 
 
@@ -419,7 +419,7 @@ def _from_cache(key: str, output: Path, verified: bool, report: Progress) -> boo
 def _cache_key(recipe: Recipe, title: str, digest: str) -> str:
     tool, target = _compiler(recipe), parse(recipe.target)
     by_times = recipe.tune == "cached" and recipe.lock is None
-    times = tuning.measurements(target, tool).state if by_times else ""
+    times = tuning.recorded(target, tool).state if by_times else ""
     return recipe.digest(
         title, digest, artifacts.source_digest(), tool.name, tool.version, repr(target), times, __version__
     )

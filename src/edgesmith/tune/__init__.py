@@ -3,7 +3,7 @@
 from edgesmith.tune.database import Database, Environment, Record, default_path
 from edgesmith.tune.measurements import MeasuredCost, Measurements
 from edgesmith.tune.search import Progress, Status, Tuned
-from edgesmith.tune.session import environment, known_times, measurements, tune
+from edgesmith.tune.session import environment, known_times, recorded, tune
 
 __all__ = [
     "Database",
@@ -17,6 +17,6 @@ __all__ = [
     "default_path",
     "environment",
     "known_times",
-    "measurements",
+    "recorded",
     "tune",
 ]

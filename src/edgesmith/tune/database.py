@@ -55,6 +55,8 @@ ON CONFLICT DO UPDATE SET predicted_ns = excluded.predicted_ns, least_ns = exclu
 WHERE excluded.least_ns < least_ns
 """
 
+_MALFORMED = (ValueError, KeyError, TypeError, AttributeError, EOFError, RecursionError, lzma.LZMAError)
+
 Features = Mapping[str, float | str]
 """What is known about a problem as numbers and words, for learning."""
 
@@ -277,12 +279,11 @@ class Database:
                             continue
                         problem = str(data["problem"])
                         records = [_record(problem, row) for row in data["times"]]
-                        features = json.dumps(dict(data["features"]), sort_keys=True)
-                        self._merge(environment.to_json(), {problem: features}, records)
+                        self._merge(environment.to_json(), {problem: _features(data["features"])}, records)
                         count += len(records)
                 if number == 0:
                     raise ValueError("it is empty")
-            except (ValueError, KeyError, TypeError, AttributeError, EOFError, lzma.LZMAError) as error:
+            except _MALFORMED as error:
                 raise BadInput(
                     f"not exported tuning records: {error}",
                     where=f"{path}, line {max(number, 1)}",
@@ -329,8 +330,16 @@ def _record(problem: str, row: Any) -> Record:
     if not all(0 <= t < float("inf") for t in times) or least <= 0:
         raise ValueError(f"times {times}")
     predicted, least, median, spread = times
-    text = freeze(json.loads(schedule))
-    return Record(problem, str(kernel), text, str(code), predicted, least, median, spread, int(runs))
+    choices = json.loads(schedule)
+    if not all(type(value) is int for value in choices.values()):
+        raise ValueError(f"schedule {schedule}")
+    return Record(problem, str(kernel), freeze(choices), str(code), predicted, least, median, spread, int(runs))
+
+
+def _features(data: Any) -> str:
+    if not all(isinstance(value, int | float | str) for value in data.values()):
+        raise ValueError(f"features {data}")
+    return json.dumps(data, sort_keys=True)
 
 
 def _open(path: Path, mode: str, compressed: bool) -> Any:

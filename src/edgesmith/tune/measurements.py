@@ -67,28 +67,25 @@ class Measurements:
         """
         found = cls(environment)
         if database is not None:
-            found._read(database)
+            found._read(database, OWN)
         elif default_path().is_file():
             with Database(default_path()) as users:
-                found._read(users)
+                found._read(users, OWN)
         shipped = starter()
         if shipped is not None:
             with Database() as package:
                 package.load(shipped, environment.resembles)
-                found._read(package)
+                found._read(package, SIMILAR)
         return found
 
-    def _read(self, database: Database) -> None:
+    def _read(self, database: Database, exact: str) -> None:
+        """Take what counts here; ``exact`` is the source of records of this very environment."""
         self.features = {**database.features(), **self.features}
         for other, _, _ in database.environments():
-            if other == self.environment:
-                source = OWN if database.path else SIMILAR
-            elif self.environment.resembles(other):
-                source = SIMILAR
-            else:
-                continue
-            for record in database.records(other):
-                self._insert(source, record)
+            if self.environment.resembles(other):
+                source = exact if other == self.environment else SIMILAR
+                for record in database.records(other):
+                    self._insert(source, record)
 
     def insert(self, features: Mapping[str, Features], records: Iterable[Record]) -> None:
         """Add what was measured here."""

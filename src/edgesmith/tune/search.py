@@ -129,7 +129,7 @@ class Search:
         self._measured = 0
         self._best_ns: float | None = None
         self._refused: list[str] = []
-        self._trial_seconds: float | None = None
+        self._trial_seconds = 0.0
         self._start = clock()
 
     def run(self) -> Tuned:
@@ -213,8 +213,7 @@ class Search:
         """Compile and time a wave in batches until the budget is spent; every problem is committed by itself."""
         todo = list(wave)
         while todo:
-            most = BATCH_TRIALS if self._trial_seconds is None else int(self._left / self._trial_seconds)
-            batch = _batch(todo, min(most, BATCH_TRIALS))
+            batch = _batch(todo, min(BATCH_TRIALS, int(self._left / max(self._trial_seconds, 1e-3))))
             begin = self._clock()
             groups = [trials for _, trials in batch]
             for (subject, trials), times in zip(batch, self._timer.time(groups), strict=True):

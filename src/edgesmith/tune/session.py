@@ -18,7 +18,7 @@ from edgesmith.tune.measurements import Measurements
 from edgesmith.tune.search import Progress, Search, Tuned
 from edgesmith.tune.timer import TrialTimer
 
-__all__ = ["environment", "known_times", "measurements", "tune"]
+__all__ = ["environment", "known_times", "recorded", "tune"]
 
 
 def environment(target: Target, compiler: Compiler) -> Environment:
@@ -27,7 +27,7 @@ def environment(target: Target, compiler: Compiler) -> Environment:
     return Environment(this_processor(), str(target), f"{compiler.name} {compiler.version} ({flags})")
 
 
-def measurements(target: Target, compiler: Compiler) -> Measurements:
+def recorded(target: Target, compiler: Compiler) -> Measurements:
     """What is known of a target on this machine: the user's database, then the starter database."""
     return Measurements.open(environment(target, compiler))
 

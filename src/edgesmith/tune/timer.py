@@ -31,7 +31,7 @@ __all__ = ["Timer", "Times", "TrialTimer"]
 SECONDS = 0.02
 """Timed for each candidate that stays to the end, unless ``LEAST_RUNS`` take longer."""
 LEAST_RUNS, MOST_RUNS = 5, 60
-DROPS = ((1, 10.0), (3, 2.5), (6, 1.4), (12, 1.15))
+DROPS = ((2, 10.0), (4, 2.5), (6, 1.4), (12, 1.15))
 """(runs, ratio): after so many runs, candidates slower than the best by the ratio drop out."""
 LARGE_SHARE = 1 / 8
 """Share of the last-level cache from which on constants are taken to come from memory."""
