@@ -52,6 +52,8 @@ FAR_BYTES_PER_CYCLE = 10.0
 SEGMENT_CYCLES = 18.0
 LATENCY_FACTOR = 1.12
 """What is lost where there are only as many sums as the latency of a multiply-add needs."""
+SPILL_FACTOR = 1.06
+"""What is lost to spilled sums where a tile leaves no register to schedule long straight-line code with."""
 TILE_CYCLES = 15.0
 
 
@@ -133,6 +135,11 @@ class _Geometry:
         return self.group * self.steps * self.out_channels * FLOAT_BYTES
 
     @property
+    def is_unrolled(self) -> bool:
+        """Whether the channels are written out one by one."""
+        return self.channels <= MAX_UNROLLED_CHANNELS
+
+    @property
     def tap_groups(self) -> list[range]:
         """The columns of the kernel in groups that one loop over the channels covers."""
         count = -(-self.window.kernel[1] // MAX_TAPS)
@@ -185,11 +192,13 @@ class _Geometry:
         else:
             fetch = step_bytes / (L2_BYTES_PER_CYCLE if slice_bytes <= 0.75 * target.l2_bytes else FAR_BYTES_PER_CYCLE)
         fill = input_cycles(target, cols.rows, self.row_stride, self.channels)
-        cycles = SEGMENT_CYCLES * len(self.tap_groups)
+        cycles = SEGMENT_CYCLES * len(self.tap_groups) / (self.channels if self.is_unrolled else 1)
         for rows in filter(None, cols.taps):
             step = cycles_per_step(TileShape(len(rows), vectors), fill)
             if len(rows) * vectors <= FMA_LATENCY * FMA_PER_CYCLE:
                 step *= LATENCY_FACTOR
+            if self.is_unrolled and TileShape(len(rows), vectors).registers == target.registers - 1:
+                step *= SPILL_FACTOR
             cycles += self.channels * (max(step, fetch) + 0.1 * min(step, fetch))
         ends = TILE_CYCLES + cols.rows * vectors
         return self.passes * (cycles * self.window.kernel[0] * self._inside_rows() + ends)
@@ -393,7 +402,7 @@ class _Emitter:
                 w.line("ES_IN_ORDER;")
                 products(1, offset + shift, rows)
 
-        if g.channels <= MAX_UNROLLED_CHANNELS:
+        if g.is_unrolled:
             for c in range(g.channels):
                 channel(f" + {c * stride}" if c else "")
             return
