@@ -111,6 +111,8 @@ class Learned(Predictor):
         self.uncertainty = max(LEAST_UNCERTAINTY, 2 * spread)
 
     def predict_ns(self, spaces: Sequence[Candidates]) -> list[np.ndarray]:
+        if not spaces:
+            return []
         rows = [
             candidate_features(c.features, c.kernel, schedule, float(own))
             for c in spaces
