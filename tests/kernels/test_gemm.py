@@ -52,8 +52,8 @@ def in_bands(graph: Graph) -> dict[str, Place]:
     return found
 
 
-def checks(graph: Graph, where: dict[str, Place], target: Target) -> list[Check]:
-    kernel = KERNELS["gemm"]
+def checks(graph: Graph, where: dict[str, Place], target: Target, name: str = "gemm") -> list[Check]:
+    kernel = KERNELS[name]
     region = list(kernel.regions(graph, graph.nodes[0]))[-1]
     problem = Problem(graph, region, where, target)
     assert kernel.accepts(problem) is None
@@ -90,6 +90,23 @@ def test_transposed_left_operand() -> None:
     weights = np.random.default_rng(0).normal(size=(90, 21)).astype(np.float32)
     graph = case_graph(Case(Gemm(transA=True), (TensorType((90, 13), DType.F32), weights)))
     compare(checks(graph, places(graph, "row_major"), target), target)
+
+
+@pytest.mark.toolchain
+@pytest.mark.parametrize("rows", [1, 3])
+def test_few_rows(rows: int) -> None:
+    """Every number of streams, with reductions that they do not divide and channels that fill no panel."""
+    target = parse("native")
+    todo = []
+    for steps, channels in ((6, 5), (131, 77), (512, 40)):
+        rng = np.random.default_rng(steps)
+        weights, bias = (rng.normal(size=s).astype(np.float32) for s in ((channels, steps), channels))
+        graph = with_epilogue(case_graph(Case(Gemm(transB=1), (TensorType((rows, steps), DType.F32), weights, bias))))
+        assert graph is not None
+        todo += checks(graph, places(graph, "row_major"), target, "gemv")
+        todo += checks(graph, places(graph, "part"), target, "gemv")
+    assert {c.trial.schedule["streams"] for c in todo} >= {2, 3, 4}
+    compare(todo, target)
 
 
 def compare(todo: list[Check], target: Target) -> None:

@@ -71,6 +71,11 @@ def far_cycles(nbytes: int, target: Target) -> float:
     return nbytes / FAR_BYTES_PER_CYCLE if nbytes > target.l2_bytes else 0.0
 
 
-def memory_ns(nbytes: float) -> float:
-    """Time to bring in what no cache of the core holds, such as weights that were last used one run ago."""
-    return nbytes / MEMORY_BYTES_PER_NS
+def memory_ns(nbytes: float, streams: int = 4) -> float:
+    """Time to bring in what no cache of the core holds, such as weights that were last used one run ago.
+
+    Args:
+        streams: runs of addresses that are read, or requested in advance, side by side; with few of them, fewer lines
+            are on their way at a time.
+    """
+    return nbytes / MEMORY_BYTES_PER_NS * max(1.0, 1.5 - 0.125 * streams)

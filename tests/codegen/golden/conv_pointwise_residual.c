@@ -10,9 +10,6 @@ static void @NAME@_whole_0_5(const float *x, const float *w, const float *b, flo
     {
         const float *xk = x;
         for (ptrdiff_t k = 0; k < 5; ++k) {
-            __builtin_prefetch(ahead + 0, 0, 2);
-            __builtin_prefetch(ahead + 16, 0, 2);
-            ahead += 32;
             {
                 const es_v b0 = es_load(w);
                 const es_v b1 = es_load(w + 8);
@@ -78,9 +75,6 @@ static void @NAME@_whole_0_4(const float *x, const float *w, const float *b, flo
     {
         const float *xk = x;
         for (ptrdiff_t k = 0; k < 5; ++k) {
-            __builtin_prefetch(ahead + 0, 0, 2);
-            __builtin_prefetch(ahead + 16, 0, 2);
-            ahead += 32;
             {
                 const es_v b0 = es_load(w);
                 const es_v b1 = es_load(w + 8);
@@ -138,8 +132,6 @@ static void @NAME@_whole_1_5(const float *x, const float *w, const float *b, flo
     {
         const float *xk = x;
         for (ptrdiff_t k = 0; k < 10; ++k) {
-            __builtin_prefetch(ahead + 0, 0, 2);
-            ahead += 16;
             {
                 const es_v b0 = es_load(w);
                 const es_v a0 = es_set1(xk[0]);
@@ -174,8 +166,6 @@ static void @NAME@_whole_1_4(const float *x, const float *w, const float *b, flo
     {
         const float *xk = x;
         for (ptrdiff_t k = 0; k < 10; ++k) {
-            __builtin_prefetch(ahead + 0, 0, 2);
-            ahead += 16;
             {
                 const es_v b0 = es_load(w);
                 const es_v a0 = es_set1(xk[0]);
@@ -217,7 +207,7 @@ void @NAME@(void *const *p, int32_t begin, int32_t end, void *scratch) {
         for (int32_t panel = first_panel; panel < last_panel; ++panel) {
             const float *const wp = weights + (ptrdiff_t)panel * 160;
             const float *const bp = bias + panel * 16;
-            const float *ahead = wp + (panel < 1 ? 80 : 0);
+            const float *ahead = wp + (panel < 1 ? 160 : 0);
             if (panel < 1) {
                 for (int32_t tile = first_tile; tile < last_tile; ++tile, ahead += 160) {
                     const int32_t row = tile * 5 - (tile > 1 ? tile - 1 : 0);

@@ -6,8 +6,6 @@ static void @NAME@_whole_0_2(const float *x, const float *w, const float *b, flo
     {
         const float *xk = x;
         for (ptrdiff_t k = 0; k < 7; ++k) {
-            __builtin_prefetch(ahead + 0, 0, 2);
-            ahead += 16;
             {
                 const es_v b0 = es_load(w);
                 const es_v a0 = es_set1(xk[0]);
@@ -30,8 +28,6 @@ static void @NAME@_whole_0_1(const float *x, const float *w, const float *b, flo
     {
         const float *xk = x;
         for (ptrdiff_t k = 0; k < 7; ++k) {
-            __builtin_prefetch(ahead + 0, 0, 2);
-            ahead += 16;
             {
                 const es_v b0 = es_load(w);
                 const es_v a0 = es_set1(xk[0]);
@@ -52,8 +48,6 @@ static void @NAME@_whole_1_2(const float *x, const float *w, const float *b, flo
     {
         const float *xk = x;
         for (ptrdiff_t k = 0; k < 7; ++k) {
-            __builtin_prefetch(ahead + 0, 0, 2);
-            ahead += 16;
             {
                 const es_v b0 = es_load(w);
                 const es_v a0 = es_set1(xk[0]);
@@ -76,8 +70,6 @@ static void @NAME@_whole_1_1(const float *x, const float *w, const float *b, flo
     {
         const float *xk = x;
         for (ptrdiff_t k = 0; k < 7; ++k) {
-            __builtin_prefetch(ahead + 0, 0, 2);
-            ahead += 16;
             {
                 const es_v b0 = es_load(w);
                 const es_v a0 = es_set1(xk[0]);

@@ -20,13 +20,16 @@ __all__ = ["Blocking", "Extents", "blockings", "good_tiles"]
 
 TARGET_TASKS = 32
 TILES_KEPT = 6
-BLOCKINGS_OF_A_TILE = 4
+BLOCKINGS_OF_A_TILE = 3
 ALIAS_BYTES = 4096
-TILE_CYCLES = 8.0
-STORE_CYCLES = 0.5
+TILE_CYCLES = 10.0
+PANEL_CYCLES = 2.3
+STORE_CYCLES = 0.7
+WAITING_CYCLES = 8.0
+NEAR_SHARE = 0.07
 PACK_CYCLES = 2.5
 GATHER_CYCLES = 1.5
-TASK_CYCLES = 20.0
+TASK_CYCLES = 60.0
 FAR_SHARE = 0.5
 """Part of the time for data from beyond the second-level cache that does not hide behind arithmetic."""
 
@@ -130,9 +133,10 @@ class Blocking:
                     if block_bytes + panel_bytes > near:
                         from_l2 += height * FLOAT_BYTES
                     each = max(cycles_per_step(TileShape(height, vectors), alias), from_l2 / L2_BYTES_PER_CYCLE)
-                    each += 0.04 * from_l2 / L2_BYTES_PER_CYCLE * cycles_per_step(TileShape(height, vectors))
-                    total += count * number * (steps * each + TILE_CYCLES + STORE_CYCLES * height * vectors)
-                total += count * number * (len(passes) - 1) * 2 * height * vectors
+                    each += NEAR_SHARE * from_l2 / L2_BYTES_PER_CYCLE
+                    ends = TILE_CYCLES + PANEL_CYCLES * vectors + STORE_CYCLES * height * vectors
+                    total += count * number * (steps * each + ends)
+                total += count * number * (len(passes) - 1) * WAITING_CYCLES * height * vectors
         x_bytes = e.rows * e.steps * FLOAT_BYTES
         weight_bytes = e.channels * e.steps * FLOAT_BYTES
         if self.packed:

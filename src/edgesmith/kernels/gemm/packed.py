@@ -22,8 +22,6 @@ from edgesmith.ops.matmul import MatMul
 __all__ = ["PackedGemm", "Product", "ProductEmitter"]
 
 STEP_NS = 60.0
-STREAM_AHEAD = 1024
-"""Weights between the one in use and the one requested, where each is used once."""
 
 
 @kernel
@@ -219,14 +217,8 @@ class ProductEmitter:
             w.line(f"const float *const wp = weights + (ptrdiff_t)panel * {p.steps * width};")
             if kind in ("whole", "first"):
                 w.line(f"const float *const bp = bias + panel * {width};")
-            ahead = p.steps * width if self._block_tiles > 1 else self._stream_ahead
-            w.line(f"const float *ahead = wp + (panel < {self.panels.count - 1} ? {ahead} : 0);")
+            w.line(f"const float *ahead = wp + (panel < {self.panels.count - 1} ? {p.steps * width} : 0);")
             self.panels.write_variants(w, "panel", lambda variant: self._tiles(w, kind, variant, first_step))
-
-    @property
-    def _stream_ahead(self) -> int:
-        """How far to request weights that are used once; no farther than the last panel is large."""
-        return min(STREAM_AHEAD, self.p.steps * self.lanes * self.panels.variants()[-1][0])
 
     def _tiles(self, w: Writer, kind: str, variant: int, first_step: str) -> None:
         p, rows = self.p, self.row_tiles

@@ -179,7 +179,8 @@ class Product:
             how: the blocking, or a register tile that goes through the whole reduction in one pass.
         """
         blocking = how if isinstance(how, Blocking) else Blocking.whole(how, self.extents)
-        compute, memory = blocking.cycles(self.extents) / GIGAHERTZ, memory_ns(self.weights.nbytes)
+        streams = 1 if self.rows <= blocking.tile.rows else 4
+        compute, memory = blocking.cycles(self.extents) / GIGAHERTZ, memory_ns(self.weights.nbytes, streams)
         return max(compute, memory) + 0.2 * min(compute, memory)
 
 

@@ -61,5 +61,10 @@ class RowTiles:
 
 
 def lines_ahead(rows: int, vectors: int, lanes: int, tiles: int) -> int:
-    """Cache lines that an iteration of a tile requests, so that all tiles together request as much as a panel."""
+    """Cache lines that an iteration of a tile requests, so that all tiles together request as much as a panel.
+
+    A single tile uses weights as fast as they come: requests would only delay them.
+    """
+    if tiles == 1:
+        return 0
     return -(-steps_per_iteration(rows, vectors) * vectors * lanes * FLOAT_BYTES // (LINE_BYTES * tiles))
