@@ -117,7 +117,7 @@ class Winograd(Kernel):
 def _register_tiles(problem: Problem) -> list[TileShape]:
     """The tiles that use the registers well and load least for each multiplication, a few."""
     target = problem.target
-    vectors = min(MAX_VECTORS, -(-problem.view(problem.anchor.outputs[0]).shape[1] // target.lanes))
+    vectors = min(MAX_VECTORS, -(-problem.type(problem.anchor.outputs[0]).shape[1] // target.lanes))
     shapes = candidates(target, target.registers, vectors)
     least = min(REGISTER_SHARE * target.registers, max(s.rows * s.vectors for s in shapes))
     fit = [s for s in shapes if s.rows * s.vectors >= least]

@@ -47,20 +47,20 @@ def rounding_bound(
     tiles = _tiles(x, window, forms, shape)
     output, kernel, input_ = ([_floats(getattr(f, name)) for f in forms] for name in ("output", "kernel", "input"))
     size = [[np.abs(m) for m in pair] for pair in (output, kernel, input_)]
-    # (position, position, image, row, column, channel) and (position, position, channel, filter)
-    transformed = (input_[0] @ tiles @ input_[1].T).transpose(4, 5, 0, 2, 3, 1)
-    largest = (size[2][0] @ np.abs(tiles) @ size[2][1].T).transpose(4, 5, 0, 2, 3, 1)
-    wide = weights.astype(np.float64)
-    kernels = (kernel[0] @ wide @ kernel[1].T).transpose(2, 3, 1, 0)[:, :, None, None]
-    largest_kernels = (size[1][0] @ np.abs(wide) @ size[1][1].T).transpose(2, 3, 1, 0)[:, :, None, None]
+    batch, _, down, across = tiles.shape[:4]
+    flat = tiles.transpose(0, 2, 3, 1, 4, 5).reshape(batch * down * across, *tiles.shape[1:2], *tiles.shape[4:])
+    transformed, largest = _transformed(input_, flat), _transformed(size[2], np.abs(flat))
+    wide = weights.astype(np.float64).swapaxes(0, 1)
+    kernels, largest_kernels = _transformed(kernel, wide), _transformed(size[1], np.abs(wide))
     offset = 0.0 if bias is None else np.abs(bias.astype(np.float64)).reshape(-1, 1, 1)
 
     def back(values: np.ndarray, power: int) -> np.ndarray:
-        """|A|^power on both axes of products (position, position, image, row, column, filter), as (N, M, H, W)."""
+        """|A|^power on both axes of products (position, tile, filter), as (N, M, H, W)."""
         outer, inner = (s**power for s in size[0])
-        made = outer @ values.transpose(2, 5, 3, 4, 0, 1) @ inner.T
-        rows, columns = made.shape[2] * made.shape[4], made.shape[3] * made.shape[5]
-        whole = made.transpose(0, 1, 2, 4, 3, 5).reshape(*made.shape[:2], rows, columns)
+        grid = values.reshape(outer.shape[1], inner.shape[1], batch, down, across, -1)
+        made = np.tensordot(outer, np.tensordot(inner, grid, (1, 1)), (1, 1))
+        # (row in the tile, column in the tile, image, tile row, tile column, filter)
+        whole = made.transpose(2, 5, 3, 0, 4, 1).reshape(batch, -1, down * len(outer), across * len(inner))
         return np.asarray(whole[:, :, : shape[2], : shape[3]])
 
     u, channels = DType.F32.unit_roundoff, x.shape[1]
@@ -86,6 +86,14 @@ def _tiles(x: np.ndarray, window: Window, forms: tuple[Transform, Transform], sh
     padded[:, :, rows, columns] = x[:, :, : rows.stop - rows.start, : columns.stop - columns.start]
     every = np.lib.stride_tricks.sliding_window_view(padded, (forms[0].n, forms[1].n), (2, 3))
     return np.asarray(every[:, :, :: forms[0].m, :: forms[1].m])
+
+
+def _transformed(matrices: Sequence[np.ndarray], values: np.ndarray) -> np.ndarray:
+    """Matrices on both axes of windows (row, column, height, width), as (position, row, column)."""
+    down, across = matrices
+    half = np.tensordot(values, across, (3, 1))
+    whole = np.tensordot(down, half, (1, 2)).transpose(0, 3, 1, 2)
+    return np.ascontiguousarray(whole).reshape(len(down) * len(across), *values.shape[:2])
 
 
 def _floats(matrix: Matrix) -> np.ndarray:
