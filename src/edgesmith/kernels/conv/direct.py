@@ -242,7 +242,7 @@ class DirectConv(Kernel):
         in_channels = problem.type(problem.anchor.inputs[0]).shape[1] // op.group
         taps = math.prod(op.window.kernel)
         found: list[Schedule] = []
-        for tile in _tiles(problem.target, width, vectors):
+        for tile in register_tiles(problem.target, width, vectors):
             step_bytes = taps * tile.vectors * problem.target.lanes * FLOAT_BYTES
             sizes = {in_channels, *(_divisor(in_channels, share // step_bytes) for share in _shares(problem.target))}
             for channels in sorted(sizes, reverse=True):
@@ -269,8 +269,8 @@ def _rate(tile: TileShape) -> float:
     return tile.rows * tile.vectors / cycles_per_step(tile)
 
 
-def _tiles(target: Target, width: int, vectors: int) -> list[TileShape]:
-    """Tiles that are worth considering for ``width`` output columns and ``vectors`` of filters."""
+def register_tiles(target: Target, width: int, vectors: int) -> list[TileShape]:
+    """Register tiles that are worth considering for ``width`` output pixels and ``vectors`` of filters."""
     found = [
         t for t in candidates(target, width, vectors) if t.rows == -(-width // -(-width // t.rows))
     ]  # The others are the same tiles as with fewer rows.
