@@ -35,6 +35,8 @@ PAGE_BYTES = 4096
 L2_BYTES_PER_CYCLE = 22.0
 FAR_BYTES_PER_CYCLE = 28.0
 MEMORY_BYTES_PER_NS = 20.0
+SHARED_BYTES = 2 << 20
+SHARED_BYTES_PER_NS = 60.0
 _SLOW = {"div": 6.0, "sqrt": 4.0, "fmod": 40.0}
 _USUAL = 0.5
 
@@ -72,10 +74,14 @@ def far_cycles(nbytes: int, target: Target) -> float:
 
 
 def memory_ns(nbytes: float, streams: int = 4) -> float:
-    """Time to bring in what no cache of the core holds, such as weights that were last used one run ago.
+    """Time to bring in what was last used one run ago, such as weights: no cache of the core holds it any more.
+
+    A few megabytes still lie in the cache that all cores share; more than that comes from memory.
 
     Args:
         streams: runs of addresses that are read, or requested in advance, side by side; with few of them, fewer lines
             are on their way at a time.
     """
-    return nbytes / MEMORY_BYTES_PER_NS * max(1.0, 1.5 - 0.125 * streams)
+    shared = min(nbytes, SHARED_BYTES)
+    time = shared / SHARED_BYTES_PER_NS + (nbytes - shared) / MEMORY_BYTES_PER_NS
+    return time * max(1.0, 1.5 - 0.125 * streams)
