@@ -20,7 +20,7 @@ from edgesmith.ir import Graph, Node
 from edgesmith.kernels.base import SIGNATURE, Code, Kernel, Problem, Reject, Schedule, unpack
 from edgesmith.kernels.conv.direct import conv2d_reject
 from edgesmith.kernels.conv.row import Columns, columns
-from edgesmith.kernels.cycles import FLOAT_BYTES, FMA_PER_CYCLE, GIGAHERTZ, L2_BYTES_PER_CYCLE, LOADS_PER_CYCLE
+from edgesmith.kernels.cycles import FLOAT_BYTES, FMA_PER_CYCLE, GIGAHERTZ, LOADS_PER_CYCLE
 from edgesmith.kernels.epilogue import Epilogue, strided
 from edgesmith.kernels.region import Region, epilogue_chains
 from edgesmith.kernels.tile import Panels, pack_bias
@@ -34,10 +34,18 @@ MAX_PRODUCTS = 500
 MAX_VARIANTS = 16
 MAX_LINES, MAX_COLUMNS = 4, 7
 TASKS_PER_CORE = 8
-TILE_CYCLES = 6.0
-FAR_READ_BYTES_PER_CYCLE = 18.0
-FAR_WRITE_BYTES_PER_CYCLE = 14.0
-CHUNK_BYTES = 128
+TILE_CYCLES, OUTPUT_CYCLES = 4.0, 0.1
+PIXEL_CYCLES = 0.45
+"""Of each input vector, beside its loading."""
+SCATTERED, SCATTERED_CYCLES = 32, 1.5
+"""Input vectors of a tile beyond so many cost so much when they come from the outer caches."""
+SPILL_CYCLES = 0.45
+"""Of each register too many, for each row of the window."""
+OVERLAP = 0.55
+"""Share of the shorter of arithmetic and memory traffic that is not hidden behind the longer."""
+NEAR_BYTES_PER_CYCLE = 17.0
+FAR_READ_BYTES_PER_CYCLE, FAR_WRITE_BYTES_PER_CYCLE = 16.0, 40.0
+CHUNK_BYTES = 256
 """Gaps between what is read cost as much as so many bytes."""
 
 
@@ -115,17 +123,23 @@ class _Tiling:
         )
         compute *= vectors * self.batch
         moved = self._moved_cycles()
-        return max(compute, moved) + 0.4 * min(compute, moved)
+        return max(compute, moved) + OVERLAP * min(compute, moved)
 
     def _tile_cycles(self, rows: Columns, cols: Columns) -> float:
         """Of one vector of channels."""
         pixels = self.inputs(rows, cols)
         outputs, products = rows.rows * cols.rows, self.depth * sum(map(len, pixels.values()))
-        spilled = max(0, outputs + self.window.kernel[1] + 2 - self.problem.target.registers)
-        loads = len(pixels) + self.steps + 2 * spilled + outputs
-        after = outputs * len(self.problem.region.nodes)
-        spread = len(pixels) * self.depth if self.depth > 1 else 0
-        return max(products / FMA_PER_CYCLE, loads / LOADS_PER_CYCLE) + (spread + after) / 2 + TILE_CYCLES
+        (kh, kw), sh = self.window.kernel, self.window.strides[0]
+        # An input row meets the weights of one kernel row for each output row that it reaches.
+        live = outputs + self.depth * kw * min(rows.rows, -(-kh // sh)) + 1
+        spilled = max(0, live - self.problem.target.registers)
+        fetched = PIXEL_CYCLES * len(pixels) * (self.depth if self.depth > 1 else 1)
+        if self.x.size * FLOAT_BYTES > self.problem.target.l2_bytes:
+            fetched += SCATTERED_CYCLES * max(0, len(pixels) - SCATTERED)
+        loads = len(pixels) + self.steps + outputs
+        after = OUTPUT_CYCLES * outputs * len(self.problem.region.nodes)
+        spills = spilled * (1 + kh + (rows.rows - 1) * sh) * SPILL_CYCLES
+        return max(products / FMA_PER_CYCLE, loads / LOADS_PER_CYCLE) + fetched + after + spills + TILE_CYCLES
 
     def _moved_cycles(self) -> float:
         """Of input and output from and to the outer caches, and of what does not stay in the first level."""
@@ -142,8 +156,8 @@ class _Tiling:
         if weights > target.l1_bytes // 2:
             tiles = self.tiles_down * sum(c.tiles for c in self.across)
             near += self.channels * FLOAT_BYTES * self.steps * tiles * self.batch
-        far = x_bytes * waste / (FAR_READ_BYTES_PER_CYCLE if x_bytes > target.l2_bytes // 2 else L2_BYTES_PER_CYCLE)
-        return far + y_bytes / FAR_WRITE_BYTES_PER_CYCLE + near / L2_BYTES_PER_CYCLE
+        far = x_bytes * waste / (FAR_READ_BYTES_PER_CYCLE if x_bytes > target.l2_bytes // 2 else NEAR_BYTES_PER_CYCLE)
+        return far + y_bytes / FAR_WRITE_BYTES_PER_CYCLE + near / NEAR_BYTES_PER_CYCLE
 
 
 def grouped_reject(problem: Problem) -> Reject | None:
