@@ -6,9 +6,19 @@ from collections.abc import Iterator
 
 import pytest
 
+from edgesmith.knobs import TUNING_DB
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="write generated C anew instead of comparing it")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_tuning_database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What the user has tuned does not decide what is tested."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(TUNING_DB.name, str(tmp_path_factory.mktemp("tuning") / "times.sqlite"))
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -19,9 +19,9 @@ SCHEDULES = [{"rows": rows, "vectors": vectors} for rows in range(1, 8) for vect
 
 
 def factor(features: Features, schedule: dict[str, int]) -> float:
-    """How the machine deviates from the prediction: it spills registers, and does not like short rows."""
+    """How the machine deviates from the prediction: it spills registers, short rows are slow."""
     spills = 3.0 if schedule["rows"] * schedule["vectors"] > 14 else 1.0
-    return spills * (1.0 + 2.0 / schedule["rows"]) * (1.2 if float(features["width"]) % schedule["rows"] else 1.0)
+    return spills * (1.0 + (4.0 if float(features["width"]) > 20 else 1.0) / schedule["rows"])
 
 
 def problems(count: int) -> dict[str, Features]:

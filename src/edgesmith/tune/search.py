@@ -19,8 +19,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from edgesmith.ir import Graph
-from edgesmith.kernels import KERNELS, Kernel, Problem, Schedule
+from edgesmith.kernels import KERNELS, Kernel, Place, Problem, Schedule
 from edgesmith.plan import Plan, Step, make_plan
+from edgesmith.plan.cover import assumed_places
 from edgesmith.target import Target
 from edgesmith.tune.database import Database, Record, freeze
 from edgesmith.tune.features import code_digest, problem_features
@@ -196,7 +197,8 @@ class Search:
 
     def _wave(self, plan: Plan) -> list[tuple[Subject, list[Candidate]]]:
         """What to measure for the problems of a plan, most gain first."""
-        occurrences = Counter(self._known.digest(s.problem) for s in plan.steps)
+        assumed = assumed_places(plan.graph)
+        occurrences = Counter(d for step in plan.steps for d in self._digests(plan, step, assumed))
         least_ns = LEAST_GAIN * sum(self._times(plan).values())
         found = []
         for digest, count in occurrences.items():
@@ -208,6 +210,13 @@ class Search:
                     found.append((gain_ns, subject, candidates))
         found.sort(key=lambda f: -f[0])
         return [(subject, candidates) for _, subject, candidates in found]
+
+    def _digests(self, plan: Plan, step: Step, assumed: Mapping[str, Place]) -> set[str]:
+        """The problem of a step, and what it was taken for when the graph was covered, before values had places."""
+        problems = step.problem, Problem(plan.graph, step.region, assumed, self._target)
+        for problem in problems:
+            self._subject(problem)
+        return {self._known.digest(problem) for problem in problems}
 
     def _measure(self, wave: Sequence[tuple[Subject, list[Candidate]]]) -> None:
         """Compile and time a wave in batches until the budget is spent; every problem is committed by itself."""

@@ -132,9 +132,10 @@ class Subject:
         chosen = dict(self.required)
         least = min(self.predicted.values(), default=0.0)
         for name, space in self.spaces.items():
+            known = sum(c[0] == name for c in self.times)
             mine = sorted(((name, text) for text in space.schedules), key=self.predicted.__getitem__)
             if mine and self.predicted[mine[0]] <= PROMISING * least:
-                chosen.update(dict.fromkeys(mine[:FIRST_OF_KERNEL]))
+                chosen.update(dict.fromkeys(mine[: max(FIRST_OF_KERNEL - known, 0)]))
         return chosen | dict.fromkeys(self._hints[:FIRST_OF_KERNEL])
 
     def _neighbours(self, left: Sequence[Candidate]) -> list[Candidate]:
