@@ -17,8 +17,8 @@ from edgesmith.c.writer import Writer
 from edgesmith.ir import Graph, Node, View
 from edgesmith.kernels.base import PREPARE_SIGNATURE, SIGNATURE, Code, Kernel, Problem, Reject, Schedule, kernel, unpack
 from edgesmith.kernels.conv.convolution import Convolution, reject
-from edgesmith.kernels.conv.direct import register_tiles
-from edgesmith.kernels.cycles import FLOAT_BYTES, GIGAHERTZ, L2_BYTES_PER_CYCLE, memory_ns
+from edgesmith.kernels.conv.direct import MEMORY_BYTES_PER_NS, register_tiles
+from edgesmith.kernels.cycles import FLOAT_BYTES, GIGAHERTZ, L2_BYTES_PER_CYCLE
 from edgesmith.kernels.epilogue import Epilogue, strided
 from edgesmith.kernels.region import Region, epilogue_chains
 from edgesmith.kernels.tile import Panels, TileShape, cycles_per_step, declare, input_cycles
@@ -111,7 +111,7 @@ class _Emitter:
                     step = max(step, fetch) + 0.1 * min(step, fetch)
                     tap = c.in_channels * step + rows * ROW_CYCLES + TILE_CYCLES
                     cycles += panels * tiles * (c.taps * tap + TILE_CYCLES + rows * vectors)
-        return c.group * c.batch * cycles / GIGAHERTZ + memory_ns(c.weights.nbytes)
+        return c.group * c.batch * cycles / GIGAHERTZ + c.weights.nbytes / MEMORY_BYTES_PER_NS
 
     def code(self) -> Code:
         c = self.c
