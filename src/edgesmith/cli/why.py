@@ -23,7 +23,8 @@ def command(
     """Show which kernels were considered for each layer, and why one was chosen.
 
     Without LAYER: one line a step with the kernel and its nearest rival, what became of each data movement, and what
-    the passes did. With LAYER: every kernel with its predicted time or the reason why it does not apply.
+    the passes did. With LAYER: every kernel with its predicted time or the reason why it does not apply,
+    and what was measured.
 
     \b
     Examples:
@@ -31,7 +32,8 @@ def command(
       edgesmith why out/ features.3
       edgesmith why out/ Conv_12 --json
     """
-    manifest = load(artifact).manifest
+    loaded = load(artifact)
+    manifest, times = loaded.manifest, loaded.times
     steps = [step for step in manifest["steps"] if layer is None or _matches(step, layer)]
     free = {n: note for n, note in manifest["free"].items() if layer is None or layer.lower() in n.lower()}
     copies = {n: note for n, note in manifest["copies"].items() if layer is None or layer.lower() in n.lower()}
@@ -40,11 +42,12 @@ def command(
         raise BadInput(f"no step or data movement matches {layer!r}", where=str(artifact), hint=f"steps: {names}, ...")
     if as_json:
         passes = {key: manifest[key] for key in ("passes", "skipped")}
+        steps = [{**step, "measured": times.get(step["name"], [])} for step in steps]
         print_json({"steps": steps, "free": free, "copies": copies, **passes})
     elif layer is None:
-        _overview(manifest)
+        _overview(manifest, times)
     else:
-        _details(steps, free | copies)
+        _details(steps, times, free | copies)
 
 
 def _matches(step: dict[str, Any], text: str) -> bool:
@@ -54,16 +57,24 @@ def _matches(step: dict[str, Any], text: str) -> bool:
     return exact or any(wanted in n.lower() for n in names)
 
 
-def _overview(manifest: dict[str, Any]) -> None:
+def _overview(manifest: dict[str, Any], times: dict[str, Any]) -> None:
     out = console()
-    steps = table("", ">step|layer|operators|kernel|>predicted|next best|not applicable")
+    steps = table("", ">step|layer|operators|kernel|>predicted|>measured|next best|not applicable")
     for i, step in enumerate(manifest["steps"]):
         chosen, *others = step["considered"]
         rivals = [c for c in others if "predicted_ns" in c]
-        next_best = f"{rivals[0]['kernel']} {duration(rivals[0]['predicted_ns'])}" if rivals else ""
         refused = str(len(others) - len(rivals))
+        measured = times.get(step["name"], [])
+        mine = _measured_ns(measured, chosen)
         steps.add_row(
-            str(i), step["name"], step["operators"], _kernel(chosen), duration(step["predicted_ns"]), next_best, refused
+            str(i),
+            step["name"],
+            step["operators"],
+            _kernel(chosen),
+            duration(step["predicted_ns"]),
+            "" if mine is None else duration(mine),
+            _next_best(measured, chosen, rivals),
+            refused,
         )
     out.print(steps)
     if manifest["free"] or manifest["copies"]:
@@ -83,12 +94,28 @@ def _overview(manifest: dict[str, Any]) -> None:
     out.print("edgesmith why ARTIFACT LAYER shows every kernel that was considered for a layer", style="dim")
 
 
+def _next_best(measured: list[dict[str, Any]], chosen: dict[str, Any], rivals: list[dict[str, Any]]) -> str:
+    """The fastest other kernel: by measured times where there are any."""
+    others = [row for row in measured if row["kernel"] != chosen["kernel"]]
+    if others:
+        return f"{others[0]['kernel']} {duration(others[0]['least_ns'])}"
+    if measured or not rivals:
+        return ""
+    return f"{rivals[0]['kernel']} {duration(rivals[0]['predicted_ns'])}"
+
+
+def _measured_ns(measured: list[dict[str, Any]], candidate: dict[str, Any]) -> float | None:
+    """Measured time of a kernel with its schedule."""
+    wanted = candidate["kernel"], candidate.get("schedule", {})
+    return next((float(row["least_ns"]) for row in measured if (row["kernel"], row["schedule"]) == wanted), None)
+
+
 def _kernel(candidate: dict[str, Any]) -> str:
     schedule = " ".join(f"{k}={v}" for k, v in candidate.get("schedule", {}).items())
     return f"{candidate['kernel']} {schedule}".rstrip()
 
 
-def _details(steps: list[dict[str, Any]], free: dict[str, str]) -> None:
+def _details(steps: list[dict[str, Any]], times: dict[str, Any], free: dict[str, str]) -> None:
     out = console()
     for step in steps:
         out.print(f"{step['name']}  {step['operators']}", style="bold", markup=False)
@@ -100,21 +127,29 @@ def _details(steps: list[dict[str, Any]], free: dict[str, str]) -> None:
             ("function", step["function"]),
         ):
             out.print(f"  {label:9} {text}", markup=False)
-        shown = table("", "|kernel|>predicted|why")
+        measured = times.get(step["name"], [])
+        shown = table("", "|kernel|>predicted|>measured|why")
         for i, candidate in enumerate(step["considered"]):
             predicted = candidate.get("predicted_ns")
+            mine = _measured_ns(measured, candidate)
             shown.add_row(
                 "→" if i == 0 else "",
                 _kernel(candidate),
                 "" if predicted is None else duration(predicted),
-                candidate.get("reason", "") if predicted is None else _verdict(predicted, step, i),
+                "" if mine is None else duration(mine),
+                candidate.get("reason", "") if predicted is None else _verdict(predicted, mine, step, i),
             )
         out.print(shown)
+        if measured:
+            rows = table("measured, fastest first", "kernel|>least|>median|where")
+            for row in measured:
+                rows.add_row(_kernel(row), duration(row["least_ns"]), duration(row["median_ns"]), row["source"])
+            out.print(rows)
     for node, note in free.items():
         out.print(f"{node}: {note}", markup=False)
 
 
-def _verdict(predicted: float, step: dict[str, Any], rank: int) -> str:
+def _verdict(predicted: float, measured: float | None, step: dict[str, Any], rank: int) -> str:
     if rank == 0:
-        return "chosen: least predicted time"
-    return f"{predicted / max(step['predicted_ns'], 1e-9):.2f} times the chosen one's"
+        return "chosen: least predicted time" if measured is None else "chosen: least measured time"
+    return f"predicted to take {predicted / max(step['predicted_ns'], 1e-9):.2f} times as long"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,9 @@ from edgesmith.tune.search import Progress, Search, Tuned
 from edgesmith.tune.timer import TrialTimer
 
 __all__ = ["environment", "known_times", "recorded", "tune"]
+
+SHOWN = 16
+"""Measured candidates of a step that an artifact keeps."""
 
 
 def environment(target: Target, compiler: Compiler) -> Environment:
@@ -63,20 +67,20 @@ def tune(
 
 
 def known_times(plan: Plan, known: Measurements, only: Sequence[str] | None = None) -> dict[str, list[dict[str, Any]]]:
-    """What was measured of each step's problem, fastest first: kernel, schedule, times and source, by step."""
+    """What was measured of each step's problem, the fastest first: kernel, schedule, times and source, by step."""
     allowed = None if only is None else frozenset(only)
     found = {}
     for step in plan.steps:
         rows = [
             {
                 "kernel": m.record.kernel,
-                "schedule": m.record.schedule,
+                "schedule": json.loads(m.record.schedule),
                 "least_ns": m.record.least_ns,
                 "median_ns": m.record.median_ns,
                 "spread": m.record.spread,
                 "source": m.source,
             }
-            for m in known.of(step.problem, allowed)
+            for m in known.of(step.problem, allowed)[:SHOWN]
         ]
         if rows:
             found[step.name] = rows
