@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format clean compilers
+.PHONY: help demo test lint format starter clean compilers
 .DELETE_ON_ERROR:
 
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do command -v $$p && break; done)
@@ -30,6 +30,9 @@ lint: $(INSTALLED) ## style, types and the direction of imports
 format: $(INSTALLED) ## rewrite the Python files in the project's style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+starter: $(INSTALLED) ## ship the fastest kernels of this machine's tuning database with the package
+	$(BIN)/edgesmith tuning export src/edgesmith/tune/starter.jsonl.xz --best 3 --here
 
 clean: ## remove what builds and tests leave behind; keeps the virtual environment
 	rm -rf build dist out .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache src/*.egg-info
