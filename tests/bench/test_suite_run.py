@@ -18,7 +18,7 @@ from edgesmith.bench.record import Record, Result, Settings
 from edgesmith.bench.suite import Entry, Suite, load_suite, suite_names
 from edgesmith.bench.suite_run import measure
 from edgesmith.device import Artifact
-from edgesmith.errors import BadInput
+from edgesmith.errors import BadInput, EdgesmithError, VerificationFailed
 from edgesmith.report.suite import layers_page, page
 from edgesmith.target import Machine
 
@@ -32,6 +32,7 @@ class Quiet:
 
     def __init__(self, stop_after: int = 99) -> None:
         self.results: list[Result] = []
+        self.failures: list[str] = []
         self._stop_after = stop_after
 
     def say(self, text: str) -> None: ...
@@ -44,6 +45,9 @@ class Quiet:
         self.results.append(result)
         if len(self.results) == self._stop_after:
             raise KeyboardInterrupt
+
+    def failed(self, name: str, error: EdgesmithError) -> None:
+        self.failures.append(name)
 
 
 @pytest.fixture
@@ -90,6 +94,20 @@ def test_an_interrupted_run_goes_on(peers: Installed, tmp_path: Path) -> None:
     assert record.results[0].comparison.ours.digest == record.results[1].comparison.ours.digest
     assert "second@4" in page(record) and "ms per image" in page(record)
     assert "first, 2 threads" in layers_page(record)
+
+
+@pytest.mark.toolchain
+def test_one_failure_does_not_stop_the_others(peers: Installed, tmp_path: Path) -> None:
+    def fails_first(model: onnx.ModelProto, name: str, folder: Path) -> Artifact:
+        if name == "first":
+            raise VerificationFailed("differs")
+        return build(model, name, folder)
+
+    listener = Quiet()
+    record = opened(tmp_path / "small.json")
+    measure(SUITE, record, peers, (1,), fails_first, listener)
+    assert listener.failures == ["first"]
+    assert [r.name for r in record.results] == ["second@4"]
 
 
 def test_other_settings_are_refused(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,8 +16,9 @@ from edgesmith.bench.installed import Installed
 from edgesmith.bench.machine import this_machine
 from edgesmith.bench.profile import profile
 from edgesmith.bench.record import Record, Result
-from edgesmith.bench.suite import Suite
+from edgesmith.bench.suite import Entry, Suite
 from edgesmith.device import Artifact, load
+from edgesmith.errors import EdgesmithError
 from edgesmith.frontend.onnx import read
 from edgesmith.ir import Graph, Node
 from edgesmith.ops.conv import Conv
@@ -48,6 +49,9 @@ class Listener(Protocol):
     def finished(self, result: Result) -> None:
         """A network is measured and saved."""
 
+    def failed(self, name: str, error: EdgesmithError) -> None:
+        """Our program for a network cannot be had; the others are measured all the same."""
+
 
 def measure(
     suite: Suite, record: Record, installed: Installed, threads: Sequence[int], build: Build, listener: Listener
@@ -67,29 +71,36 @@ def measure(
     listener.whole(f"suite {suite.name}", done, total)
     for entry in suite.entries:
         left = [n for n in threads if not record.has(entry.name, n)]
-        if not left:
-            continue
-        model = entry.model()
-        graph = optimize(read(model))[0]
-        with tempfile.TemporaryDirectory(prefix="edgesmith-suite-") as folder:
-            place = Path(folder) / "program"
-            listener.say(f"{entry.name}: compiling")
-            build(model, entry.network, place)
-            with Contest(model, installed, partial(_say_of, listener, entry.name)) as contest:
-                for count in left:
-                    program = load(place, count)
-                    label = f"{entry.name}, {count} thread{'s' * (count > 1)}"
+        try:
+            for result in _results(entry, left, record, installed, build, listener) if left else ():
+                record.add(result)
+                done += 1
+                listener.finished(result)
+                listener.whole(f"suite {suite.name}", done, total)
+        except EdgesmithError as error:
+            listener.failed(entry.name, error)
 
-                    def rounds(i: int, n: int, label: str = label) -> None:
-                        listener.pieces(f"{label}: rounds", i, n)
 
-                    comparison = contest.compare(program, record.settings.rounds, rounds)
-                    listener.say(f"{label}: layers")
-                    layers = describe_layers(program, graph, record.machines[count], comparison)
-                    record.add(Result(entry.network, entry.batch, comparison, describe_program(program), layers))
-                    done += 1
-                    listener.finished(record.results[-1])
-                    listener.whole(f"suite {suite.name}", done, total)
+def _results(
+    entry: Entry, threads: Sequence[int], record: Record, installed: Installed, build: Build, listener: Listener
+) -> Iterator[Result]:
+    """One network, compiled once and measured with each number of threads."""
+    model = entry.model()
+    graph = optimize(read(model))[0]
+    with tempfile.TemporaryDirectory(prefix="edgesmith-suite-") as folder:
+        place = Path(folder) / "program"
+        listener.say(f"{entry.name}: compiling")
+        build(model, entry.network, place)
+        with Contest(model, installed, partial(_say_of, listener, entry.name)) as contest:
+            for count in threads:
+                program = load(place, count)
+                label = f"{entry.name}, {count} thread{'s' * (count > 1)}"
+                comparison = contest.compare(
+                    program, record.settings.rounds, partial(listener.pieces, f"{label}: rounds")
+                )
+                listener.say(f"{label}: layers")
+                layers = describe_layers(program, graph, record.machines[count], comparison)
+                yield Result(entry.network, entry.batch, comparison, describe_program(program), layers)
 
 
 def _say_of(listener: Listener, name: str, text: str) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import onnx
+import typer
 
 import edgesmith
 from edgesmith.bench.environment import environment, processor
@@ -18,9 +19,12 @@ from edgesmith.bench.suite_run import measure
 from edgesmith.cli.console import console
 from edgesmith.cli.progress import Activity, activity
 from edgesmith.device import Artifact
+from edgesmith.errors import EdgesmithError
 from edgesmith.report.suite import line, write_report
 
 __all__ = ["run_suite"]
+
+EXIT_FAILED = 1
 
 
 class _Bars:
@@ -29,9 +33,14 @@ class _Bars:
     def __init__(self, bars: Activity) -> None:
         self.say, self.pieces, self.whole = bars.say, bars.pieces, bars.whole
         self._print = bars.print
+        self.failures = 0
 
     def finished(self, result: Result) -> None:
         self._print(line(result))
+
+    def failed(self, name: str, error: EdgesmithError) -> None:
+        self.failures += 1
+        self._print(f"{name}: failed: {error}")
 
 
 def run_suite(
@@ -66,9 +75,12 @@ def run_suite(
                 model, output=folder, name=title, tune=tune, budget_seconds=budget_seconds, progress=bars.pieces
             )
 
-        measure(suite, record, install(peers, bars.say), threads, build, _Bars(bars))
+        listener = _Bars(bars)
+        measure(suite, record, install(peers, bars.say), threads, build, listener)
     for written in write_report(record):
         console().print(f"written: {written}")
+    if listener.failures:
+        raise typer.Exit(EXIT_FAILED)
 
 
 def _command() -> str:
