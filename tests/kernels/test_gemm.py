@@ -109,6 +109,28 @@ def test_few_rows(rows: int) -> None:
     compare(todo, target)
 
 
+@pytest.mark.toolchain
+def test_both_operands_at_run_time() -> None:
+    """Transposed operands, slices, operands shared by slices, channels that fill no panel, an epilogue."""
+    target = parse("native")
+    f32 = DType.F32
+    cases = [
+        (MatMul(), (3, 4, 17, 40), (3, 4, 40, 37)),
+        (MatMul(), (2, 1, 9, 16), (3, 16, 64)),
+        (MatMul(), (50, 70), (70, 9)),
+        (Gemm(transB=1), (23, 33), (45, 33)),
+        (Gemm(transA=1), (33, 23), (33, 45)),
+    ]
+    todo = []
+    for op, a, b in cases:
+        graph = case_graph(Case(op, (TensorType(a, f32), TensorType(b, f32))))
+        graph = with_epilogue(graph) if len(a) == 2 else graph
+        assert graph is not None
+        for layout in ("row_major", "part") if len(a) == 2 else ("row_major",):
+            todo += checks(graph, places(graph, layout), target, "dynamic-gemm")
+    compare(todo, target)
+
+
 def compare(todo: list[Check], target: Target) -> None:
     library = TrialLibrary([c.trial for c in todo], target, flags=FLAGS)
     for i, check in enumerate(todo):

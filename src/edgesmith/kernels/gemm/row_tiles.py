@@ -41,14 +41,15 @@ class RowTiles:
             return f"{tile} * {self.height}"
         return f"{tile} * {self.height} - ({tile} > {self.tall} ? {tile} - {self.tall} : 0)"
 
-    def write(self, w: Writer, first: str, last: str, ahead: int, call: Callable[[int], str]) -> None:
+    def write(self, w: Writer, first: str, last: str, ahead: int | None, call: Callable[[int], str]) -> None:
         """Write the loop over the C indices ``tile`` from ``first`` to ``last``, which have the first row ``row``.
 
         Args:
-            ahead: elements that the pointer ``ahead`` advances with each tile.
+            ahead: elements that the pointer ``ahead`` advances with each tile; None: there is none.
             call: the statement for a tile of a height.
         """
-        with w.block(f"for (int32_t tile = {first}; tile < {last}; ++tile, ahead += {ahead})"):
+        advance = "++tile" if ahead is None else f"++tile, ahead += {ahead}"
+        with w.block(f"for (int32_t tile = {first}; tile < {last}; {advance})"):
             w.line("enum { row = 0 };" if self.count == 1 else f"const int32_t row = {self.first_row('tile')};")
             calls = [call(height) for height, _ in self.heights]
             if len(calls) == 1:
