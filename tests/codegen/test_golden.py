@@ -59,6 +59,21 @@ KERNEL_CASES: dict[str, tuple[str, Graph, Schedule]] = {
         graph(Conv(window(3, 1, 1), 12), (1, 12, 6, 6), (12, 1, 3, 3), *RELU),
         {"columns": 3, "vectors": 1},
     ),
+    "conv_depthwise_tile": (
+        "depthwise_tile",
+        graph(Conv(window(3, 1, 1), 12), (1, 12, 4, 4), (12, 1, 3, 3), *RELU),
+        {"lines": 2, "columns": 2, "vectors": 1},
+    ),
+    "conv_grouped": (
+        "grouped",
+        graph(Conv(window(1, 2, 0), 2), (1, 8, 4, 4), (8, 4, 1, 1), *RELU),
+        {"lines": 2, "columns": 2, "vectors": 1},
+    ),
+    "conv_indirect": (
+        "indirect",
+        graph(Conv(window(3, 1, 1), 1), (1, 4, 5, 5), (20, 4, 3, 3), *RELU),
+        {"rows": 5, "vectors": 2},
+    ),
     "conv_pointwise_residual": (
         "gemm",
         graph(Conv(window(1), 1), (1, 10, 3, 3), (20, 10, 1, 1), *RESIDUAL, r=True),
