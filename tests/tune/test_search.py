@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 import pytest
 
 from edgesmith import zoo
@@ -12,6 +14,7 @@ from edgesmith.target import parse
 from edgesmith.tune import Database, MeasuredCost, Measurements, Status, Tuned
 from edgesmith.tune.database import freeze
 from edgesmith.tune.search import Search
+from edgesmith.tune.timer import Times
 from edgesmith.tune.trial import Trial
 from small_networks import residual_network
 
@@ -67,20 +70,20 @@ def test_equal_layers_are_measured_once(mobile: Graph) -> None:
     timer = FakeTimer(clock_seconds=1.0)
     with Database() as database:
         first = search(mobile, timer, database, budget_seconds=60.0)
-        assert len({key(t) for t in timer.seen}) == len(timer.seen)
+        assert len({key(t) for t in timer.seen}) == first.status.measured
         assert len({s.problem.signature for s in first.plan.steps}) < len(first.plan.steps)
         seen = len(timer.seen)
-        search(mobile, timer, database, budget_seconds=timer.seconds + 60.0)
-        assert len({key(t) for t in timer.seen}) == len(timer.seen) > seen, "the second search goes on from the first"
+        second = search(mobile, timer, database, budget_seconds=timer.seconds + 60.0)
+        measured = first.status.measured + second.status.measured
+        assert len({key(t) for t in timer.seen}) == measured > seen, "the second search goes on from the first"
 
 
 def test_nothing_is_left_after_a_finished_search(residual: Graph) -> None:
     with Database() as database:
         first = search(residual, FakeTimer(), database)
-        again = FakeTimer()
-        second = search(residual, again, database)
+        second = search(residual, FakeTimer(), database)
         assert first.finished and second.finished
-        assert len(again.seen) <= first.status.measured // 4
+        assert second.status.measured <= first.status.measured // 4
         assert second.plan.lock == first.plan.lock or sum(second.plan_ns.values()) < sum(first.plan_ns.values())
 
 
@@ -90,7 +93,7 @@ def test_the_budget_is_kept(mobile: Graph) -> None:
     tuned = search(mobile, timer, budget_seconds=60.0, progress=told.append)
     assert not tuned.finished
     assert 40 <= timer.seconds <= 75
-    assert tuned.status.measured == len(timer.seen)
+    assert tuned.status.measured == len({key(t) for t in timer.seen})
     best = [s.best_ns for s in told if s.best_ns is not None]
     assert best == sorted(best, reverse=True)
     assert sum(tuned.plan_ns.values()) <= sum(tuned.first_ns.values())
@@ -123,3 +126,25 @@ def test_forbidden_kernels_are_not_measured(residual: Graph) -> None:
     only = sorted(set(KERNELS) - {"gemm", "direct"})
     tuned = search(residual, timer, only=only)
     assert {t.kernel.name for t in timer.seen} | {s.kernel.name for s in tuned.plan.steps} <= set(only)
+
+
+class SlowingTimer(FakeTimer):
+    """From the second batch on, everything takes four times as long."""
+
+    batches = 0
+
+    def time(self, groups: Sequence[Sequence[Trial]]) -> Iterator[list[Times | None]]:
+        self.batches += 1
+        for found in super().time(groups):
+            yield [t and Times(tuple(x * (4.0 if self.batches > 1 else 1.0) for x in t.runs)) for t in found]
+
+
+def test_a_machine_that_becomes_slower_does_not_decide(residual: Graph) -> None:
+    timer, slowing = FakeTimer(), SlowingTimer()
+    expected, found = search(residual, timer), search(residual, slowing)
+    assert slowing.batches > 2
+
+    def time_ns(tuned: Tuned) -> float:
+        return sum(timer.time_ns(Trial(s.problem, s.kernel, s.schedule)) or 0.0 for s in tuned.plan.steps)
+
+    assert time_ns(found) <= 1.05 * time_ns(expected)

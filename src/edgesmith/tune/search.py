@@ -37,6 +37,8 @@ __all__ = ["Progress", "Search", "Status", "Tuned", "predictor"]
 BATCH_TRIALS = 64
 """Trials that are compiled together; each batch begins with compilers that read the system's headers."""
 BATCH_BYTES = 256 << 20
+DISTURBED = 1.1
+"""The machine is taken to be slower than it was when something takes so many times as long as before."""
 LEAST_GAIN = 1e-4
 """Problems that could gain less of the network's time are left alone."""
 
@@ -206,8 +208,10 @@ class Search:
             candidates = subject.next()
             if candidates:
                 gain_ns = count * subject.gain_ns(candidates)
-                if gain_ns >= least_ns or not subject.times:
+                if not subject.times:
                     found.append((gain_ns, subject, candidates))
+                elif gain_ns >= least_ns:
+                    found.append((gain_ns, subject, [*candidates, subject.best]))
         found.sort(key=lambda f: -f[0])
         return [(subject, candidates) for _, subject, candidates in found]
 
@@ -233,23 +237,30 @@ class Search:
                 return
 
     def _keep(self, subject: Subject, trials: Sequence[Trial], times: Sequence[Times | None]) -> None:
-        """Remember what was measured of one problem, here and in the database."""
+        """Remember what was measured of one problem, here and in the database.
+
+        The best candidate so far ran along: when it took longer this time, so did everything else, and all that was
+        measured counts by its ratio to it.
+        """
+        raced = {(t.kernel.name, freeze(t.schedule)): found for t, found in zip(trials, times, strict=True)}
+        best = raced.get(subject.best) if subject.times else None
+        scale = 1.0 if best is None or best.least <= DISTURBED * subject.best_ns else subject.best_ns / best.least
         records = []
         digest = self._known.digest(subject.problem)
-        for trial, found in zip(trials, times, strict=True):
-            name, text = trial.kernel.name, freeze(trial.schedule)
+        for trial, (candidate, found) in zip(trials, raced.items(), strict=True):
             if found is None:
-                subject.refused.add((name, text))
+                subject.refused.add(candidate)
                 self._refused.append(str(trial))
                 continue
-            subject.times[name, text] = found.least
+            self._measured += candidate not in subject.times
+            least = scale * found.least
+            subject.times[candidate] = min(least, subject.times.get(candidate, least))
             predicted = trial.kernel.cost(trial.problem, trial.schedule)
-            figures = found.least, found.median, found.spread, len(found.runs)
-            records.append(Record(digest, name, text, code_digest(trial.code), predicted, *figures))
+            code, median, runs = code_digest(trial.code), scale * found.median, len(found.runs)
+            records.append(Record(digest, *candidate, code, predicted, least, median, found.spread, runs))
         features = {digest: problem_features(subject.problem)}
         self._database.insert(self._known.environment, features, records)
         self._known.insert(features, records)
-        self._measured += len(records)
 
     def _note(self) -> None:
         """Tell about progress; what the current plan would take counts as soon as all of its steps were measured."""
