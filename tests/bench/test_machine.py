@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from edgesmith.bench import machine as measuring
-from edgesmith.bench.machine import measure, this_machine
+from edgesmith.bench.machine import best_of, measure, this_machine
 from edgesmith.target import Machine, parse
 from edgesmith.toolchain import zig
 
@@ -34,6 +34,12 @@ def test_measured_once_and_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     file.write_text("{}")
     monkeypatch.setattr(measuring, "measure", lambda *a: first)
     assert this_machine() == first
+
+
+def test_other_load_only_lowers_rates() -> None:
+    first = Machine("m", "i", 1, 100e9, ((1 << 14, 90e9), (1 << 20, 50e9)))
+    second = Machine("m", "i", 1, 80e9, ((1 << 14, 95e9), (1 << 20, 40e9)))
+    assert best_of(first, second) == Machine("m", "i", 1, 100e9, ((1 << 14, 95e9), (1 << 20, 50e9)))
 
 
 def test_roofline() -> None:

@@ -8,11 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench import runtimes
-from edgesmith.bench.precision import evaluate, relative_error
+from edgesmith.bench.precision import evaluate, relative_error, round_to_reduced
 from edgesmith.frontend.onnx import read
 
 GRAPH = read(runtimes.model())
 W = next(iter(GRAPH.constants.values()))
+
+
+def half(x: np.ndarray) -> np.ndarray:
+    return x.astype(np.float16).astype(np.float32)
 
 
 def bfloat16(x: np.ndarray) -> np.ndarray:
@@ -29,11 +33,16 @@ def test_limit_separates_precisions(seed: int, scale: float) -> None:
     assert relative_error([np.maximum(x.astype(np.float64) @ W, 0)], [right]) < 1e-14
     order = rng.permutation(runtimes.DEPTH)
     shuffled = np.maximum(np.cumsum((x[:, order, None] * W[order]), axis=1, dtype=np.float32)[:, -1], 0)
-    assert relative_error([shuffled], [right]) <= exact.limit
-    for rounded in (lambda a: a.astype(np.float16).astype(np.float32), bfloat16):
+    assert relative_error([shuffled], [right]) <= exact.limit / 64
+    for rounded in (half, bfloat16, round_to_reduced):
         scaled = (x / np.float32(scale)).astype(np.float32)
         reduced = np.maximum(rounded(scaled) @ rounded(W), 0) * np.float32(scale)
         assert relative_error([reduced], [right]) > exact.limit
+
+
+def test_rounding_keeps_eleven_bits() -> None:
+    x = np.array([1.0, 1 + 2.0**-10, 1 + 2.0**-11, 1 + 2.0**-12, -3.0, 0.0, 65504.0], np.float32)
+    assert round_to_reduced(x).tolist() == [1.0, 1 + 2.0**-10, 1 + 2.0**-10, 1.0, -3.0, 0.0, 65504.0]
 
 
 @pytest.mark.parametrize("wrong", [np.full((2, 2), np.nan), np.zeros(3), np.full((2, 2), np.inf)])

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from edgesmith.bench.environment import processor
 from edgesmith.target import Machine, Target, parse
 from edgesmith.toolchain import Compiler, zig
 
-__all__ = ["measure", "this_machine"]
+__all__ = ["best_of", "measure", "this_machine"]
 
 SIZES = tuple(1 << k for k in range(14, 28))
 """Working sets from 16 KiB to 128 MiB."""
@@ -80,6 +81,13 @@ def measure(target: Target, compiler: Compiler, threads: int = 1) -> Machine:
     return Machine(
         processor(), target.isas[-1] if target.isas else "c", threads, flops, tuple(zip(SIZES, rates, strict=True))
     )
+
+
+def best_of(first: Machine, second: Machine) -> Machine:
+    """The higher rate of two measurements of one machine: other load only ever lowers them."""
+    pairs = zip(first.bandwidths, second.bandwidths, strict=True)
+    bandwidths = tuple((size, max(rate, other)) for (size, rate), (_, other) in pairs)
+    return replace(first, flops=max(first.flops, second.flops), bandwidths=bandwidths)
 
 
 def _source() -> str:

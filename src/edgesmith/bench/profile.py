@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from edgesmith.device import Artifact, Context
 from edgesmith.target import Machine
 from edgesmith.target.machine import Bound
 
-__all__ = ["Profile", "StepTime", "profile"]
+__all__ = ["Profile", "StepTime", "limit", "profile"]
 
 
 @dataclass(frozen=True)
@@ -120,11 +120,12 @@ def profile(
     call = float(np.median(empty))
     median = np.maximum(np.median(times, axis=0) - call, 1.0)
     least = np.maximum(times.min(axis=0) - empty.min(), 1.0)
-    resident = artifact.manifest["memory"]["weights_bytes"] + artifact.manifest["memory"]["arena_bytes"]
-    steps = tuple(
-        _step(i, entry, float(median[i]), float(least[i]), machine, resident) for i, entry in enumerate(entries)
-    )
-    return Profile(steps, float(np.median(whole)) - call, call, machine, repetitions)
+    steps = []
+    for i, entry in enumerate(entries):
+        limit_ns, bound = limit(entry, artifact.manifest["memory"], machine)
+        what = (entry["name"], entry["operators"], entry["kernel"], entry["macs"], entry["bytes"])
+        steps.append(StepTime(i, *what, float(median[i]), float(least[i]), limit_ns, bound))
+    return Profile(tuple(steps), float(np.median(whole)) - call, call, machine, repetitions)
 
 
 def _timed(context: Context, begin: int, end: int) -> float:
@@ -133,22 +134,16 @@ def _timed(context: Context, begin: int, end: int) -> float:
     return float(time.perf_counter_ns() - start)
 
 
-def _step(
-    index: int, entry: dict[str, Any], time_ns: float, least_ns: float, machine: Machine, resident_bytes: int
-) -> StepTime:
-    """The limit assumes that operands come from the cache that holds them: at best that of one step alone."""
+def limit(entry: Mapping[str, Any], memory: Mapping[str, int], machine: Machine) -> tuple[float, Bound]:
+    """Least time of a step in nanoseconds, and what it comes from.
+
+    Operands come from the cache that holds them: at best that of one step alone.
+
+    Args:
+        entry: the step's ``macs``, ``flops`` and ``bytes``.
+        memory: the program's ``weights_bytes`` and ``arena_bytes``.
+    """
     compute = machine.compute_ns(entry["macs"], entry["flops"])
-    working_set = min(entry["bytes"], resident_bytes) / machine.threads
-    memory = machine.memory_ns(entry["bytes"], working_set)
-    return StepTime(
-        index,
-        entry["name"],
-        entry["operators"],
-        entry["kernel"],
-        entry["macs"],
-        entry["bytes"],
-        time_ns,
-        least_ns,
-        max(compute, memory),
-        "compute" if compute >= memory else "memory",
-    )
+    working_set = min(entry["bytes"], memory["weights_bytes"] + memory["arena_bytes"]) / machine.threads
+    traffic = machine.memory_ns(entry["bytes"], working_set)
+    return max(compute, traffic), "compute" if compute >= traffic else "memory"

@@ -13,8 +13,8 @@ import onnx
 
 from edgesmith.bench.compare import Comparison, Contest
 from edgesmith.bench.installed import Installed
-from edgesmith.bench.machine import this_machine
-from edgesmith.bench.profile import profile
+from edgesmith.bench.machine import best_of, this_machine
+from edgesmith.bench.profile import limit, profile
 from edgesmith.bench.record import Record, Result
 from edgesmith.bench.suite import Entry, Suite
 from edgesmith.device import Artifact, load
@@ -62,13 +62,12 @@ def measure(
         threads: numbers of threads, each of which gives a result.
         build: gives our program.
     """
-    for count in threads:
-        if count not in record.machines:
-            listener.say(f"peak rates of this machine, {count} thread{'s' * (count > 1)}")
-            record.machines[count] = this_machine(count, fresh=True)
     total = len(suite.entries) * len(threads)
     done = sum(record.has(e.name, n) for e in suite.entries for n in threads)
     listener.whole(f"suite {suite.name}", done, total)
+    if done == total:
+        return
+    _measure_machine(record, threads, listener)
     for entry in suite.entries:
         left = [n for n in threads if not record.has(entry.name, n)]
         try:
@@ -79,6 +78,21 @@ def measure(
                 listener.whole(f"suite {suite.name}", done, total)
         except EdgesmithError as error:
             listener.failed(entry.name, error)
+    _measure_machine(record, threads, listener)
+    record.save()
+
+
+def _measure_machine(record: Record, threads: Sequence[int], listener: Listener) -> None:
+    """Peak rates, kept where they are higher than those known so far; limits of layers follow them."""
+    for count in threads:
+        listener.say(f"peak rates of this machine, {count} thread{'s' * (count > 1)}")
+        found = this_machine(count, fresh=True)
+        known = record.machines.get(count)
+        machine = record.machines[count] = best_of(known, found) if known else found
+        for result in record.results:
+            if result.threads == count:
+                for layer in result.layers:
+                    layer["limit_ns"], layer["bound"] = limit(layer, result.program, machine)
 
 
 def _results(

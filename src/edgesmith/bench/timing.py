@@ -61,12 +61,12 @@ class Times:
             "median_ms": self.median / 1e6,
             "min_ms": self.least / 1e6,
             "spread": self.spread,
-            "runs_ms": [[round(t / 1e6, 6) for t in part] for part in self.rounds],
+            "runs_ns": [[round(t) for t in part] for part in self.rounds],
         }
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Times:
-        return cls(tuple(tuple(t * 1e6 for t in part) for part in data["runs_ms"]))
+        return cls(tuple(tuple(float(t) for t in part) for part in data["runs_ns"]))
 
 
 def timer(call: Callable[[], object]) -> Timer:
