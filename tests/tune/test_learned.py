@@ -10,7 +10,7 @@ import pytest
 
 from edgesmith.tune import Record
 from edgesmith.tune.database import Features, freeze
-from edgesmith.tune.learned import LEAST_RECORDS, Learned, cross_validated
+from edgesmith.tune.learned import LEAST_RECORDS, Learned, cross_validated, ranks_better
 from edgesmith.tune.predict import Calibrated, Candidates, ranking_quality
 
 pytest.importorskip("sklearn")
@@ -44,6 +44,7 @@ def test_it_ranks_unseen_problems_better_than_the_kernels_do() -> None:
     features = problems(30)
     quality = cross_validated(records(features), features)
     assert quality["learned"]["problems"] == 30
+    assert ranks_better(records(features), features)
     assert quality["learned"]["regret_top1"] < quality["analytic"]["regret_top1"] / 2
     assert quality["learned"]["spearman"] > 0.9 > quality["analytic"]["spearman"]
 
@@ -65,6 +66,7 @@ def test_few_records_are_not_enough() -> None:
     with pytest.raises(ValueError, match="needs"):
         Learned(records(features)[: LEAST_RECORDS - 1], features)
     assert cross_validated(records(features), features) == {}
+    assert not ranks_better(records(features), features)
 
 
 def test_calibration_corrects_each_kernel_by_its_fastest_records() -> None:

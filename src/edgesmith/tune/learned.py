@@ -17,13 +17,15 @@ import numpy as np
 from edgesmith.errors import MissingDependency
 from edgesmith.tune.database import Features, Record
 from edgesmith.tune.features import candidate_features
-from edgesmith.tune.predict import LEAST_UNCERTAINTY, Candidates, Predictor, by_problem, ranking_quality
+from edgesmith.tune.predict import LEAST_UNCERTAINTY, Calibrated, Candidates, Predictor, by_problem, ranking_quality
 
-__all__ = ["Learned", "cross_validated", "is_available"]
+__all__ = ["Learned", "cross_validated", "is_available", "ranks_better"]
 
-LEAST_RECORDS = 64
+LEAST_RECORDS = 200
 FOLDS = 5
-ITERATIONS = 150
+ITERATIONS = 60
+OUTLIER = 1.0
+"""Farther from the typical ratio, as a logarithm, is a disturbed measurement, or not worth telling apart."""
 
 
 def is_available() -> bool:
@@ -43,7 +45,7 @@ def _regressor(seed: int) -> Any:
             "the learned cost model needs scikit-learn", hint="pip install edgesmith[tune]"
         ) from error
     return HistGradientBoostingRegressor(
-        max_iter=ITERATIONS, learning_rate=0.1, min_samples_leaf=8, l2_regularization=1.0, random_state=seed
+        max_iter=ITERATIONS, max_leaf_nodes=6, min_samples_leaf=10, l2_regularization=1.0, random_state=seed
     )
 
 
@@ -98,9 +100,11 @@ class Learned(Predictor):
     """
 
     def __init__(self, records: Iterable[Record], features: Mapping[str, Features], seed: int = 0) -> None:
-        rows, targets, _ = _training(records, features)
-        if len(rows) < LEAST_RECORDS:
-            raise ValueError(f"{len(rows)} records, needs {LEAST_RECORDS}")
+        used = _used(records, features)
+        if len(used) < LEAST_RECORDS:
+            raise ValueError(f"{len(used)} records, needs {LEAST_RECORDS}")
+        rows = _rows(used, features)
+        targets, self._usual = _targets(used)
         self._table = Table(rows)
         matrix = self._table.matrix(rows)
         self._model = _regressor(seed)
@@ -125,41 +129,68 @@ class Learned(Predictor):
     def times_ns(self, rows: Sequence[Features], own_ns: np.ndarray) -> np.ndarray:
         """Times of candidates with their own predictions."""
         with _one_thread():
-            result: np.ndarray = own_ns * np.exp(self._model.predict(self._table.matrix(rows)))
+            result: np.ndarray = own_ns * np.exp(self._usual + self._model.predict(self._table.matrix(rows)))
         return result
 
 
-def _training(
-    records: Iterable[Record], features: Mapping[str, Features]
-) -> tuple[list[Features], np.ndarray, list[Record]]:
-    used = [r for rs in by_problem(records, features).values() for r in rs if r.predicted_ns > 0]
-    used.sort(key=lambda r: (r.problem, r.kernel, r.schedule, r.code))
-    rows = [candidate_features(features[r.problem], r.kernel, json.loads(r.schedule), r.predicted_ns) for r in used]
-    return rows, np.array([np.log(r.least_ns / r.predicted_ns) for r in used]), used
+def _used(records: Iterable[Record], features: Mapping[str, Features]) -> list[Record]:
+    """Records to learn from, in an order that does not depend on where they come from."""
+    found = [r for rs in by_problem(records, features).values() for r in rs if r.predicted_ns > 0]
+    return sorted(found, key=lambda r: (r.problem, r.kernel, r.schedule, r.code))
+
+
+def _rows(records: Sequence[Record], features: Mapping[str, Features]) -> list[Features]:
+    return [candidate_features(features[r.problem], r.kernel, json.loads(r.schedule), r.predicted_ns) for r in records]
+
+
+def _targets(records: Sequence[Record]) -> tuple[np.ndarray, float]:
+    """How far each candidate lies from its problem's typical ratio of measured to predicted time, and the usual ratio.
+
+    Both as logarithms. What all candidates of a problem share does not help to rank them, and a good part of it is how
+    busy the machine was.
+    """
+    ratios = np.array([np.log(r.least_ns / r.predicted_ns) for r in records])
+    problems = np.array([r.problem for r in records])
+    typical = {p: float(np.median(ratios[problems == p])) for p in dict.fromkeys(problems.tolist())}
+    apart = ratios - np.array([typical[p] for p in problems.tolist()])
+    return np.clip(apart, -OUTLIER, OUTLIER), float(np.median(list(typical.values())))
+
+
+def ranks_better(records: Sequence[Record], features: Mapping[str, Features], seed: int = 0) -> bool:
+    """Whether the learned model ranks problems that it was not trained on better than calibrated predictions do."""
+    quality = cross_validated(records, features, seed)
+    if not quality or not all(quality.values()):
+        return False
+    learned, calibrated = quality["learned"], quality["calibrated"]
+    more_alike = learned["spearman"] > calibrated["spearman"]
+    return more_alike and learned["regret_top3"] <= calibrated["regret_top3"]
 
 
 def cross_validated(
-    records: Sequence[Record], features: Mapping[str, Features], seed: int = 0
+    records: Iterable[Record], features: Mapping[str, Features], seed: int = 0
 ) -> dict[str, dict[str, float]]:
-    """Ranking quality of the kernels' own model and of the learned one on problems that it was not trained on.
+    """Ranking quality of the cost models on problems that they were not trained on.
 
     Returns:
-        ``ranking_quality`` by name of the model; empty when there are too few records.
+        ``ranking_quality`` of the kernels' own predictions, these calibrated, and the learned model; empty when there
+        are too few records.
     """
-    own: dict[str, list[tuple[float, float]]] = {}
-    learned: dict[str, list[tuple[float, float]]] = {}
+    used = _used(records, features)
+    folds = [zlib.crc32(r.problem.encode()) % FOLDS for r in used]
+    found: dict[str, dict[str, list[tuple[float, float]]]] = {"analytic": {}, "calibrated": {}, "learned": {}}
     for fold in range(FOLDS):
-        inside = [r for r in records if zlib.crc32(r.problem.encode()) % FOLDS == fold]
-        outside = [r for r in records if zlib.crc32(r.problem.encode()) % FOLDS != fold]
+        inside = [r for r, f in zip(used, folds, strict=True) if f == fold]
+        outside = [r for r, f in zip(used, folds, strict=True) if f != fold]
         try:
             model = Learned(outside, features, seed)
         except ValueError:
             return {}
-        rows, _, used = _training(inside, features)
-        if not rows:
+        if not inside:
             continue
-        times = model.times_ns(rows, np.array([r.predicted_ns for r in used]))
-        for r, time in zip(used, times, strict=True):
-            own.setdefault(r.problem, []).append((r.predicted_ns, r.least_ns))
-            learned.setdefault(r.problem, []).append((float(time), r.least_ns))
-    return {"analytic": ranking_quality(own), "learned": ranking_quality(learned)}
+        own = np.array([r.predicted_ns for r in inside])
+        calibrated = own * np.array([Calibrated(outside).factor(r.kernel) for r in inside])
+        learned = model.times_ns(_rows(inside, features), own)
+        for name, times in (("analytic", own), ("calibrated", calibrated), ("learned", learned)):
+            for r, time in zip(inside, times, strict=True):
+                found[name].setdefault(r.problem, []).append((float(time), r.least_ns))
+    return {name: ranking_quality(pairs) for name, pairs in found.items()}

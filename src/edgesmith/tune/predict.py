@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -69,8 +70,12 @@ class Calibrated(Predictor):
         errors = [abs(x - self._factors[k]) for k, v in ratios.items() for x in v]
         self.uncertainty = max(LEAST_UNCERTAINTY, float(np.median(errors)) * 1.5) if errors else UNKNOWN_UNCERTAINTY
 
+    def factor(self, kernel: str) -> float:
+        """How many times as long as it predicts a kernel takes."""
+        return math.exp(self._factors.get(kernel, self._usual))
+
     def predict_ns(self, spaces: Sequence[Candidates]) -> list[np.ndarray]:
-        return [c.own_ns * np.exp(self._factors.get(c.kernel, self._usual)) for c in spaces]
+        return [c.own_ns * self.factor(c.kernel) for c in spaces]
 
 
 def fastest(records: Iterable[Record]) -> list[Record]:

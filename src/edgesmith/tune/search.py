@@ -25,7 +25,7 @@ from edgesmith.plan.cover import assumed_places
 from edgesmith.target import Target
 from edgesmith.tune.database import Database, Record, freeze
 from edgesmith.tune.features import code_digest, problem_features
-from edgesmith.tune.learned import Learned, is_available
+from edgesmith.tune.learned import Learned, is_available, ranks_better
 from edgesmith.tune.measurements import OWN, SIMILAR, MeasuredCost, Measurements, Predictions
 from edgesmith.tune.predict import Calibrated, Predictor
 from edgesmith.tune.subject import Candidate, Subject
@@ -86,13 +86,10 @@ class Tuned:
 
 
 def predictor(known: Measurements, seed: int = 0) -> Predictor:
-    """The learned model when scikit-learn is installed and there are enough records, else the calibrated one."""
+    """The learned model where scikit-learn is installed and it proves better on these records, else calibrated ones."""
     records = known.records()
-    if is_available():
-        try:
-            return Learned(records, known.features, seed)
-        except ValueError:
-            pass
+    if is_available() and ranks_better(records, known.features, seed):
+        return Learned(records, known.features, seed)
     return Calibrated(records)
 
 
