@@ -4,7 +4,8 @@
 
 Each network is saved when it is measured; after an interruption the same command goes on, and without --fresh it only
 draws what is there again. A full run takes one to two hours on two cores, the first one longer: it installs the peers.
-Let nothing else run meanwhile, and tune the networks first (edgesmith tune zoo:NAME) or give --tune full.
+PyTorch and ExecuTorch take half of that; without them: --against onnxruntime,openvino,ncnn,mnn,litert. Let nothing else
+run meanwhile, and tune the networks first (edgesmith tune zoo:NAME) or give --tune full.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ def test_file_keeps_its_promise(peer: Peer) -> None:
     """Nothing of Edgesmith, runtimes inside functions only, pinned packages."""
     tree = ast.parse(peer.file.read_text())
     functions = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
-    assert "load" in functions and ("convert" in functions) == peer.converts
+    assert ("load" in functions) != bool(peer.unusable) and ("convert" in functions) == peer.converts
     for node in tree.body:
         names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
         names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
@@ -60,7 +60,8 @@ def test_peer_that_cannot_be_installed_is_absent(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(virtualenv, "_run", fail)
     peers = [Peer("good", tmp_path / "good.py"), Peer("bad", tmp_path / "bad.py", ("bad==1",))]
+    peers.append(Peer("gone", tmp_path / "gone.py", unusable="crashes"))
     found = install(peers, lambda text: None)
     assert [p.name for p in found.peers] == ["good"]
-    assert found.absent == {"bad": "no wheel for this machine"}
+    assert found.absent == {"bad": "no wheel for this machine", "gone": "crashes"}
     assert not list((tmp_path / "peers").iterdir())

@@ -55,6 +55,9 @@ def install(peers: Sequence[Peer], say: Say) -> Installed:
     """Environments for the peers; one that cannot be had is absent, with the reason."""
     found = Installed()
     for peer in peers:
+        if peer.unusable:
+            found.absent[peer.name] = peer.unusable
+            continue
         say(f"environment of {peer.name}")
         try:
             found.add(peer)

@@ -13,6 +13,8 @@ nothing of Edgesmith, and its runtime only inside functions. It defines:
     gives a callable for one inference on the inputs in place, which returns the outputs in order, and the settings
     that it runs with. Where copying the results out takes time that is not the runtime's, the callable is returned as
     ``(run, read)``: ``run()`` is timed, ``read()`` gives the arrays.
+
+A runtime that cannot be measured defines ``ABSENT`` instead of the functions: the reason, which is reported.
 """
 
 from __future__ import annotations
@@ -43,6 +45,7 @@ class Peer:
         packages: requirements of its environment; none: this process's own environment.
         converter: requirements of the environment in which the model is converted; none: ``packages``.
         converts: whether the model is converted.
+        unusable: why it cannot be measured; empty where it can.
     """
 
     name: str
@@ -50,6 +53,7 @@ class Peer:
     packages: tuple[str, ...] = ()
     converter: tuple[str, ...] = ()
     converts: bool = False
+    unusable: str = ""
 
 
 OURS = Peer("edgesmith", Path(__file__).parent.parent / "peerside" / "program.py")
@@ -71,6 +75,7 @@ def _read(name: str) -> Peer:
         module.PACKAGES,
         getattr(module, "CONVERTER", ()),
         hasattr(module, "convert"),
+        getattr(module, "ABSENT", ""),
     )
 
 
