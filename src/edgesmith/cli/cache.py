@@ -19,7 +19,7 @@ __all__ = ["cache_bytes", "command"]
 def command(
     action: Annotated[str, typer.Argument(metavar="[show|clear]", help="What to do.")] = "show",
 ) -> None:
-    """Show or clear the cache: compiled C libraries, measured peak rates, build results.
+    """Show or clear the cache: compiled C libraries, peak rates, build results, environments of peers.
 
     Nothing in it is needed; what is missing is made again. EDGESMITH_CACHE_DIR moves it.
 

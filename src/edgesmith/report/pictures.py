@@ -128,7 +128,7 @@ def _roofline(results: list[Result], machine: Machine, title: str) -> Any:
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_xlim(low, high)
-    axes.set_ylim(machine.flops / 1e9 / 2000, machine.flops / 1e9 * 8)
+    axes.set_ylim(machine.flops / 1e9 / 1000, machine.flops / 1e9 * 8)
     axes.set_xlabel("operations of the direct sum per byte moved")
     axes.set_ylabel("GFLOP/s of the direct sum")
     axes.set_title(f"Roofline, {title}: a dot a layer, its area by its share of the network's time")
