@@ -8,7 +8,8 @@ unifying formalism for shortest path problems with expensive edge evaluations vi
 edge selectors", ICAPS 2016.)
 
 Within a problem, first the few best candidates of every promising kernel are measured, then those that are worth most,
-and the neighbours of the best one while that goes on improving; first where most time can be gained in the network.
+and all that are nearest to the best one, so that it is at least a local optimum; first where most time can be gained in
+the network.
 """
 
 from __future__ import annotations

@@ -28,8 +28,6 @@ WAVE = 8
 """Candidates that are measured together because they are expected to improve, and ..."""
 NEAR = 4
 """... because they are near the best one."""
-SETTLED = 0.99
-"""Neighbours are searched on as long as they bring the best time below this share of what it was."""
 KNOWN = 4
 """So many measured candidates tell how uncertain predictions are for this problem."""
 
@@ -61,7 +59,6 @@ class Subject:
         self.refused: set[Candidate] = set()
         self._hints = hints
         self._surveyed = False
-        self._before_ns = float("inf")
         self.predicted: dict[Candidate, float] = {}
         self._uncertainty = LEAST_UNCERTAINTY
 
@@ -117,9 +114,7 @@ class Subject:
                 return survey
         worth = {c: self.improvement(c) for c in left}
         best = sorted((c for c in left if worth[c] >= LEAST_IMPROVEMENT), key=lambda c: -worth[c])
-        near = self._neighbours(left) if self.best_ns < SETTLED * self._before_ns else []
-        self._before_ns = self.best_ns
-        return list(dict.fromkeys([*best[:WAVE], *near[:NEAR]]))
+        return list(dict.fromkeys([*best[:WAVE], *self._neighbours(left)[:NEAR]]))
 
     def gain_ns(self, candidates: Sequence[Candidate]) -> float:
         """What measuring some candidates is expected to save."""
@@ -139,15 +134,13 @@ class Subject:
         return chosen | dict.fromkeys(self._hints[:FIRST_OF_KERNEL])
 
     def _neighbours(self, left: Sequence[Candidate]) -> list[Candidate]:
-        """Candidates of the best one's kernel, nearest first."""
+        """Candidates of the best one's kernel that are as near to it as any is, the best predictions first."""
         kernel, text = self.best
         points = _points(self.spaces[kernel])
-        here = points[text]
-
-        def distance(c: Candidate) -> tuple[int, float]:
-            return sum(abs(a - b) for a, b in zip(points[c[1]], here, strict=True)), self.predicted[c]
-
-        return sorted((c for c in left if c[0] == kernel), key=distance)
+        distances = {t: sum(abs(a - b) for a, b in zip(p, points[text], strict=True)) for t, p in points.items()}
+        nearest = min((d for d in distances.values() if d), default=0)
+        near = [c for c in left if c[0] == kernel and distances[c[1]] <= nearest]
+        return sorted(near, key=self.predicted.__getitem__)
 
 
 def _points(space: Candidates) -> dict[str, tuple[int, ...]]:
