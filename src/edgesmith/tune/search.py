@@ -39,7 +39,7 @@ BATCH_TRIALS = 64
 """Trials that are compiled together; each batch begins with compilers that read the system's headers."""
 BATCH_BYTES = 256 << 20
 DISTURBED = 1.1
-"""The machine is taken to be slower than it was when something takes so many times as long as before."""
+"""When the best candidate takes so many times as long as before, the machine was busy, and all is measured again."""
 LEAST_GAIN = 1e-4
 """Problems that could gain less of the network's time are left alone."""
 
@@ -223,11 +223,17 @@ class Search:
     def _measure(self, wave: Sequence[tuple[Subject, list[Candidate]]]) -> None:
         """Compile and time a wave in batches until the budget is spent; every problem is committed by itself."""
         todo = list(wave)
+        again: set[str] = set()
         while todo:
             batch = _batch(todo, min(BATCH_TRIALS, int(self._left / max(self._trial_seconds, 1e-3))))
             begin = self._clock()
             groups = [trials for _, trials in batch]
             for (subject, trials), times in zip(batch, self._timer.time(groups), strict=True):
+                digest = self._known.digest(subject.problem)
+                if _disturbed(subject, trials, times) and digest not in again:
+                    again.add(digest)
+                    raced = [t for t, found in zip(trials, times, strict=True) if found is not None]
+                    todo.append((subject, [(t.kernel.name, freeze(t.schedule)) for t in raced]))
                 self._keep(subject, trials, times)
                 self._note()
             self._trial_seconds = (self._clock() - begin) / sum(map(len, groups))
@@ -235,14 +241,8 @@ class Search:
                 return
 
     def _keep(self, subject: Subject, trials: Sequence[Trial], times: Sequence[Times | None]) -> None:
-        """Remember what was measured of one problem, here and in the database.
-
-        The best candidate so far ran along: when it took longer this time, so did everything else, and all that was
-        measured counts by its ratio to it.
-        """
+        """Remember what was measured of one problem, here and in the database; of two times the shorter counts."""
         raced = {(t.kernel.name, freeze(t.schedule)): found for t, found in zip(trials, times, strict=True)}
-        best = raced.get(subject.best) if subject.times else None
-        scale = 1.0 if best is None or best.least <= DISTURBED * subject.best_ns else subject.best_ns / best.least
         records = []
         digest = self._known.digest(subject.problem)
         for trial, (candidate, found) in zip(trials, raced.items(), strict=True):
@@ -251,11 +251,10 @@ class Search:
                 self._refused.append(str(trial))
                 continue
             self._measured += candidate not in subject.times
-            least = scale * found.least
-            subject.times[candidate] = min(least, subject.times.get(candidate, least))
+            subject.times[candidate] = min(found.least, subject.times.get(candidate, found.least))
             predicted = trial.kernel.cost(trial.problem, trial.schedule)
-            code, median, runs = code_digest(trial.code), scale * found.median, len(found.runs)
-            records.append(Record(digest, *candidate, code, predicted, least, median, found.spread, runs))
+            code, runs = code_digest(trial.code), len(found.runs)
+            records.append(Record(digest, *candidate, code, predicted, found.least, found.median, found.spread, runs))
         features = {digest: problem_features(subject.problem)}
         self._database.insert(self._known.environment, features, records)
         self._known.insert(features, records)
@@ -282,6 +281,14 @@ class Search:
             predicted = self._subject(step.problem).predicted[candidate]
             found[step.name] = predicted if measured is None else measured
         return found
+
+
+def _disturbed(subject: Subject, trials: Sequence[Trial], times: Sequence[Times | None]) -> bool:
+    """Whether the best candidate so far, which ran along, took longer than before: then so did all the others."""
+    for trial, found in zip(trials, times, strict=True):
+        if found is not None and subject.times and (trial.kernel.name, freeze(trial.schedule)) == subject.best:
+            return found.least > DISTURBED * subject.best_ns
+    return False
 
 
 def _candidate(step: Step) -> Candidate:
