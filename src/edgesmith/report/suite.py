@@ -168,8 +168,8 @@ def _precision(record: Record) -> str:
         [
             "## Precision",
             "Largest error of any output over the largest output, against the same network in double precision. "
-            "Results above the limit were not computed in single precision: it is a quarter of the error that rounding the "
-            "operands of all products to the 11 bits of fp16 and TF32 makes on this network.",
+            "Results above the limit were not computed in single precision: it is a quarter of the error that rounding "
+            "the operands of all products to the 11 bits of fp16 and TF32 makes on this network.",
             _markdown(header, rows),
         ]
     )

@@ -42,7 +42,9 @@ typedef void (*prepare_function)(void *const *p);
 typedef struct {
     kernel_function function;
     prepare_function prepare; /* fills the last operand; NULL: nothing to prepare */
+    const int32_t *costs; /* of all tasks before each task, and of all; NULL: tasks cost the same */
     int32_t first_operand, operand_count, tasks;
+    int32_t workers; /* most that share it; what is too short for more is not handed over */
 } step;
 
 static const operand operands[] = {
@@ -60,10 +62,10 @@ static const operand operands[] = {
 };
 
 static const step steps[] = {
-    {es_conv_portable_f32__c_golden_first_0, NULL, 0, 4, 3},
-    {es_add_portable_f32__c_golden_add_1, NULL, 4, 3, 1},
-    {es_clip_portable_f32__c_golden_clip_2, NULL, 7, 2, 1},
-    {es_identity_elements_f32__c_golden_y_copy_3, NULL, 9, 2, 1},
+    {es_conv_portable_f32__c_golden_first_0, NULL, NULL, 0, 4, 3, 1},
+    {es_add_portable_f32__c_golden_add_1, NULL, NULL, 4, 3, 1, 1},
+    {es_clip_portable_f32__c_golden_clip_2, NULL, NULL, 7, 2, 1, 1},
+    {es_identity_elements_f32__c_golden_y_copy_3, NULL, NULL, 9, 2, 1, 1},
 };
 
 static const es_step_info step_infos[] = {
@@ -163,14 +165,34 @@ int32_t golden_bind(es_context *context, const void *const *input_data, void *co
 }
 
 typedef struct {
-    kernel_function function;
+    const step *step;
     void *pointers[MAX_OPERANDS];
     unsigned char *scratch;
+    int32_t parts;
 } call;
 
-static void run_tasks(void *arg, int32_t worker, int32_t begin, int32_t end) {
+/* The first task of a part. Parts follow one another and have about the same share of the step's cost, which depends on
+ * their number alone. */
+static int32_t first_task(const step *s, int32_t part, int32_t parts) {
+    if (!s->costs) return (int32_t)((int64_t)s->tasks * part / parts);
+    const int64_t goal = (int64_t)s->costs[s->tasks] * part / parts;
+    int32_t low = 0, high = s->tasks;
+    while (low < high) {
+        const int32_t middle = low + (high - low) / 2;
+        if (s->costs[middle] < goal) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low > 0 && goal - s->costs[low - 1] < s->costs[low] - goal ? low - 1 : low;
+}
+
+static void run_parts(void *arg, int32_t worker, int32_t begin, int32_t end) {
     const call *const c = arg;
-    c->function(c->pointers, begin, end, c->scratch + (size_t)worker * rounded(SCRATCH_BYTES));
+    const int32_t first = first_task(c->step, begin, c->parts), last = first_task(c->step, end, c->parts);
+    if (first == last) return;
+    c->step->function(c->pointers, first, last, c->scratch + (size_t)worker * rounded(SCRATCH_BYTES));
 }
 
 static void *address(const es_context *context, const operand *o) {
@@ -205,14 +227,16 @@ int32_t golden_run_steps(es_context *context, int32_t begin, int32_t end) {
     if (!context || begin < 0 || end < begin || end > STEPS) return ES_BAD_ARGUMENT;
     if (!context->ready || !context->bound) return ES_NOT_READY;
     for (int32_t i = begin; i < end; ++i) {
+        const step *const s = &steps[i];
         call c;
-        c.function = steps[i].function;
+        c.step = s;
         c.scratch = context->scratch;
-        addresses(context, &steps[i], c.pointers);
-        if (context->parallel_for && steps[i].tasks > 1) {
-            context->parallel_for(context->pool, run_tasks, &c, steps[i].tasks);
+        c.parts = !context->parallel_for ? 1 : context->workers < s->workers ? context->workers : s->workers;
+        addresses(context, s, c.pointers);
+        if (c.parts > 1) {
+            context->parallel_for(context->pool, run_parts, &c, c.parts);
         } else {
-            run_tasks(&c, 0, 0, steps[i].tasks);
+            run_parts(&c, 0, 0, 1);
         }
     }
     return ES_OK;
