@@ -19,7 +19,7 @@ pytestmark = pytest.mark.toolchain
 def test_summary_and_artifact(run, digits: Path, tmp_path: Path) -> None:
     result = run("compile", digits, "-o", "out", "--name", "digits", "--mean", "0.5", "--bgr")
     assert result.exit_code == 0, result.output
-    for line in ("steps", "kernels", "arena", "weights", "verified", "logits: error"):
+    for line in ("steps", "kernels", "arena", "weights", "resident", "verified", "logits: error"):
         assert line in result.stdout
     artifact = edgesmith.load(tmp_path / "out")
     artifact.check()

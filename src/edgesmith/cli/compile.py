@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -136,12 +137,19 @@ def _summary(artifact: Artifact, seconds: float) -> None:
         ),
         ("weights", nbytes(memory["weights_bytes"])),
         ("code", nbytes(max(artifact.library.stat().st_size - memory["weights_bytes"], 0))),
+        ("resident", f"{nbytes(_resident_bytes(memory))}; {nbytes(memory['prepared_bytes'])} of it by prepare"),
         *_proof(artifact),
         ("time", f"{seconds:.1f} s"),
     ]
     if not manifest["free"]:
         rows = [row for row in rows if row[0] != "moves"]
     console().print(figures(rows))
+
+
+def _resident_bytes(memory: Mapping[str, int]) -> int:
+    """All that a prepared program works with on one thread."""
+    parts = ("weights_bytes", "prepared_bytes", "arena_bytes", "scratch_bytes_per_worker")
+    return sum(memory[part] for part in parts)
 
 
 def _proof(artifact: Artifact) -> list[tuple[str, str]]:
