@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import selectors
+import signal
 import subprocess
 import tempfile
 import time
@@ -70,7 +71,7 @@ class Worker:
         try:
             process.wait(_GRACE_SECONDS)
         except subprocess.TimeoutExpired:
-            process.kill()
+            self._kill()
             process.wait()
         process.stdout.close()
         self._log.close()
@@ -110,6 +111,11 @@ class Worker:
             return None
         return total
 
+    def _kill(self) -> None:
+        """End the process and all that it started, which would go on taking processor time."""
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+
     def _settle(self) -> None:
         end = time.monotonic() + _SETTLE_SECONDS
         before = self.busy_seconds()
@@ -141,7 +147,7 @@ class Worker:
             ready.register(descriptor, selectors.EVENT_READ)
             while b"\n" not in self._rest:
                 if not ready.select(end - time.monotonic()):
-                    self._process.kill()
+                    self._kill()
                     raise PeerFailed(
                         f"{what} took more than {limit} s",
                         where=self.name,
