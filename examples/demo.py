@@ -15,7 +15,10 @@ from rich.table import Table
 
 import edgesmith
 from edgesmith import zoo
-from edgesmith.bench.compare import OURS, Comparison, compare
+from edgesmith.bench.compare import Comparison, Contest
+from edgesmith.bench.environment import environment
+from edgesmith.bench.installed import install
+from edgesmith.bench.peers import OURS, select
 from edgesmith.cli.progress import one_bar, stages
 from edgesmith.frontend.normalize import normalize
 from edgesmith.report.units import count, nbytes
@@ -30,10 +33,11 @@ NOISE = 0.25
 def chart(found: Comparison) -> Table:
     """Median times as bars."""
     table = Table(box=None, pad_edge=False, show_header=False)
-    longest = max(t.median for t in found.times.values())
-    for name, times in found.times.items():
+    every = {name: measured.times for name, measured in found.measured.items()}
+    longest = max(t.median for t in every.values())
+    for name, times in every.items():
         bar = "█" * max(round(BAR * times.median / longest), 1)
-        colour = "green" if name == OURS else "yellow"
+        colour = "green" if name == OURS.name else "yellow"
         table.add_row(
             name,
             f"[{colour}]{bar}[/{colour}]",
@@ -56,20 +60,20 @@ def mobilenet(console: Console) -> None:
     with stages() as progress:
         artifact = edgesmith.compile(model, output=digits.OUTPUT / NETWORK, progress=progress)
     seconds = time.perf_counter() - start
-    with one_bar("timing") as rounds:
-        found = compare(artifact, normalize(model), [PEER], progress=rounds)
+    with one_bar("timing") as rounds, Contest(normalize(model), install(select([PEER]), _silent), _silent) as contest:
+        found = contest.compare(artifact, progress=rounds)
     console.print(chart(found))
     memory = artifact.manifest["memory"]
     macs = sum(step["macs"] for step in artifact.manifest["steps"])
-    ratio = found.ratio(PEER)
+    ratio, theirs = found.ratio(PEER), found.measured[PEER]
     verdict = (
         f"{ratio:.2f} times as fast as ONNX Runtime"
         if ratio >= 1
         else f"{1 / ratio:.2f} times the time of ONNX Runtime"
     )
     rows = (
-        ("result", f"{verdict}; interleaved rounds, one thread, {found.environment['processor']}"),
-        ("largest difference", f"{found.differences[PEER]:.1e} (tolerance {_tolerance(artifact):.1e})"),
+        ("result", f"{verdict}; interleaved rounds, one thread, {environment()['processor']}"),
+        ("error against float64", f"{found.ours.error:.1e} of the largest output (ONNX Runtime {theirs.error:.1e})"),
         ("program", f"{len(artifact.manifest['steps'])} steps, {count(macs)} MACs, for {artifact.manifest['target']}"),
         (
             "memory",
@@ -81,16 +85,16 @@ def mobilenet(console: Console) -> None:
     )
     for what, value in rows:
         console.print(f"  [cyan]{what:26}[/cyan]{value}", highlight=False, soft_wrap=True)
-    if max(times.spread for times in found.times.values()) > NOISE:
-        least = found.times[PEER].least / found.times[OURS].least
+    if max(measured.times.spread for measured in found.measured.values()) > NOISE:
+        least = theirs.times.least / found.ours.times.least
         console.print(
             f"  [yellow]The machine was busy and medians say little; the shortest times give {least:.2f}.[/yellow]",
             highlight=False,
         )
 
 
-def _tolerance(artifact: edgesmith.Artifact) -> float:
-    return max(float(output["tolerance"]) for output in artifact.manifest["outputs"])
+def _silent(text: str) -> None:
+    pass
 
 
 def main() -> None:

@@ -20,7 +20,7 @@ from rich.text import Text
 from sklearn.datasets import load_digits
 
 import edgesmith
-from edgesmith.bench.timing import interleaved
+from edgesmith.bench.timing import interleaved, timer
 from edgesmith.cli.progress import stages
 from edgesmith.oracle import Oracle
 from edgesmith.report.units import duration, nbytes
@@ -130,7 +130,9 @@ def times(artifact: edgesmith.Artifact) -> tuple[float, float]:
     """Median nanoseconds of one image, called from Python: ours and ONNX Runtime's, in interleaved rounds."""
     x = held_out()[0][0][None, None]
     oracle = Oracle(str(MODEL))
-    taken = interleaved({"ours": lambda: artifact(x), "theirs": lambda: oracle.run({"image": x})}, rounds=5)
+    taken = interleaved(
+        {"ours": timer(lambda: artifact(x)), "theirs": timer(lambda: oracle.run({"image": x}))}, rounds=5
+    )
     return taken["ours"].median, taken["theirs"].median
 
 
