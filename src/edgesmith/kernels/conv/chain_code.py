@@ -10,6 +10,8 @@ Rows of the ring have columns of zeros where the depthwise window reaches over t
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 import numpy as np
 
 from edgesmith.c.writer import Writer
@@ -117,7 +119,7 @@ class ChainCode:
             self.project.write(w)
 
 
-class _Stage:
+class _Stage(ABC):
     """One convolution of the chain with the operators after it.
 
     Its constants and the operands of its epilogue carry its name as suffix in the function of the chain.
@@ -135,9 +137,9 @@ class _Stage:
     def _add(self, name: str, array: np.ndarray) -> None:
         self.constants.append((f"{name}_{self.name}", array))
 
+    @abstractmethod
     def write_tiles(self, w: Writer) -> None:
         """Write the static functions of the register tiles."""
-        raise NotImplementedError
 
     def write_operands(self, w: Writer) -> None:
         """Write pointers to the run-time operands of the epilogue."""
@@ -291,13 +293,13 @@ class _Pointwise(_Stage):
         self._add("bias", pack_bias(product.bias, self.panels))
 
     @property
+    @abstractmethod
     def runs(self) -> tuple[int, ...]:
         """Every length of a run of pixels."""
-        raise NotImplementedError
 
+    @abstractmethod
     def reduce(self, w: Writer, rows: range, vectors: int) -> None:
         """Write the sums of a tile."""
-        raise NotImplementedError
 
     def write_tiles(self, w: Writer) -> None:
         parameters = f"const float *x, const float *w, const float *b, float *y{self.epilogue.parameters}"
