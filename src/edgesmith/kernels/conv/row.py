@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from edgesmith.c.writer import Writer
@@ -11,7 +11,7 @@ from edgesmith.kernels.epilogue import Epilogue, strided
 from edgesmith.kernels.tile import Panels
 from edgesmith.ops.window import Window
 
-__all__ = ["Columns", "RowTiles", "TileFunction", "columns", "write_row_range"]
+__all__ = ["Columns", "RowTiles", "TileFunction", "columns", "cover", "write_row_range"]
 
 
 @dataclass(frozen=True)
@@ -44,12 +44,21 @@ def columns(window: Window, extent: int, outputs: int, rows: int, axis: int = 1)
         rows: most output columns of a tile.
         axis: of the window; with 0 it is an output column that the tiles cover, from top to bottom.
     """
-    s, d, p = window.strides[axis], window.dilations[axis], window.pads_begin[axis]
-    found: list[Columns] = []
     tiles = -(-outputs // rows)
     share, larger = divmod(outputs, max(tiles, 1))
-    for tile in range(tiles):
-        first, count = tile * share + min(tile, larger), share + (tile < larger)
+    return cover(window, extent, [share + (tile < larger) for tile in range(tiles)], axis)
+
+
+def cover(window: Window, extent: int, sizes: Iterable[int], axis: int = 1) -> list[Columns]:
+    """Tiles of given sizes side by side; neighbours with equal code merged.
+
+    Args:
+        extent, axis: as for ``columns``.
+    """
+    s, d, p = window.strides[axis], window.dilations[axis], window.pads_begin[axis]
+    found: list[Columns] = []
+    first = 0
+    for count in sizes:
         taps = tuple(
             tuple(r for r in range(count) if 0 <= (first + r) * s + k * d - p < extent)
             for k in range(window.kernel[axis])
@@ -59,6 +68,7 @@ def columns(window: Window, extent: int, outputs: int, rows: int, axis: int = 1)
             found[-1] = Columns(last.first, last.tiles + 1, count, taps)
         else:
             found.append(Columns(first, 1, count, taps))
+        first += count
     return found
 
 

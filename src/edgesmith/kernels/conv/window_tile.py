@@ -20,11 +20,11 @@ from edgesmith.ir import Graph, Node
 from edgesmith.kernels.base import SIGNATURE, Code, Kernel, Problem, Reject, Schedule, unpack
 from edgesmith.kernels.conv.direct import conv2d_reject
 from edgesmith.kernels.conv.row import Columns, columns
-from edgesmith.kernels.cycles import FLOAT_BYTES, FMA_PER_CYCLE, GIGAHERTZ, LOADS_PER_CYCLE
+from edgesmith.kernels.conv.window_sums import WindowSums
+from edgesmith.kernels.cycles import FLOAT_BYTES, GIGAHERTZ
 from edgesmith.kernels.epilogue import Epilogue, strided
 from edgesmith.kernels.region import Region, epilogue_chains
 from edgesmith.kernels.tile import Panels, pack_bias
-from edgesmith.ops import Array
 from edgesmith.ops.conv import Conv
 
 __all__ = ["WindowTileKernel", "grouped_reject"]
@@ -34,13 +34,6 @@ MAX_PRODUCTS = 500
 MAX_VARIANTS = 16
 MAX_LINES, MAX_COLUMNS = 4, 7
 TASKS_PER_CORE = 8
-TILE_CYCLES, OUTPUT_CYCLES = 4.0, 0.1
-PIXEL_CYCLES = 0.45
-"""Of each input vector, beside its loading."""
-SCATTERED, SCATTERED_CYCLES = 32, 1.5
-"""Input vectors of a tile beyond so many cost so much when they come from the outer caches."""
-SPILL_CYCLES = 0.45
-"""Of each register too many, for each row of the window."""
 OVERLAP = 0.55
 """Share of the shorter of arithmetic and memory traffic that is not hidden behind the longer."""
 NEAR_BYTES_PER_CYCLE = 17.0
@@ -97,17 +90,8 @@ class _Tiling:
         wanted = -(-TASKS_PER_CORE * self.problem.target.cores // (self.batch * self.blocks))
         return min(self.tiles_down, wanted)
 
-    def inputs(self, rows: Columns, cols: Columns) -> dict[tuple[int, int], list[tuple[int, int, int]]]:
-        """For each input pixel of a tile's window (row, column): what it feeds, as (line, column, tap)."""
-        reached: dict[tuple[int, int], list[tuple[int, int, int]]] = {}
-        (sh, sw), (dh, dw), (_, kw) = self.window.strides, self.window.dilations, self.window.kernel
-        for i, lines in enumerate(rows.taps):
-            for j, places in enumerate(cols.taps):
-                for line in lines:
-                    for column in places:
-                        pixel = (line * sh + i * dh, column * sw + j * dw)
-                        reached.setdefault(pixel, []).append((line, column, i * kw + j))
-        return dict(sorted(reached.items()))
+    def sums(self, rows: Columns, cols: Columns) -> WindowSums:
+        return WindowSums(self.window, rows, cols, self.depth, self.lanes)
 
     @property
     def is_small(self) -> bool:
@@ -118,28 +102,15 @@ class _Tiling:
     def cycles(self) -> float:
         """Predicted on one core: arithmetic, and the way of data between the caches, which overlap in part."""
         vectors = -(-self.channels // self.lanes)
+        target, x_bytes, operators = self.problem.target, self.x.size * FLOAT_BYTES, len(self.problem.region.nodes)
         compute = sum(
-            rows.tiles * cols.tiles * self._tile_cycles(rows, cols) for rows in self.down for cols in self.across
+            rows.tiles * cols.tiles * self.sums(rows, cols).cycles(target, x_bytes, operators)
+            for rows in self.down
+            for cols in self.across
         )
         compute *= vectors * self.batch
         moved = self._moved_cycles()
         return max(compute, moved) + OVERLAP * min(compute, moved)
-
-    def _tile_cycles(self, rows: Columns, cols: Columns) -> float:
-        """Of one vector of channels."""
-        pixels = self.inputs(rows, cols)
-        outputs, products = rows.rows * cols.rows, self.depth * sum(map(len, pixels.values()))
-        (kh, kw), sh = self.window.kernel, self.window.strides[0]
-        # An input row meets the weights of one kernel row for each output row that it reaches.
-        live = outputs + self.depth * kw * min(rows.rows, -(-kh // sh)) + 1
-        spilled = max(0, live - self.problem.target.registers)
-        fetched = PIXEL_CYCLES * len(pixels) * (self.depth if self.depth > 1 else 1)
-        if self.x.size * FLOAT_BYTES > self.problem.target.l2_bytes:
-            fetched += SCATTERED_CYCLES * max(0, len(pixels) - SCATTERED)
-        loads = len(pixels) + self.steps + outputs
-        after = OUTPUT_CYCLES * outputs * len(self.problem.region.nodes)
-        spills = spilled * (1 + kh + (rows.rows - 1) * sh) * SPILL_CYCLES
-        return max(products / FMA_PER_CYCLE, loads / LOADS_PER_CYCLE) + fetched + after + spills + TILE_CYCLES
 
     def _moved_cycles(self) -> float:
         """Of input and output from and to the outer caches, and of what does not stay in the first level."""
@@ -332,49 +303,7 @@ class _Emitter:
         g = self.g
         parameters = "const float *x, ptrdiff_t at, int32_t vectors, const float *w, const float *b, float *y"
         with w.block(f"static void {name}({parameters}{self.epilogue.parameters})"):
-            w.line(f"const float *const end = b + (ptrdiff_t)vectors * {g.lanes};")
-            with w.block(f"for (; b < end; b += {g.lanes})"):
-                self._sums(w, rows, cols, tail)
-                self._store(w, rows, cols, tail)
-                w.line(f"at += {g.lanes};")
-                w.line(f"w += {g.steps * g.lanes};")
-                w.line(f"y += {g.lanes};")
-                for operand in self.epilogue.operands:
-                    if operand.view.strides[1]:
-                        w.line(f"{operand.pointer} += {g.lanes};")
+            row, column = g.x.strides[2:]
+            g.sums(rows, cols).write(w, lambda i, j: f"x + at + {i * row + j * column}", g.y, self.epilogue, tail)
             w.line("(void)x, (void)at, (void)w;")
         w.line()
-
-    def _sums(self, w: Writer, rows: Columns, cols: Columns, tail: int | None) -> None:
-        g = self.g
-        w.line("const es_v start = es_load(b);")
-        for line in range(rows.rows):
-            w.line("es_v " + ", ".join(f"c{line}_{column} = start" for column in range(cols.rows)) + ";")
-        reached = g.inputs(rows, cols)
-        taps = {tap for feeds in reached.values() for _, _, tap in feeds}
-        for step in (tap * g.depth + c for tap in sorted(taps) for c in range(g.depth)):
-            w.line(f"const es_v w{step} = es_load(w + {step * g.lanes});")
-        for (i, j), feeds in reached.items():
-            at = f"x + at + {i * g.x.strides[2] + j * g.x.strides[3]}"
-            pixel = f"x{i}_{j}"
-            w.line(f"const es_v {pixel} = {f'es_load_n({at}, {tail})' if tail else f'es_load({at})'};")
-            for c in range(g.depth):
-                factor = pixel
-                if g.depth > 1:
-                    factor = f"{pixel}_{c}"
-                    lanes = ", ".join(str(lane // g.depth * g.depth + c) for lane in range(g.lanes))
-                    w.line(f"const es_v {factor} = ES_SHUFFLE({pixel}, {pixel}, {lanes});")
-                for line, column, tap in feeds:
-                    w.line(f"c{line}_{column} = es_fma({factor}, w{tap * g.depth + c}, c{line}_{column});")
-
-    def _store(self, w: Writer, rows: Columns, cols: Columns, tail: int | None) -> None:
-        for line in range(rows.rows):
-            for column in range(cols.rows):
-
-                def address(array: Array, line: int = line, column: int = column) -> str:
-                    shift = line * array.view.strides[2] + column * array.view.strides[3]
-                    return f"{array.pointer} + {shift}" if shift else array.pointer
-
-                value = self.epilogue.apply(w, f"c{line}_{column}", address, tail)
-                target = address(Array("y", self.g.y))
-                w.line(f"es_store_n({target}, {value}, {tail});" if tail else f"es_store({target}, {value});")
