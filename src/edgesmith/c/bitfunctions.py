@@ -4,12 +4,11 @@ from __future__ import annotations
 
 __all__ = ["BIT_FUNCTIONS"]
 
-_EXP2I_F64 = """ES_UNUSED static inline double es_exp2i_f64(const double n) {
-    const double shifted = n + 6755399441055744.0;
+_EXP2_BIASED_F64 = """ES_UNUSED static inline double es_exp2_biased_f64(const double a) {
     uint64_t bits;
     double x;
-    memcpy(&bits, &shifted, sizeof bits);
-    bits = (bits + 1023u) << 52;
+    memcpy(&bits, &a, sizeof bits);
+    bits <<= 52;
     memcpy(&x, &bits, sizeof x);
     return x;
 }
@@ -106,7 +105,7 @@ ES_UNUSED static inline uint16_t es_narrow_f64(const double x) {
 """
 
 BIT_FUNCTIONS: dict[str, str] = {
-    "exp2i_f64": _EXP2I_F64,
+    "exp2_biased_f64": _EXP2_BIASED_F64,
     "exponent_f64": _EXPONENT_F64,
     "significand_f64": _SIGNIFICAND_F64,
     "pow_i64": _POW_I64,

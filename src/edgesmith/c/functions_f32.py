@@ -9,45 +9,27 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from edgesmith.c.expr import Expr, call, const, polynomial, select
+from edgesmith.c.exponential import exponential, reduced
+from edgesmith.c.expr import Expr, call, polynomial, select
 from edgesmith.c.logarithm import logarithm
 
 __all__ = ["F32_FUNCTIONS"]
 
-_LN2_HIGH, _LN2_LOW = 0.693359375, -2.12194440e-4
-_ROUNDER = 1.5 * 2.0**23
-"""Adding and subtracting it rounds |x| < 2**22 to the nearest integer."""
-
-# (e**r - 1 - r) / r**2 for |r| <= ln(2) / 2
-_EXP_TAIL = [0.00139507349, 0.00836902474, 0.0416662021, 0.166665177, 0.50000001]
 # (tanh(sqrt z) / sqrt z - 1) / z for z in [0, 0.31]
 _TANH_SERIES = [0.00237622363, -0.0083979986, 0.0217780491, -0.053959011, 0.1333329, -0.333333327]
-# erf(sqrt z) / sqrt z for z in [0, 0.83]
-_ERF_NEAR = [8.46774502e-05, -0.000816592873, 0.00520309759, -0.0268602421, 0.11283711, -0.376126348, 1.12837917]
+# (erf(sqrt z) / sqrt z - 2 / sqrt pi) / z for z in [0, 0.83]
+_ERF_NEAR = [8.46774502e-05, -0.000816592873, 0.00520309759, -0.0268602421, 0.11283711, -0.376126348]
 # ln(erfc a) for a in [0.9, 4], weighted by erfc a: the error of erf is below 2e-9
 _ERF_FAR = [0.000197180281, -0.00305559383, 0.0222770342, -0.104037254, -0.637059869, -1.1277495, -0.000177510008]
 
 
-def _reduce(x: Expr) -> tuple[Expr, Expr]:
-    """n and r with x = n ln 2 + r, |r| <= ln(2) / 2, n an integer."""
-    n = call("fma", x, const(1 / math.log(2)), const(_ROUNDER)) - _ROUNDER
-    return n, call("fma", n, const(-_LN2_LOW), call("fma", n, const(-_LN2_HIGH), x))
-
-
-def _exp(x: Expr) -> Expr:
-    """e**x within 1.25 ULP; 0 below -104, infinity above 88.73, NaN for NaN."""
-    n, r = _reduce(call("min", 89.0, call("max", -104.0, x)))
-    half = call("floor", n * 0.5)
-    return polynomial(r, [*_EXP_TAIL, 1.0, 1.0]) * call("exp2i", half) * call("exp2i", n - half)
-
-
 def _expm1(x: Expr) -> Expr:
     """e**x - 1 within 2 ULP; -1 below -18, infinity above 88.73."""
-    n, r = _reduce(call("min", 89.0, call("max", -18.0, x)))
-    small = call("fma", r * r, polynomial(r, _EXP_TAIL), r)
-    half = call("exp2i", n - 1.0)
+    parts = reduced(call("min", 89.0, call("max", -18.0, x)))
+    small = parts.excess
+    half = call("exp2_biased", parts.biased - 1.0)
     doubled = call("fma", half, small, half - 0.5)
-    return select(call("eq", n, 0.0), select(call("eq", r, 0.0), x, small), doubled + doubled)
+    return select(call("eq", parts.n, 0.0), select(call("eq", parts.r, 0.0), x, small), doubled + doubled)
 
 
 def _log1p(x: Expr) -> Expr:
@@ -59,9 +41,25 @@ def _log1p(x: Expr) -> Expr:
     return select(call("eq", u, 1.0), x, select(call("eq", lost, lost), main + lost, main))
 
 
+def _one_plus_exp(x: Expr, sign: int = 1) -> Expr:
+    """1 + e**(sign x) for |x| <= 88; infinity and 1 beyond, where n is 128 and -127."""
+    parts = reduced(x, sign)
+    return call("fma", parts.power, parts.scale, 1.0)
+
+
+def _logistic_divisor(x: Expr) -> Expr:
+    """1 + e**-x; infinity below -88.37."""
+    return _one_plus_exp(call("min", 88.3, call("max", -88.9, x)), -1)
+
+
 def _sigmoid(x: Expr) -> Expr:
-    """1 / (1 + e**-x) within 2.5 ULP; 0 below -88.73."""
-    return 1.0 / (1.0 + call("exp", -x))
+    """1 / (1 + e**-x) within 2.5 ULP; 0 below -88.37."""
+    return 1.0 / _logistic_divisor(x)
+
+
+def _swish(x: Expr) -> Expr:
+    """x / (1 + e**-x) within 2.5 ULP; -0 below -88.37, NaN for -infinity, as the product of x and ``sigmoid`` is."""
+    return x / _logistic_divisor(x)
 
 
 def _tanh(x: Expr) -> Expr:
@@ -69,24 +67,27 @@ def _tanh(x: Expr) -> Expr:
     a = call("min", 10.0, call("abs", x))
     z = a * a
     near = call("fma", a * z, polynomial(z, _TANH_SERIES), a)
-    far = 1.0 - 2.0 / (call("exp", a + a) + 1.0)
+    far = 1.0 - 2.0 / _one_plus_exp(a + a)
     return call("copysign", select(a < 0.55, near, far), x)
 
 
 def _erf(x: Expr) -> Expr:
     """erf x within 2.5 ULP and an absolute error of 2e-7: an odd polynomial near 0, 1 - e**P(|x|) elsewhere."""
     a = call("min", 4.0, call("abs", x))
-    near = a * polynomial(a * a, _ERF_NEAR)
-    far = 1.0 - call("exp", polynomial(a, _ERF_FAR))
+    z = a * a
+    near = a * call("fma", z, polynomial(z, _ERF_NEAR), 2 / math.sqrt(math.pi))
+    parts = reduced(polynomial(a, _ERF_FAR))
+    far = 1.0 - parts.power * parts.scale
     return call("copysign", select(a < 0.9, near, far), x)
 
 
 F32_FUNCTIONS: dict[str, Callable[[Expr], Expr]] = {
-    "exp": _exp,
+    "exp": exponential,
     "expm1": _expm1,
     "log": logarithm,
     "log1p": _log1p,
     "sigmoid": _sigmoid,
+    "swish": _swish,
     "tanh": _tanh,
     "erf": _erf,
 }

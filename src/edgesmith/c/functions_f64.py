@@ -8,30 +8,19 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+from edgesmith.c.exponential import exponential
 from edgesmith.c.expr import Expr, call, cast, const, polynomial, select
 from edgesmith.c.logarithm import logarithm
 from edgesmith.ir import DType
 
 __all__ = ["F64_FUNCTIONS", "THROUGH_F64"]
 
-_LN2_HIGH, _LN2_LOW = 6.93147180369123816490e-01, 1.90821492927058770002e-10
-_ROUNDER = 1.5 * 2.0**52
 _SMALL = 0.01
 """Below it a short series is exact to f64 and the formulas in e**x and ln x would cancel."""
 
 
 def _const(value: float) -> Expr:
     return const(value, DType.F64)
-
-
-def _exp(x: Expr) -> Expr:
-    """e**x within 1.5 ULP of f64; 0 below -746, infinity above 709.79."""
-    bounded = call("min", 710.0, call("max", -746.0, x))
-    n = bounded * (1 / math.log(2)) + _ROUNDER - _ROUNDER
-    r = bounded - n * _LN2_HIGH - n * _LN2_LOW
-    half = call("floor", n * 0.5)
-    series = polynomial(r, [1 / math.factorial(k) for k in range(13, -1, -1)])
-    return series * call("exp2i", half) * call("exp2i", n - half)
 
 
 def _pow(x: Expr, y: Expr) -> Expr:
@@ -63,7 +52,7 @@ def _atan(x: Expr) -> Expr:
     return call("copysign", select(steep, math.pi / 2 - angle, angle), x)
 
 
-F64_FUNCTIONS: dict[str, Callable[..., Expr]] = {"exp": _exp, "log": logarithm, "pow": _pow, "atan": _atan}
+F64_FUNCTIONS: dict[str, Callable[..., Expr]] = {"exp": exponential, "log": logarithm, "pow": _pow, "atan": _atan}
 
 
 def _asin(x: Expr) -> Expr:

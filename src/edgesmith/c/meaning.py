@@ -6,13 +6,20 @@ from fractions import Fraction
 
 import numpy as np
 
-__all__ = ["convert", "divide", "fma", "maximum", "minimum", "power", "quarter_turns", "sigmoid"]
+__all__ = ["convert", "divide", "exp2_biased", "fma", "maximum", "minimum", "power", "quarter_turns", "sigmoid"]
 
 _TWO_OVER_PI = Fraction(0xA2F9836E4E441529FC2757D1F534DDC0DB6295993C439041FE5163AB, 1 << 224)
 
 
 def fma(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
     return np.asarray(a.astype(np.float64) * b + c, a.dtype)
+
+
+def exp2_biased(a: np.ndarray) -> np.ndarray:
+    """The number whose bits above the significand are the low bits of ``a``."""
+    if a.dtype == np.float32:
+        return np.asarray((a.view(np.uint32) << np.uint32(23)).view(np.float32))
+    return np.asarray((a.view(np.uint64) << np.uint64(52)).view(np.float64))
 
 
 def sigmoid(x: np.ndarray) -> np.ndarray:

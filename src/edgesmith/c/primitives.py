@@ -167,6 +167,7 @@ PRIMITIVES: dict[str, Primitive] = {
     "tanh": _function("tanh", np.tanh),
     "erf": _function("erf", np.vectorize(math.erf, otypes=[np.float32])),
     "sigmoid": _function("sigmoid", meaning.sigmoid),
+    "swish": _function("swish", lambda x: x * meaning.sigmoid(x)),
     "sin": _function("sin", np.sin),
     "cos": _function("cos", np.cos),
     "tan": _function("tan", np.tan),
@@ -181,8 +182,10 @@ PRIMITIVES: dict[str, Primitive] = {
     # On i64: wraps around; a negative exponent gives the truncated quotient, 0 for base 0.
     "pow": _function("pow", meaning.power, 2),
     "quarter_turns": Primitive(meaning.quarter_turns, "es_quarter_turns_{t}({0})"),
-    # Exact bit manipulations that the functions are built from; exp2i takes -126 to 127, the others positive normals.
-    "exp2i": Primitive(np.exp2, "es_exp2i_{t}({0})", "es_exp2i({0})"),
+    # Exact bit manipulations that the functions are built from. Rounding n + ``c.exponential.bias`` to the nearest
+    # leaves the exponent field of 2**n in the low bits, from where exp2_biased takes it.
+    "exp2_biased": Primitive(meaning.exp2_biased, "es_exp2_biased_{t}({0})", "es_exp2_biased({0})"),
+    # Of positive normal numbers.
     "exponent": Primitive(lambda x: np.frexp(x)[1].astype(x.dtype) - 1, "es_exponent_{t}({0})", "es_exponent({0})"),
     "significand": Primitive(lambda x: np.frexp(x)[0] * 2, "es_significand_{t}({0})", "es_significand({0})"),
 }

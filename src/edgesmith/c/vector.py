@@ -132,7 +132,7 @@ VECTOR_PRIMITIVES: dict[str, VectorPrimitive] = {
     "floor": _p("es_v", "es_v a", _lane_by_lane("floorf"), np.floor),
     "ceil": _p("es_v", "es_v a", _lane_by_lane("ceilf"), np.ceil),
     "rint": _p("es_v", "es_v a", _lane_by_lane("rintf"), np.rint),
-    "exp2i": _p("es_v", "es_v n", "return (es_v)(((es_m)(n + 12582912.0f) + 127) << 23);", np.exp2),
+    "exp2_biased": _p("es_v", "es_v a", "return (es_v)((es_m)a << 23);", meaning.exp2_biased),
     "exponent": _p(
         "es_v",
         "es_v a",
@@ -187,12 +187,11 @@ ES_UNUSED static inline void es_transpose(es_v *t) {
 """
 
 _SCALAR = """
-ES_UNUSED static inline float es_exp2i_f32(const float n) {
-    const float shifted = n + 12582912.0f;
+ES_UNUSED static inline float es_exp2_biased_f32(const float a) {
     uint32_t bits;
     float x;
-    memcpy(&bits, &shifted, sizeof bits);
-    bits = (bits + 127u) << 23;
+    memcpy(&bits, &a, sizeof bits);
+    bits <<= 23;
     memcpy(&x, &bits, sizeof x);
     return x;
 }

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
-from edgesmith.c.expr import Expr, call, select
+from edgesmith.c.expr import Expr, call, polynomial, select
 from edgesmith.ops.base import Case, OnnxNode, Operator, f32, operator
 from edgesmith.ops.elementwise import Elementwise
 
@@ -114,10 +114,10 @@ class Gelu(Elementwise):
     def expression(self, *args: Expr) -> Expr:
         (x,) = args
         if self.approximate == "none":
-            inner = call("erf", x * math.sqrt(0.5))
-        else:
-            inner = call("tanh", x * math.sqrt(2 / math.pi) * (1.0 + x * x * 0.044715))
-        return x * 0.5 * (1.0 + inner)
+            return x * 0.5 * (1.0 + call("erf", x * math.sqrt(0.5)))
+        # (1 + tanh y) / 2 is the logistic function of 2 y.
+        twice = 2 * math.sqrt(2 / math.pi)
+        return x * call("sigmoid", x * polynomial(x * x, [0.044715 * twice, twice]))
 
     @classmethod
     def cases(cls) -> Iterator[Case]:
@@ -135,7 +135,7 @@ class Swish(Elementwise):
 
     def expression(self, *args: Expr) -> Expr:
         (x,) = args
-        return x * call("sigmoid", x if self.alpha == 1 else x * self.alpha)
+        return call("swish", x) if self.alpha == 1 else x * call("sigmoid", x * self.alpha)
 
     @classmethod
     def cases(cls) -> Iterator[Case]:
