@@ -162,6 +162,46 @@ def test_random_chains(target: str, kernel: str) -> None:
     assert sum(checked) > PROBLEMS
 
 
+@pytest.mark.toolchain
+@pytest.mark.parametrize("kernel", CHAINS)
+def test_large_windows_are_computed_row_by_row(kernel: str) -> None:
+    pattern = CHAINS[kernel].pattern
+    net = Network((2, 9, 9, 8))
+    if pattern.expands:
+        net.conv(20)
+    net.conv(net.shape[1], Window((13, 11), (2, 1), (6, 5), (6, 5), (1, 1)), net.shape[1])
+    follow(net, "clip")
+    if pattern.projects:
+        net.conv(11)
+    for target in TARGETS:
+        assert check_all([(net.graph(), layout) for layout in ("channels_last", "part")], CHAINS[kernel], target, 4)
+        problem = last_problem(net, kernel, target)
+        assert not any("lines" in schedule for schedule in CHAINS[kernel].schedules(problem))
+
+
+@pytest.mark.parametrize("isa", ["sse2", "avx2", "avx512"])
+@pytest.mark.parametrize("kernel", CHAINS)
+@pytest.mark.parametrize("size", [7, 112])
+def test_planning_has_few_schedules_to_weigh(size: int, kernel: str, isa: str) -> None:
+    pattern = CHAINS[kernel].pattern
+    net = Network((1, 32, size, size))
+    if pattern.expands:
+        net.conv(192)
+    net.conv(net.shape[1], Window((3, 3), (1, 1), (1, 1), (1, 1), (1, 1)), net.shape[1])
+    if pattern.projects:
+        net.conv(64)
+    schedules = CHAINS[kernel].schedules(last_problem(net, kernel, f"x86_64-linux-gnu+{isa}"))
+    assert 4 <= len(schedules) <= 40
+    assert {s["rows"] % s["lines"] for s in schedules if s["rows"] < size} == {0}
+
+
+def last_problem(net: Network, kernel: str, target: str) -> Problem:
+    """The problem of the whole chain, channels innermost."""
+    graph = net.graph()
+    found = list(CHAINS[kernel].regions(graph, graph.nodes[0]))[-1]
+    return Problem(graph, found, places(graph, "channels_last"), parse(target))
+
+
 def inverted_residual() -> Network:
     net = Network((1, 8, 6, 6))
     net.conv(16)

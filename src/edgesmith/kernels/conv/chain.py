@@ -13,7 +13,7 @@ from functools import cached_property
 from edgesmith.ir import Graph, Node, View
 from edgesmith.kernels.base import Place, Problem
 from edgesmith.kernels.conv.depthwise import Depthwise
-from edgesmith.kernels.conv.row import Columns, columns
+from edgesmith.kernels.conv.row import Columns, columns, cover
 from edgesmith.kernels.epilogue import Epilogue
 from edgesmith.kernels.gemm.packed import Product
 from edgesmith.kernels.region import Region, epilogue_chains, region
@@ -91,9 +91,12 @@ class Tiling:
     """The free choices.
 
     Args:
-        rows: output rows of a block.
+        rows: output rows of a block; a multiple of ``lines``, or all.
         expand, project: register tiles of the products (None without the product).
-        columns, vectors: output columns and vectors of a depthwise tile; with ``expand`` whole tiles fill its width.
+        columns: output columns of a depthwise tile.
+        vectors: of channels of a depthwise tile of one row; with ``expand`` whole tiles fill its width. With ``lines``,
+            of those that one tile after the other goes through: the width of ``expand``, or all.
+        lines: output rows of a two-dimensional depthwise tile; 0: tiles of one row, for windows of any size.
     """
 
     rows: int
@@ -101,9 +104,12 @@ class Tiling:
     columns: int
     vectors: int
     project: TileShape | None
+    lines: int = 0
 
     def schedule(self) -> dict[str, int]:
         found = {"rows": self.rows, "columns": self.columns, "vectors": self.vectors}
+        if self.lines:
+            found["lines"] = self.lines
         if self.expand:
             found |= {"expand_rows": self.expand.rows, "expand_vectors": self.expand.vectors}
         if self.project:
@@ -116,7 +122,8 @@ class Tiling:
             rows = schedule.get(f"{name}_rows")
             return TileShape(rows, schedule[f"{name}_vectors"]) if rows else None
 
-        return cls(schedule["rows"], tile("expand"), schedule["columns"], schedule["vectors"], tile("project"))
+        lines = schedule.get("lines", 0)
+        return cls(schedule["rows"], tile("expand"), schedule["columns"], schedule["vectors"], tile("project"), lines)
 
 
 def balanced(length: int, most: int) -> list[tuple[int, int]]:
@@ -234,7 +241,7 @@ class Chain:
         return FLOAT_BYTES * (self.ring_floats(tiling) + self.block_floats(tiling))
 
     def tiles(self, tiling: Tiling) -> list[Columns]:
-        """Depthwise tiles of an output row; rows of the ring have no edges."""
+        """Depthwise tiles from left to right; rows of the ring have no edges."""
         window, width = self.op.window, self.y.shape[3]
         if not tiling.expand:
             return columns(window, self.x.shape[3], width, tiling.columns)
@@ -243,6 +250,12 @@ class Chain:
             found.append(Columns(first, count, size, (tuple(range(size)),) * window.kernel[1]))
             first += size * count
         return found
+
+    def lines(self, tiling: Tiling) -> list[Columns]:
+        """Two-dimensional depthwise tiles from top to bottom, as high as they can be: none is in two blocks."""
+        height, lines = self.y.shape[2], tiling.lines
+        sizes = (min(lines, height - first) for first in range(0, height, lines))
+        return cover(self.op.window, self.x.shape[2], sizes, axis=0)
 
 
 def _stages(problem: Problem) -> list[tuple[Node, ...]]:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import lru_cache
+from math import prod
 from typing import ClassVar
 
 from edgesmith.ir import Graph, Node
 from edgesmith.kernels.base import Code, Kernel, Problem, Reject, Schedule
 from edgesmith.kernels.conv.chain import Chain, Pattern, Tiling, chain_regions
 from edgesmith.kernels.conv.chain_code import ChainCode
+from edgesmith.kernels.conv.window_sums import WindowSums, even, is_small, shapes
 from edgesmith.kernels.cycles import (
+    FAR_BYTES_PER_CYCLE,
+    FLOAT_BYTES,
     FMA_LATENCY,
     FMA_PER_CYCLE,
     GIGAHERTZ,
@@ -30,9 +35,13 @@ TILE_CYCLES = 10.0
 MAX_COLUMNS = 16
 MAX_VARIANTS = 16
 MAX_PANEL_VECTORS = 4
-PROJECT_TILES = 2
+EXPAND_TILES, PROJECT_TILES = 2, 2
+DEPTHWISE_TILES = {1: 4, 2: 4, 3: 2}
+"""Tiles that are tried, by the length of the chain."""
 
 ROWS = (1, 2, 3, 4, 5, 6, 7, 8, 10, 14, 16, 28)
+LINES = (1, 2, 4, 8)
+"""Two-dimensional depthwise tiles from top to bottom of a block."""
 MIN_TASKS = 4
 """Blocks are no larger than that so many can be computed at once."""
 
@@ -57,13 +66,10 @@ class ChainKernel(Kernel):
 
     def schedules(self, problem: Problem) -> Sequence[Schedule]:
         chain = _chain(problem, self.pattern)
-        batch, _, height, _ = chain.y.shape
-        largest = max(1, batch * height // MIN_TASKS)
-        rows = list(dict.fromkeys(-(-height // -(-height // min(r, largest))) for r in ROWS))
         most = problem.target.l2_bytes * SCRATCH_SHARE
         found = []
-        for expand, columns, vectors, project in _tiles(chain):
-            tilings = [Tiling(r, expand, columns, vectors, project) for r in rows]
+        for tiling in _tiles(chain):
+            tilings = [replace(tiling, rows=rows) for rows in _rows(chain, tiling.lines)]
             fitting = [t for t in tilings if chain.scratch_bytes(t) <= most]
             found += [t.schedule() for t in fitting or tilings[:1]]
         return found
@@ -99,22 +105,52 @@ def _chain(problem: Problem, pattern: Pattern) -> Chain:
     return Chain(problem, pattern)
 
 
-def _tiles(chain: Chain) -> Iterator[tuple[TileShape | None, int, int, TileShape | None]]:
-    """Register tiles worth trying together: expand, depthwise columns and vectors, project."""
+def _tiles(chain: Chain) -> Iterator[Tiling]:
+    """Register tiles worth trying together, in blocks of one tile's rows."""
     projects: list[TileShape | None] = [None]
     if chain.project:
         projects = [*_best_products(chain.project, chain.project.rows)[:PROJECT_TILES]]
     expands: list[TileShape | None] = [None]
     if chain.expand:
-        expands = [*_best_products(chain.expand, chain.x.shape[3])[:MAX_PANEL_VECTORS]]
+        expands = [*_best_products(chain.expand, chain.x.shape[3])[:EXPAND_TILES]]
     for expand in expands:
-        for vectors in (1, 2, 3):
-            if (expand.vectors if expand else vectors) % vectors or (vectors > 1 and chain.channels <= chain.lanes):
-                continue
-            columns = _best_columns(chain, expand, vectors)
-            for project in projects:
-                if columns:
-                    yield expand, columns, vectors, project
+        for tiling in _best_tiles(chain, expand) or _best_row_tiles(chain, expand):
+            yield from (replace(tiling, project=project) for project in projects)
+
+
+def _best_tiles(chain: Chain, expand: TileShape | None) -> list[Tiling]:
+    """The best two-dimensional depthwise tiles; none when the window has too many taps."""
+    taps = prod(chain.op.window.kernel)
+    vectors = expand.vectors if expand else -(-chain.channels // chain.lanes)
+    found = []
+    for lines, cols in shapes(chain.problem.target, *chain.y.shape[2:]):
+        tiling = Tiling(lines, expand, cols, vectors, None, lines)
+        if is_small(taps * lines * cols, chain.lines(tiling), chain.tiles(tiling)):
+            found.append(tiling)
+    found.sort(key=lambda t: _depthwise_cycles(chain, t))
+    return found[: DEPTHWISE_TILES[chain.pattern.length]]
+
+
+def _best_row_tiles(chain: Chain, expand: TileShape | None) -> list[Tiling]:
+    """For each number of vectors the best depthwise tile of one row."""
+    found = []
+    for vectors in (1, 2, 3):
+        if (expand.vectors if expand else vectors) % vectors or (vectors > 1 and chain.channels <= chain.lanes):
+            continue
+        columns = _best_columns(chain, expand, vectors)
+        if columns:
+            found.append(Tiling(1, expand, columns, vectors, None))
+    return found
+
+
+def _rows(chain: Chain, lines: int) -> list[int]:
+    """Output rows of a block worth trying: whole depthwise tiles."""
+    batch, _, height, _ = chain.y.shape
+    if lines:
+        found = [min(lines * count, height) for count in LINES]
+        return [r for r in dict.fromkeys(found) if r == lines or batch * -(-height // r) >= MIN_TASKS]
+    largest = max(1, batch * height // MIN_TASKS)
+    return list(dict.fromkeys(even(height, min(r, largest)) for r in ROWS))
 
 
 @lru_cache(maxsize=512)
@@ -149,6 +185,8 @@ def _best_columns(chain: Chain, expand: TileShape | None, vectors: int) -> int |
 
 def _depthwise_cycles(chain: Chain, tiling: Tiling) -> float:
     """Cycles of the whole depthwise convolution on data in the first-level cache."""
+    if tiling.lines:
+        return _tile_cycles(chain, tiling)
     window = chain.op.window
     batch, channels, height, _ = chain.y.shape
     kh, kw = window.kernel
@@ -160,6 +198,18 @@ def _depthwise_cycles(chain: Chain, tiling: Tiling) -> float:
         results = c.rows * vectors * (1 + len(chain.depthwise.region.nodes)) / 2
         cycles += c.tiles * (kh * kernel_row + results + TILE_CYCLES)
     return cycles * -(-channels // (vectors * chain.lanes)) * height * batch
+
+
+def _tile_cycles(chain: Chain, tiling: Tiling) -> float:
+    """The same in two-dimensional tiles; without expansion with the way of the input from the outer caches."""
+    operators, across = len(chain.depthwise.region.nodes), chain.tiles(tiling)
+    x_bytes = 0 if tiling.expand else FLOAT_BYTES * chain.x.size
+    cycles = 0.0
+    for rows in chain.lines(tiling):
+        for cols in across:
+            sums = WindowSums(chain.op.window, rows, cols, 1, chain.lanes)
+            cycles += rows.tiles * cols.tiles * sums.cycles(chain.problem.target, x_bytes, operators)
+    return cycles * -(-chain.channels // chain.lanes) * chain.y.shape[0] + x_bytes / FAR_BYTES_PER_CYCLE
 
 
 def _near_bytes(chain: Chain, tiling: Tiling) -> float:

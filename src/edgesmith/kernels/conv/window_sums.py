@@ -1,8 +1,8 @@
-"""The inside of a two-dimensional tile of windows: each input vector is loaded once and feeds every output it reaches."""
+"""Two-dimensional tiles of windows: each input vector is loaded once and feeds every output it reaches."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -15,7 +15,12 @@ from edgesmith.ops import Array
 from edgesmith.ops.window import Window
 from edgesmith.target import Target
 
-__all__ = ["WindowSums"]
+__all__ = ["WindowSums", "even", "is_small", "shapes"]
+
+MAX_PRODUCTS = 500
+"""Multiply-adds of a tile, which are written out one by one."""
+MAX_VARIANTS = 16
+MAX_LINES, MAX_COLUMNS = 4, 7
 
 TILE_CYCLES, OUTPUT_CYCLES = 4.0, 0.1
 PIXEL_CYCLES = 0.45
@@ -24,6 +29,32 @@ SCATTERED, SCATTERED_CYCLES = 32, 1.5
 """Input vectors of a tile beyond so many cost so much when they come from the outer caches."""
 SPILL_CYCLES = 0.45
 """Of each register too many, for each row of the window."""
+
+
+def even(extent: int, most: int) -> int:
+    """The largest tile when ``extent`` is cut into as few as ``most`` allows, as equal as can be."""
+    return -(-extent // -(-extent // most))
+
+
+def shapes(target: Target, height: int, width: int) -> Iterator[tuple[int, int]]:
+    """Tiles worth considering for an output: (lines, columns)."""
+    for lines in range(1, min(MAX_LINES, height) + 1):
+        if lines != even(height, lines):
+            continue
+        most = min(width, MAX_COLUMNS, (target.registers // 2 + 1) // lines)
+        for cols in dict.fromkeys(even(width, most) if lines == 1 else even(width, c) for c in range(1, most + 1)):
+            if lines == height or cols == width or lines * cols >= target.registers // 4:
+                yield lines, cols
+
+
+def is_small(products: int, down: Sequence[Columns], across: Sequence[Columns]) -> bool:
+    """Whether the code of all tiles of an output is small.
+
+    Args:
+        products: of a whole tile.
+        down, across: its tiles from top to bottom, and from left to right.
+    """
+    return products <= MAX_PRODUCTS and len(down) * len(across) <= MAX_VARIANTS
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from edgesmith.ir import Graph, Node
 from edgesmith.kernels.base import SIGNATURE, Code, Kernel, Problem, Reject, Schedule, unpack
 from edgesmith.kernels.conv.direct import conv2d_reject
 from edgesmith.kernels.conv.row import Columns, columns
-from edgesmith.kernels.conv.window_sums import WindowSums
+from edgesmith.kernels.conv.window_sums import WindowSums, is_small, shapes
 from edgesmith.kernels.cycles import FLOAT_BYTES, GIGAHERTZ
 from edgesmith.kernels.epilogue import Epilogue, strided
 from edgesmith.kernels.region import Region, epilogue_chains
@@ -29,10 +29,6 @@ from edgesmith.ops.conv import Conv
 
 __all__ = ["WindowTileKernel", "grouped_reject"]
 
-MAX_PRODUCTS = 500
-"""Multiply-adds of a tile, which are written out one by one."""
-MAX_VARIANTS = 16
-MAX_LINES, MAX_COLUMNS = 4, 7
 TASKS_PER_CORE = 8
 OVERLAP = 0.55
 """Share of the shorter of arithmetic and memory traffic that is not hidden behind the longer."""
@@ -96,8 +92,7 @@ class _Tiling:
     @property
     def is_small(self) -> bool:
         """Whether its code is."""
-        products = self.steps * self.lines * self.columns
-        return products <= MAX_PRODUCTS and len(self.down) * len(self.across) <= MAX_VARIANTS
+        return is_small(self.steps * self.lines * self.columns, self.down, self.across)
 
     def cycles(self) -> float:
         """Predicted on one core: arithmetic, and the way of data between the caches, which overlap in part."""
@@ -170,24 +165,14 @@ class WindowTileKernel(Kernel):
 
     def schedules(self, problem: Problem) -> Sequence[Schedule]:
         _, channels, height, width = problem.type(problem.anchor.outputs[0]).shape
-        registers = problem.target.registers
         vectors = max(1, channels // problem.target.lanes)
         blocks = dict.fromkeys((vectors, _divisor(vectors, 16), _divisor(vectors, 4)))
-        found: list[Schedule] = []
-        for lines in range(1, min(MAX_LINES, height) + 1):
-            if lines != _even(height, lines):
-                continue
-            most = min(width, MAX_COLUMNS, (registers // 2 + 1) // lines)
-            shapes = dict.fromkeys(_even(width, most) if lines == 1 else _even(width, c) for c in range(1, most + 1))
-            for cols in shapes:
-                whole = lines == height or cols == width
-                if not (whole or lines * cols >= registers // 4):
-                    continue
-                for block in blocks:
-                    geometry = _Tiling(problem, {"lines": lines, "columns": cols, "vectors": block})
-                    if geometry.is_small:
-                        found.append({"lines": lines, "columns": cols, "vectors": block})
-        return found
+        found = (
+            {"lines": lines, "columns": cols, "vectors": block}
+            for lines, cols in shapes(problem.target, height, width)
+            for block in blocks
+        )
+        return [schedule for schedule in found if _Tiling(problem, schedule).is_small]
 
     def cost(self, problem: Problem, schedule: Schedule) -> float:
         return 100 + _Tiling(problem, schedule).cycles() / GIGAHERTZ
@@ -197,11 +182,6 @@ class WindowTileKernel(Kernel):
 
     def emit(self, problem: Problem, schedule: Schedule) -> Code:
         return _Emitter(_Tiling(problem, schedule)).code()
-
-
-def _even(extent: int, most: int) -> int:
-    """The largest tile when ``extent`` is cut into as few as ``most`` allows, as equal as can be."""
-    return -(-extent // -(-extent // most))
 
 
 def _divisor(n: int, most: int) -> int:
