@@ -116,6 +116,7 @@ class Conv(Operator):
         yield case("grouped-4", (1, 20, 7, 9), 20, 3, 5, strides=(2, 1), pads_begin=(1, 1), pads_end=(0, 1))
         yield case("dilated", (1, 4, 12, 12), 6, 3, dilations=(2, 3), pads_begin=(2, 3), pads_end=(2, 3))
         yield case("7x7-wide-pad", (1, 3, 5, 5), 4, 7, pads_begin=(4, 3), pads_end=(3, 4))
+        yield case("7x7-stride2", (1, 3, 13, 18), 10, 7, strides=(2, 2), pads_begin=(3, 2), pads_end=(3, 3))
         yield case("one-pixel", (1, 3, 1, 1), 2, 3, pads_begin=(1, 1), pads_end=(1, 1))
         yield case("1d", (2, 6, 15), 4, 3, pads_begin=(1,), pads_end=(1,))
         yield case("3d", (1, 2, 5, 6, 7), 3, 3, strides=(1, 2, 1))

@@ -23,9 +23,13 @@ from edgesmith.kernels.epilogue import Epilogue
 from edgesmith.kernels.region import Region, epilogue_chains
 from edgesmith.kernels.tile import TileShape, candidates
 from edgesmith.ops.conv import Conv
+from edgesmith.ops.window import Window
 
-OUTPUTS = {1: (1,), 2: (3, 5), 3: (2, 4, 6), 4: (3, 5), 5: (2, 4), 7: (2,)}
-"""Outputs m of the forms F(m, r) worth trying, by the number of taps r."""
+OUTPUTS: dict[int, dict[int, tuple[int, ...]]] = {
+    1: {1: (1,), 2: (3, 5), 3: (2, 4, 6), 4: (3, 5), 5: (2, 4), 7: (2,)},
+    2: {3: (2, 4), 5: (2, 4), 7: (2, 4)},
+}
+"""Outputs m of the forms F(m, r) worth trying, by the stride and the number of taps r."""
 
 BLOCKS = (9, 16, 24, 36, 48)
 """Tiles of a block, at most."""
@@ -40,7 +44,7 @@ MOST_SCHEDULES = 24
 
 @kernel
 class Winograd(Kernel):
-    """Stride 1, channels innermost in input and output."""
+    """Strides 1 and 2, channels innermost in input and output."""
 
     name: ClassVar[str] = "winograd"
 
@@ -55,10 +59,9 @@ class Winograd(Kernel):
         op = problem.anchor.op
         assert isinstance(op, Conv)
         window = op.window
-        if any(k not in OUTPUTS for k in window.kernel) or max(window.kernel) == 1:
-            return Reject(f"{'x'.join(map(str, window.kernel))} kernel; there are forms for 2 to 5 and 7 taps")
-        if set(window.strides) != {1}:
-            return Reject(f"stride {'x'.join(map(str, window.strides))}; F(m, r) needs stride 1")
+        if not all(_outputs(window)) or max(window.kernel) == 1:
+            kernel, strides = ("x".join(map(str, v)) for v in (window.kernel, window.strides))
+            return Reject(f"{kernel} kernel at stride {strides}; there are forms for {_known()}")
         if set(window.dilations) != {1}:
             return Reject(f"dilation {'x'.join(map(str, window.dilations))}; F(m, r) needs dilation 1")
         if op.group != 1:
@@ -73,9 +76,7 @@ class Winograd(Kernel):
         op = problem.anchor.op
         assert isinstance(op, Conv)
         channels = problem.type(problem.anchor.inputs[0]).shape[1]
-        forms = [tuple(m) for m in product(*(OUTPUTS[k] for k in op.window.kernel))]
-        if op.window.kernel[0] == op.window.kernel[1]:
-            forms = [m for m in forms if m[0] == m[1]]
+        forms = [tuple(m) for m in product(*_outputs(op.window))]
         found = []
         for (height, width), tile, block, chunk in product(forms, _register_tiles(problem), BLOCKS, CHUNKS):
             schedule = {
@@ -91,7 +92,7 @@ class Winograd(Kernel):
             t = Tiling(problem, schedule)
             schedule["tiles"] = -(-t.tiles // t.blocks)
             schedule["panels"] = t.chunk_panels
-            schedule["rows"] = min(tile.rows, schedule["tiles"])
+            schedule["rows"] = _even(schedule["tiles"], tile.rows)
             found += [schedule, {**schedule, "prepared": 0}] if t.blocks == 1 else [schedule]
         unique = {tuple(s.values()): s for s in found}.values()
         return sorted(unique, key=lambda s: self.cost(problem, s))[:MOST_SCHEDULES]
@@ -108,10 +109,24 @@ class Winograd(Kernel):
     def rounding(self, node: Node, operands: Sequence[np.ndarray | None], schedule: Schedule) -> np.ndarray:
         op = node.op
         assert isinstance(op, Conv) and operands[0] is not None and operands[1] is not None
-        kernel = op.window.kernel
-        forms = (transform(schedule["height"], kernel[0]), transform(schedule["width"], kernel[1]))
+        (taps_down, taps_across), (down, across) = op.window.kernel, op.window.strides
+        forms = (transform(schedule["height"], taps_down, down), transform(schedule["width"], taps_across, across))
         shape = (operands[0].shape[0], operands[1].shape[0], *op.window.output(operands[0].shape[2:], node.name))
         return rounding_bound(op.window, forms, operands, shape)
+
+
+def _outputs(window: Window) -> list[tuple[int, ...]]:
+    """For each axis the forms to try."""
+    return [OUTPUTS.get(s, {}).get(k, ()) for k, s in zip(window.kernel, window.strides, strict=True)]
+
+
+def _known() -> str:
+    return " and ".join(f"{', '.join(map(str, taps))} taps at stride {stride}" for stride, taps in OUTPUTS.items())
+
+
+def _even(tiles: int, most: int) -> int:
+    """Rows of register tiles that cut ``tiles`` into as few parts as ``most`` would, and as equal ones as possible."""
+    return -(-tiles // -(-tiles // most))
 
 
 def _register_tiles(problem: Problem) -> list[TileShape]:

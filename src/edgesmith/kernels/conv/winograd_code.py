@@ -2,9 +2,9 @@
 
 A task is a block of tiles and a chunk of output channels:
 
-1. The input of the block is transformed: columns of neighbouring tiles first, each once although two tiles read it,
-   then rows. Padding is left out or read as zeros; the input is not copied. A worker that goes on with the next chunk
-   of the same block keeps what it has.
+1. The input of the block is transformed, a group of channels at a time: columns of neighbouring tiles first, each once
+   although two tiles read it, then rows. Padding is left out or read as zeros; the input is not copied. A worker that
+   goes on with the next chunk of the same block keeps what it has.
 2. For each position of the transform, register tiles multiply the block's tiles with the panels of the chunk.
 3. The products are transformed back, one vector of channels at a time, and stored through the epilogue; pixels beyond
    the lower and the right border are left out.
@@ -23,7 +23,7 @@ import numpy as np
 
 from edgesmith.c.writer import Writer
 from edgesmith.kernels.base import PREPARE_SIGNATURE, SIGNATURE, Code, unpack
-from edgesmith.kernels.conv.winograd_tiling import Tiling
+from edgesmith.kernels.conv.winograd_tiling import LINE_FLOATS, Tiling
 from edgesmith.kernels.conv.winograd_transform import Matrix, Program
 from edgesmith.kernels.epilogue import Epilogue, strided
 from edgesmith.kernels.tile import (
@@ -187,53 +187,61 @@ class WinogradCode:
 
     def _input_function(self, w: Writer, number: int, suffix: str, lanes: int | None) -> None:
         t, band = self.t, self.t.bands[number]
-        n, m = t.horizontal.n, t.horizontal.m
+        n, step = t.horizontal.n, t.horizontal.step
+        column = t.group * t.vertical.n
         rows = range(band.first_row, band.stop_row)
-        parameters = "const float *x, ptrdiff_t at, int32_t left, int32_t right, int32_t tiles, float *v"
+        parameters = (
+            "const float *x, ptrdiff_t at, int32_t left, int32_t right, int32_t tiles, int32_t vectors, float *v"
+        )
+        each_vector = "for (int32_t vector = 0; vector < vectors; ++vector)"
         with w.block(f"static void @NAME@_input{number}{suffix}({parameters})"):
-            w.line(f"const int32_t width = tiles * {m} + {n - m};")
-            w.line(f"es_v columns[{(t.strip * m + n - m) * t.vertical.n}];")
+            w.line(f"const int32_t width = tiles * {step} + {n - step};")
+            w.line(f"es_v columns[{t.horizontal.extent(t.strip) * column}];")
             if rows:
                 for start, stop in (("0", "left"), ("right", "width")):
-                    with w.block(f"for (int32_t i = {start} * {t.vertical.n}; i < {stop} * {t.vertical.n}; ++i)"):
+                    with w.block(f"for (int32_t i = {start} * {column}; i < {stop} * {column}; ++i)"):
                         w.line("columns[i] = (es_v){0};")
-                with w.block("for (int32_t j = left; j < right; ++j)"):
-                    start = f"at + (ptrdiff_t)j * {t.x.strides[3]}"
-                    w.line(f"const float *const column = x + ({start});")
-                    at = [f"column + {r * t.x.strides[2]}" for r in rows]
+                with w.block("for (int32_t j = left; j < right; ++j)"), w.block(each_vector):
+                    start = f"at + (ptrdiff_t)j * {t.x.strides[3]} + vector * {self.lanes}"
+                    w.line(f"const float *const pixel = x + ({start});")
+                    w.line(f"es_v *const column = columns + j * {column} + vector * {t.vertical.n};")
+                    at = [f"pixel + {r * t.x.strides[2]}" for r in rows]
                     load = [f"es_load({a})" if lanes is None else f"es_load_n({a}, {lanes})" for a in at]
+                    for a in at:
+                        w.line(f"__builtin_prefetch({a} + {t.group * self.lanes});")
                     part = tuple(row[band.first_row : band.stop_row] for row in t.vertical.input)
                     for i, value in enumerate(_write(w, part, load)):
-                        w.line(f"columns[j * {t.vertical.n} + {i}] = {value};")
+                        w.line(f"column[{i}] = {value};")
             else:
                 w.line("(void)x, (void)at, (void)left, (void)right;")
-                with w.block(f"for (int32_t i = 0; i < width * {t.vertical.n}; ++i)"):
+                with w.block(f"for (int32_t i = 0; i < width * {column}; ++i)"):
                     w.line("columns[i] = (es_v){0};")
             with w.block("for (int32_t tile = 0; tile < tiles; ++tile)"):
-                w.line(f"const es_v *const window = columns + tile * {m * t.vertical.n};")
-                with w.loop("i", t.vertical.n):
-                    values = [f"window[{j * t.vertical.n} + i]" for j in range(n)]
-                    w.line(f"float *const to = v + i * {n * t.input_plane};")
-                    for j, value in enumerate(_write(w, t.horizontal.input, values)):
-                        w.line(f"es_store(to + {j * t.input_plane}, {value});")
+                with w.block(each_vector):
+                    w.line(f"const es_v *const window = columns + tile * {step * column} + vector * {t.vertical.n};")
+                    with w.loop("i", t.vertical.n):
+                        values = [f"window[{j * column} + i]" for j in range(n)]
+                        w.line(f"float *const to = v + i * {n * t.input_plane} + vector * {self.lanes};")
+                        for j, value in enumerate(_write(w, t.horizontal.input, values)):
+                            w.line(f"es_store(to + {j * t.input_plane}, {value});")
                 w.line(f"v += {t.padded_in};")
         w.line()
 
     def _transform_input(self, w: Writer) -> None:
         t = self.t
-        m, n = t.horizontal.m, t.horizontal.n
+        n, step = t.horizontal.n, t.horizontal.step
         width, (_, _, down, across) = t.x.shape[3], t.x.strides
         with w.block("for (int32_t tile = first; tile < last;)"):
             w.unravel("tile", (("n", t.images), ("i", t.down), ("j", t.across)))
             w.line(f"int32_t tiles = {t.across} - j < {t.strip} ? {t.across} - j : {t.strip};")
             w.line("tiles = tiles < last - tile ? tiles : last - tile;")
-            w.line(f"const int32_t columns = tiles * {m} + {n - m};")
-            w.line(f"const int32_t start = j * {m} - {t.window.pads_begin[1]};")
+            w.line(f"const int32_t columns = tiles * {step} + {n - step};")
+            w.line(f"const int32_t start = j * {step} - {t.window.pads_begin[1]};")
             w.line(f"int32_t left = start < 0 ? -start : 0, right = {width} - start;")
             w.line("left = left < columns ? left : columns;")
             w.line("right = right < columns ? right : columns;")
             w.line("right = right < left ? left : right;")
-            top = f"((ptrdiff_t)i * {t.vertical.m} - {t.window.pads_begin[0]}) * {down}"
+            top = f"((ptrdiff_t)i * {t.vertical.step} - {t.window.pads_begin[0]}) * {down}"
             w.line(f"const ptrdiff_t at = (ptrdiff_t)n * {t.x.strides[0]} + {top} + (ptrdiff_t)start * {across};")
             w.line(f"float *const to = v + (ptrdiff_t)(tile - first) * {t.padded_in};")
             for number, band in enumerate(t.bands):
@@ -241,12 +249,15 @@ class WinogradCode:
                 with w.block(f"{'else ' if number else ''}{head}".strip()):
                     for suffix, lanes in self._tails(t.in_channels):
                         whole = t.in_channels // self.lanes * self.lanes
-                        call = f"@NAME@_input{number}{suffix}(x0, at + {{c}}, left, right, tiles, to + {{c}});"
+                        call = "@NAME@_input{}{}(x0, at + {at}, left, right, tiles, {vectors}, to + {at});"
                         if lanes is None:
-                            with w.loop("c", whole, step=self.lanes):
-                                w.line(call.format(c="c"))
+                            with w.loop("c", whole, step=t.group * self.lanes):
+                                left = f"({whole} - c) / {self.lanes}"
+                                uneven = whole % (t.group * self.lanes) > 0
+                                vectors = f"{left} < {t.group} ? {left} : {t.group}" if uneven else t.group
+                                w.line(call.format(number, suffix, at="c", vectors=vectors))
                         else:
-                            w.line(call.format(c=whole))
+                            w.line(call.format(number, suffix, at=whole, vectors=1))
             w.line("tile += tiles;")
 
     # The products.
@@ -363,6 +374,8 @@ class WinogradCode:
                 for j, value in enumerate(_write(w, t.horizontal.output[:columns], values)):
                     w.line(f"const es_v c{j}_0 = {value} + bias;")
                 self.epilogue.store(w, t.y, range(columns), 1, lanes, row_axis=3)
+                for j in range(columns):
+                    w.line(f"__builtin_prefetch(y + {j * t.y.strides[3] + LINE_FLOATS}, 1);")
                 w.line(f"y += {t.y.strides[2]};")
                 for array in self.epilogue.operands:
                     w.line(f"{array.pointer} += {array.view.strides[2]};")

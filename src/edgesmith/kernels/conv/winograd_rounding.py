@@ -80,12 +80,12 @@ def rounding_bound(
 def _tiles(x: np.ndarray, window: Window, forms: tuple[Transform, Transform], shape: Sequence[int]) -> np.ndarray:
     """The padded input as overlapping tiles (image, channel, row of tiles, column of tiles, height, width)."""
     counts = [-(-n // f.m) for n, f in zip(shape[2:], forms, strict=True)]
-    extents = [c * f.m + f.r - 1 for c, f in zip(counts, forms, strict=True)]
+    extents = [f.extent(c) for c, f in zip(counts, forms, strict=True)]
     padded = np.zeros((*x.shape[:2], *extents))
     rows, columns = (slice(p, min(p + n, e)) for p, n, e in zip(window.pads_begin, x.shape[2:], extents, strict=True))
     padded[:, :, rows, columns] = x[:, :, : rows.stop - rows.start, : columns.stop - columns.start]
     every = np.lib.stride_tricks.sliding_window_view(padded, (forms[0].n, forms[1].n), (2, 3))
-    return np.asarray(every[:, :, :: forms[0].m, :: forms[1].m])
+    return np.asarray(every[:, :, :: forms[0].step, :: forms[1].step])
 
 
 def _transformed(matrices: Sequence[np.ndarray], values: np.ndarray) -> np.ndarray:

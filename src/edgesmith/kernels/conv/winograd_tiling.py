@@ -12,9 +12,10 @@ from edgesmith.kernels.conv.winograd_transform import Transform, transform
 from edgesmith.kernels.tile import FLOAT_BYTES, LINE_BYTES, Panels
 from edgesmith.ops.conv import Conv
 
-__all__ = ["Band", "Tiling"]
+__all__ = ["LINE_FLOATS", "Band", "Tiling"]
 
-STRIP_TILES = 8
+GROUP_BYTES = 128
+"""Of the channels of a pixel that are transformed together: the processor fetches cache lines in pairs."""
 LINE_FLOATS = LINE_BYTES // FLOAT_BYTES
 
 
@@ -47,8 +48,8 @@ class Tiling:
         self.lanes = problem.target.lanes
         self.x: View = problem.view(node.inputs[0])
         self.y: View = problem.view(problem.region.outputs[0])
-        self.vertical: Transform = transform(schedule["height"], self.window.kernel[0])
-        self.horizontal: Transform = transform(schedule["width"], self.window.kernel[1])
+        self.vertical: Transform = transform(schedule["height"], self.window.kernel[0], self.window.strides[0])
+        self.horizontal: Transform = transform(schedule["width"], self.window.kernel[1], self.window.strides[1])
         self.images, self.out_channels, height, width = self.y.shape
         self.in_channels = self.x.shape[1]
         self.down, self.across = -(-height // self.vertical.m), -(-width // self.horizontal.m)
@@ -75,8 +76,16 @@ class Tiling:
 
     @property
     def strip(self) -> int:
-        """Most neighbouring tiles whose input is transformed together."""
-        return min(STRIP_TILES, self.across, self.block)
+        """Most neighbouring tiles whose input is transformed together: their columns take half of the first cache."""
+        column_bytes = self.group * self.vertical.n * self.lanes * FLOAT_BYTES
+        columns = self.problem.target.l1_bytes // 2 // column_bytes
+        fit = (columns - self.horizontal.extent(0)) // self.horizontal.step
+        return max(1, min(fit, self.across, self.block))
+
+    @property
+    def group(self) -> int:
+        """Vectors of input channels that are transformed together."""
+        return min(max(1, GROUP_BYTES // (self.lanes * FLOAT_BYTES)), self.padded_in // self.lanes)
 
     @property
     def panel_width(self) -> int:
@@ -153,7 +162,7 @@ class Tiling:
         """All rows of tiles, from the top."""
         found: list[Band] = []
         for tile in range(self.down):
-            top = tile * self.vertical.m - self.window.pads_begin[0]
+            top = tile * self.vertical.step - self.window.pads_begin[0]
             first = min(max(-top, 0), self.vertical.n)
             stop = max(min(self.x.shape[2] - top, self.vertical.n), first)
             band = Band(tile, first, stop)

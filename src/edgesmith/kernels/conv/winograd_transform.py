@@ -53,18 +53,20 @@ def points(count: int) -> tuple[Fraction, ...]:
 
 @dataclass(frozen=True)
 class Transform:
-    """F(m, r).
+    """F(m, r), with a stride.
 
     Args:
         m: outputs.
         r: taps.
-        output: A', (m, n) with n = m + r - 1.
+        stride: inputs from one output to the next.
+        output: A', (m, n) with n = (m - 1) stride + r.
         kernel: G, (n, r).
         input: B', (n, n).
     """
 
     m: int
     r: int
+    stride: int
     output: Matrix
     kernel: Matrix
     input: Matrix
@@ -72,17 +74,73 @@ class Transform:
     @property
     def n(self) -> int:
         """Inputs, and products."""
-        return self.m + self.r - 1
+        return self.extent(1)
+
+    @property
+    def step(self) -> int:
+        """Inputs from one tile to the next."""
+        return self.m * self.stride
+
+    def extent(self, tiles: int) -> int:
+        """Inputs of neighbouring tiles."""
+        return (tiles * self.m - 1) * self.stride + self.r
 
 
 @cache
-def transform(m: int, r: int) -> Transform:
+def transform(m: int, r: int, stride: int = 1) -> Transform:
     """The matrices of F(m, r), exact.
+
+    A correlation with a stride s is the sum of s correlations without one: number p takes every s-th input and every
+    s-th tap, both from p on. Their forms stand side by side.
+
+    Raises:
+        ValueError: more taps or outputs than there are points for, or fewer taps than the stride.
+    """
+    if stride > r:
+        raise ValueError(f"{r} taps at stride {stride}: some inputs have none")
+    phases = [_dense(m, len(range(phase, r, stride))) for phase in range(stride)]
+    inputs = [range(phase, (m - 1) * stride + r, stride) for phase in range(stride)]
+    return Transform(
+        m,
+        r,
+        stride,
+        tuple(tuple(c for part in phases for c in part.output[i]) for i in range(m)),
+        _interleaved([part.kernel for part in phases], r),
+        _interleaved([part.input for part in phases], max(i.stop for i in inputs)),
+    )
+
+
+def _interleaved(matrices: Sequence[Matrix], columns: int) -> Matrix:
+    """One matrix that applies number p of ``matrices`` to every ``len(matrices)``-th element from p on."""
+    stride = len(matrices)
+    rows = []
+    for phase, matrix in enumerate(matrices):
+        for row in matrix:
+            spread = [Fraction(0)] * columns
+            spread[phase : phase + stride * len(row) : stride] = row
+            rows.append(tuple(spread))
+    return tuple(rows)
+
+
+@dataclass(frozen=True)
+class _Form:
+    """A', G and B' of F(m, r) without a stride."""
+
+    output: Matrix
+    kernel: Matrix
+    input: Matrix
+
+
+def _dense(m: int, r: int) -> _Form:
+    """F(m, r) without a stride; for one tap there is nothing to save.
 
     Rows of B' and columns of A' may be scaled at will as long as the rows of G make up for it, for G is applied once:
     B' has leading coefficients 1; the columns of A' that belong to p and -p get a unit coefficient in a row of their
     own, which saves its multiplication.
     """
+    if r == 1:
+        unit = tuple(tuple(Fraction(int(i == j)) for j in range(m)) for i in range(m))
+        return _Form(unit, ((Fraction(1),),) * m, unit)
     finite = points(m + r - 2)
     scales = [_scale(p, i, m) for i, p in enumerate(finite)]
     output = tuple(
@@ -96,7 +154,7 @@ def transform(m: int, r: int) -> Transform:
         kernel.append(tuple(p**k / norm for k in range(r)))
     kernel.append(tuple(Fraction(int(k == r - 1)) for k in range(r)))
     rows = [(*_monic((*finite[:j], *finite[j + 1 :])), Fraction(0)) for j in range(len(finite))]
-    return Transform(m, r, output, tuple(kernel), (*rows, _monic(finite)))
+    return _Form(output, tuple(kernel), (*rows, _monic(finite)))
 
 
 def _scale(point: Fraction, index: int, m: int) -> Fraction:
