@@ -9,7 +9,7 @@ from typing import ClassVar
 from edgesmith.c.writer import Writer
 from edgesmith.ir import Graph, Node, View
 from edgesmith.kernels.base import SIGNATURE, Code, Kernel, Problem, Reject, Schedule, kernel, operands, unpack
-from edgesmith.kernels.move import Move
+from edgesmith.kernels.move import Move, Moves
 from edgesmith.kernels.region import Region, region
 from edgesmith.ops import Array, Copy, Movement
 
@@ -61,7 +61,7 @@ class StridedCopy(Kernel):
         return 20 + sum(move.nanoseconds for move in _moves(problem))
 
     def emit(self, problem: Problem, schedule: Schedule) -> Code:
-        node, moves = problem.anchor, _moves(problem)
+        node, moves = problem.anchor, Moves.together(_moves(problem))
         w = Writer()
         with w.block(SIGNATURE):
             w.lines(unpack(problem))
@@ -81,7 +81,7 @@ class StridedCopy(Kernel):
                 tasks += move.pieces
             if not moves:
                 w.line("(void)begin, (void)end;")
-        forms = "_".join(dict.fromkeys(m.form for m in moves)) or "nothing"
+        forms = "_".join(dict.fromkeys(form for m in moves for form in m.forms)) or "nothing"
         dtype = problem.type(node.outputs[0]).dtype
         costs = tuple(nbytes for move in moves for nbytes in move.piece_bytes)
         unequal = costs if len(set(costs)) > 1 else ()

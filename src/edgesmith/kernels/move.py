@@ -1,8 +1,9 @@
-"""One strided copy in the form that suits its strides."""
+"""Strided copies, each in the form that suits its strides."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 
 from edgesmith.c.writer import Writer
@@ -10,12 +11,13 @@ from edgesmith.ir import DType
 from edgesmith.ops import Array
 from edgesmith.target import Target
 
-__all__ = ["Move"]
+__all__ = ["Move", "Moves"]
 
 MOST_INTERLEAVED = 8
 MEMCPY_BYTES = 512
 PIECE_BYTES = 16 * 1024
-NS_PER_BYTE = {"run": 0.011, "interleave": 0.015, "deinterleave": 0.015, "tile": 0.024, "elements": 0.12}
+NS_PER_BYTE = {"run": 0.011, "interleave": 0.028, "deinterleave": 0.028, "tile": 0.024, "elements": 0.12}
+NS_PER_RUN = 2.0
 """Measured, data in the second- and third-level cache."""
 
 
@@ -26,7 +28,7 @@ class Move:
         form: ``run``: both sides contiguous along one axis; ``interleave``: few contiguous sources become one
             (channel shuffle, NCHW with few channels to NHWC); ``deinterleave``: the reverse; ``tile``: square tiles
             transposed in registers; ``elements``: one by one.
-        pieces: number of parts that may be copied at once.
+        outer: extents of the loops around the form, outermost first.
     """
 
     def __init__(self, source: Array, destination: Array, target: Target) -> None:
@@ -51,11 +53,7 @@ class Move:
         self._vectors = vectors
         inner = {"run": [self._inner], "elements": []}.get(self.form, [self._inner, self._contiguous])
         self._outer = [a for a in self._outer if a not in inner]
-        split, grain = (self._outer[0], 1) if self._outer else (self._split, self._lanes)
-        pieces = min(-(-shape[split] // grain), max(1, round(self.nbytes / PIECE_BYTES)))
-        self._chunk = -(-shape[split] // pieces // grain) * grain
-        self._extent = shape[split]
-        self.pieces = -(-shape[split] // self._chunk)
+        self.outer = tuple(shape[a] for a in self._outer)
 
     @property
     def nbytes(self) -> int:
@@ -65,18 +63,21 @@ class Move:
     def nanoseconds(self) -> float:
         run = self.destination.view.shape[self._inner] if self.form == "run" else 16
         rows = self.destination.view.size / max(run, 1)
-        return self.nbytes * NS_PER_BYTE[self.form] + rows * (0.5 if self.form == "run" else 0.0)
+        return self.nbytes * NS_PER_BYTE[self.form] + rows * (NS_PER_RUN if self.form == "run" else 0.0)
 
     @property
-    def piece_bytes(self) -> tuple[int, ...]:
-        """Bytes that each piece writes, in order."""
-        row = self.nbytes // max(self._extent, 1)
-        starts = range(0, max(self._extent, 1), self._chunk)
-        return tuple(max(1, row * (min(a + self._chunk, self._extent) - a)) for a in starts)
+    def extent(self) -> int:
+        """Length of the axis that pieces divide when there is no outer one."""
+        return self.destination.view.shape[self._split]
+
+    @property
+    def grain(self) -> int:
+        """Pieces divide that axis at multiples of it."""
+        return self._lanes
 
     @property
     def _split(self) -> int:
-        """The axis that pieces divide when there is no outer one: vectors run along it, or tiles follow one another."""
+        """The axis that vectors run along, or tiles follow one another."""
         return self._inner if self.form in ("run", "deinterleave", "elements") else self._other
 
     @property
@@ -84,33 +85,17 @@ class Move:
         assert self._contiguous is not None
         return self._contiguous
 
-    def write(self, w: Writer, begin: str, end: str) -> None:
-        """Write the statements that copy pieces ``begin`` to ``end``."""
-        shape = self.destination.view.shape
-        index = [f"i{a}" for a in range(len(shape))]
-        if self.pieces == 1:
-            first, last = "0", str(self._extent)
-            guard = f"if ({begin} < {end})"
-        else:
-            w.line(f"const int32_t first = {begin} * {self._chunk};")
-            stop = f"{end} * {self._chunk}"
-            w.line(f"const int32_t last = {stop} < {self._extent} ? {stop} : {self._extent};")
-            first, last, guard = "first", "last", ""
-        with w.block(guard):
-            if not self._outer:
-                self._form(w, index, first, last)
-                return
-            with (
-                w.loop(
-                    index[self._outer[0]], last if self.pieces > 1 else self._extent, first if self.pieces > 1 else 0
-                ),
-                w.nest([(index[a], shape[a]) for a in self._outer[1:]]),
-            ):
-                self._form(w, index, "0", str(shape[self._split]))
+    def write(self, w: Writer, outer: Sequence[str], first: str = "0", last: str = "") -> None:
+        """Write the inner part.
 
-    def _form(self, w: Writer, index: list[str], first: str, last: str) -> None:
-        """Write the inner part; along ``_split`` it goes from ``first`` to ``last``."""
-        getattr(self, f"_{self.form}")(w, index, first, last)
+        Args:
+            outer: C texts of the indices of the loops around it.
+            first, last: its range along the axis of length ``extent`` (default: all).
+        """
+        index = [f"i{a}" for a in range(len(self.destination.view.shape))]
+        for axis, name in zip(self._outer, outer, strict=True):
+            index[axis] = name
+        getattr(self, f"_{self.form}")(w, index, first, last or str(self.extent))
 
     def _at(
         self, index: Sequence[str], axis: int, position: str, other: int | None = None, second: str = "0"
@@ -135,15 +120,21 @@ class Move:
             w.line(f"memcpy({destination}, {source}, {size});")
             return
         count = int(last) if whole else None
+        if count is not None and count < lanes:
+            source, destination = self._at(index, self._inner, "0")
+            w.line(f"memcpy({destination}, {source}, {nbytes});")
+            return
         source, destination = self._at(index, self._inner, "k")
         w.line(f"int32_t k = {first};")
-        if count is None or count >= lanes:
-            with w.block(f"for (; k + {lanes} <= {last}; k += {lanes})"):
-                w.line(f"es_store({destination}, es_load({source}));")
-        if self.destination.view.shape[self._inner] % lanes:
-            rest = f"{last} - k"
-            with w.block("" if whole else f"if (k < {last})"):
-                w.line(f"es_store_n({destination}, es_load_n({source}, {rest}), {rest});")
+        with w.block(f"for (; k + {lanes} <= {last}; k += {lanes})"):
+            w.line(f"es_store({destination}, es_load({source}));")
+        if count is not None and count % lanes:
+            # Twice over some elements: stores of whole vectors are faster than of parts.
+            source, destination = self._at(index, self._inner, str(count - lanes))
+            w.line(f"es_store({destination}, es_load({source}));")
+        elif count is None and self.extent % lanes:
+            with w.block(f"if (k < {last})"):
+                w.line(f"es_store_n({destination}, es_load_n({source}, {last} - k), {last} - k);")
 
     def _interleave(self, w: Writer, index: list[str], first: str, last: str) -> None:
         """``count`` contiguous sources into one destination, a vector of each at a time."""
@@ -211,6 +202,73 @@ class Move:
     def _store(self, w: Writer, destination: str, count: int) -> None:
         whole = count == self._lanes
         w.line(f"es_store({destination}, t[j]);" if whole else f"es_store_n({destination}, t[j], {count});")
+
+
+class Moves:
+    """Copies within one nest of loops, so that rows made of several short runs are written at once.
+
+    Args:
+        moves: with equal ``outer``; only one where that is empty.
+
+    Attributes:
+        pieces: number of parts that may be copied at once.
+    """
+
+    def __init__(self, moves: Sequence[Move]) -> None:
+        self.moves = moves
+        self._outer = moves[0].outer
+        self._extent, grain = (self._outer[0], 1) if self._outer else (moves[0].extent, moves[0].grain)
+        pieces = min(-(-self._extent // grain), max(1, round(self._nbytes / PIECE_BYTES)))
+        self._chunk = -(-self._extent // pieces // grain) * grain
+        self.pieces = -(-self._extent // self._chunk)
+
+    @staticmethod
+    def together(moves: Sequence[Move]) -> list[Moves]:
+        """Copies that may run in any order, grouped by their loops."""
+        groups: dict[tuple[int, ...], list[Move]] = {}
+        for i, move in enumerate(moves):
+            groups.setdefault(move.outer or (-i,), []).append(move)
+        return [Moves(group) for group in groups.values()]
+
+    @property
+    def _nbytes(self) -> int:
+        return sum(m.nbytes for m in self.moves)
+
+    @property
+    def forms(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(m.form for m in self.moves))
+
+    @property
+    def nanoseconds(self) -> float:
+        return sum(m.nanoseconds for m in self.moves)
+
+    @property
+    def piece_bytes(self) -> tuple[int, ...]:
+        """Bytes that each piece writes, in order."""
+        row = self._nbytes // max(self._extent, 1)
+        starts = range(0, max(self._extent, 1), self._chunk)
+        return tuple(max(1, row * (min(a + self._chunk, self._extent) - a)) for a in starts)
+
+    def write(self, w: Writer, begin: str, end: str) -> None:
+        """Write the statements that copy pieces ``begin`` to ``end``."""
+        if self.pieces == 1:
+            first, last, guard = "0", str(self._extent), f"if ({begin} < {end})"
+        else:
+            w.line(f"const int32_t first = {begin} * {self._chunk};")
+            stop = f"{end} * {self._chunk}"
+            w.line(f"const int32_t last = {stop} < {self._extent} ? {stop} : {self._extent};")
+            first, last, guard = "first", "last", ""
+        with w.block(guard):
+            if not self._outer:
+                self.moves[0].write(w, (), first, last)
+                return
+            index = [f"o{a}" for a in range(len(self._outer))]
+            start: str | int = 0 if self.pieces == 1 else first
+            inner = list(zip(index[1:], self._outer[1:], strict=True))
+            with w.loop(index[0], self._extent if self.pieces == 1 else last, start), w.nest(inner):
+                for move in self.moves:
+                    with w.block("") if len(self.moves) > 1 else nullcontext():
+                        move.write(w, index)
 
 
 def _interleaved(w: Writer, count: int, lanes: int) -> list[str]:
