@@ -36,16 +36,15 @@ MAX_COLUMNS = 16
 MAX_VARIANTS = 16
 MAX_PANEL_VECTORS = 4
 EXPAND_TILES, PROJECT_TILES = 2, 2
-DEPTHWISE_TILES = {1: 4, 2: 4, 3: 2}
-"""Tiles that are tried, by the length of the chain."""
+"""Register tiles of the products that are tried."""
 
 ROWS = (1, 2, 3, 4, 5, 6, 7, 8, 10, 14, 16, 28)
-LINES = (1, 2, 4, 8)
-"""Two-dimensional depthwise tiles from top to bottom of a block."""
+TILES_DOWN, MAX_TILE_ROWS = (1, 2, 4), 8
+"""Two-dimensional depthwise tiles from top to bottom of a block, and its rows unless one tile has more."""
 MIN_TASKS = 4
 """Blocks are no larger than that so many can be computed at once."""
 
-SCRATCH_SHARE = 0.75
+SCRATCH_SHARE = 0.6
 """Of the second-level cache that rows and results of a block may take."""
 
 NEAR_SHARE = 0.25
@@ -67,12 +66,9 @@ class ChainKernel(Kernel):
     def schedules(self, problem: Problem) -> Sequence[Schedule]:
         chain = _chain(problem, self.pattern)
         most = problem.target.l2_bytes * SCRATCH_SHARE
-        found = []
-        for tiling in _tiles(chain):
-            tilings = [replace(tiling, rows=rows) for rows in _rows(chain, tiling.lines)]
-            fitting = [t for t in tilings if chain.scratch_bytes(t) <= most]
-            found += [t.schedule() for t in fitting or tilings[:1]]
-        return found
+        tilings = [replace(t, rows=rows) for t in _tiles(chain) for rows in _rows(chain, t.lines)]
+        least = min((chain.scratch_bytes(t) for t in tilings), default=0)
+        return [t.schedule() for t in tilings if chain.scratch_bytes(t) <= max(most, least)]
 
     def cost(self, problem: Problem, schedule: Schedule) -> float:
         chain, tiling = _chain(problem, self.pattern), Tiling.of(schedule)
@@ -119,16 +115,17 @@ def _tiles(chain: Chain) -> Iterator[Tiling]:
 
 
 def _best_tiles(chain: Chain, expand: TileShape | None) -> list[Tiling]:
-    """The best two-dimensional depthwise tiles; none when the window has too many taps."""
+    """The best two-dimensional depthwise tile of each height; none when the window has too many taps."""
     taps = prod(chain.op.window.kernel)
     vectors = expand.vectors if expand else -(-chain.channels // chain.lanes)
-    found = []
+    best: dict[int, tuple[float, Tiling]] = {}
     for lines, cols in shapes(chain.problem.target, *chain.y.shape[2:]):
         tiling = Tiling(lines, expand, cols, vectors, None, lines)
         if is_small(taps * lines * cols, chain.lines(tiling), chain.tiles(tiling)):
-            found.append(tiling)
-    found.sort(key=lambda t: _depthwise_cycles(chain, t))
-    return found[: DEPTHWISE_TILES[chain.pattern.length]]
+            cycles = _depthwise_cycles(chain, tiling)
+            if cycles < best.get(lines, (float("inf"), tiling))[0]:
+                best[lines] = cycles, tiling
+    return [tiling for _, tiling in best.values()]
 
 
 def _best_row_tiles(chain: Chain, expand: TileShape | None) -> list[Tiling]:
@@ -147,8 +144,9 @@ def _rows(chain: Chain, lines: int) -> list[int]:
     """Output rows of a block worth trying: whole depthwise tiles."""
     batch, _, height, _ = chain.y.shape
     if lines:
-        found = [min(lines * count, height) for count in LINES]
-        return [r for r in dict.fromkeys(found) if r == lines or batch * -(-height // r) >= MIN_TASKS]
+        most = min(height, max(lines, MAX_TILE_ROWS))
+        found = dict.fromkeys(min(lines * count, height) for count in TILES_DOWN if lines * count <= most)
+        return [r for r in found if r == lines or batch * -(-height // r) >= MIN_TASKS]
     largest = max(1, batch * height // MIN_TASKS)
     return list(dict.fromkeys(even(height, min(r, largest)) for r in ROWS))
 
