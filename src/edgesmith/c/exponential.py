@@ -55,7 +55,7 @@ def bias(dtype: DType) -> float:
 
 @dataclass(frozen=True)
 class Reduced:
-    """e**y as 2**n e**(sign r) with an integer n and |r| <= ln(2) / 2.
+    """e**(sign x) as 2**n e**(sign r) with an integer n and |r| <= ln(2) / 2.
 
     Args:
         biased: n + ``bias``.
@@ -64,26 +64,21 @@ class Reduced:
     biased: Expr
     n: Expr
     r: Expr
-    sign: int
-
-    @property
-    def excess(self) -> Expr:
-        """e**(sign r) - 1."""
-        terms = _FORMATS[self.r.dtype].tail
-        signed = [c * self.sign ** (len(terms) - 1 - i) for i, c in enumerate(terms)]
-        tail = polynomial(self.r, signed)
-        linear = self.r if self.sign > 0 else -self.r
-        return call("fma", self.r * self.r, tail, linear)
-
-    @property
-    def power(self) -> Expr:
-        """e**(sign r)."""
-        return self.excess + 1.0
 
     @property
     def scale(self) -> Expr:
         """2**n; 0 for n = -127, infinite for n = 128 (f64: -1023, 1024)."""
         return call("exp2_biased", self.biased)
+
+    @property
+    def excess(self) -> Expr:
+        """e**r - 1, for sign 1."""
+        return call("fma", self.r * self.r, polynomial(self.r, _FORMATS[self.r.dtype].tail), self.r)
+
+    @property
+    def power(self) -> Expr:
+        """e**r, for sign 1."""
+        return polynomial(self.r, [*_FORMATS[self.r.dtype].tail, 1.0, 1.0])
 
 
 def reduced(x: Expr, sign: int = 1) -> Reduced:
@@ -95,7 +90,7 @@ def reduced(x: Expr, sign: int = 1) -> Reduced:
     form, offset = _FORMATS[x.dtype], bias(x.dtype)
     biased = _fma(x, sign / math.log(2), const(offset, x.dtype))
     n = biased - offset
-    return Reduced(biased, n, _fma(n, -sign * form.ln2_low, _fma(n, -sign * form.ln2_high, x)), sign)
+    return Reduced(biased, n, _fma(n, -sign * form.ln2_low, _fma(n, -sign * form.ln2_high, x)))
 
 
 def exponential(x: Expr) -> Expr:

@@ -116,18 +116,11 @@ def select(condition: Expr, then: Expr | float, otherwise: Expr | float) -> Expr
 
 
 def polynomial(x: Expr, coefficients: Sequence[float]) -> Expr:
-    """The polynomial in ``x`` whose coefficients are given highest power first.
-
-    By Horner's rule in x**2 over pairs of terms: half the latency of Horner's rule in x for one more multiplication.
-    """
-    terms = [const(c, x.dtype) for c in reversed(coefficients)]
-    pairs = [call("fma", b, x, a) for a, b in zip(terms[::2], terms[1::2], strict=False)]
-    if len(terms) % 2:
-        pairs.append(terms[-1])
-    square = x * x
-    result = pairs.pop()
-    while pairs:
-        result = call("fma", result, square, pairs.pop())
+    """The polynomial in ``x`` whose coefficients are given highest power first, by Horner's rule."""
+    first, *rest = coefficients
+    result = const(first, x.dtype)
+    for c in rest:
+        result = call("fma", result, x, const(c, x.dtype))
     return result
 
 

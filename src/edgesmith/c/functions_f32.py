@@ -15,8 +15,10 @@ from edgesmith.c.logarithm import logarithm
 
 __all__ = ["F32_FUNCTIONS"]
 
-# (tanh(sqrt z) / sqrt z - 1) / z for z in [0, 0.31]
-_TANH_SERIES = [0.00237622363, -0.0083979986, 0.0217780491, -0.053959011, 0.1333329, -0.333333327]
+# (sqrt z coth(sqrt z / 2) - 2) / z for z in [0, (ln(2) / 2)**2]
+_COTH = [-0.0027660101, 0.16666618]
+# (tanh(sqrt z) / sqrt z - 1) / z for z in [0, 0.41]
+_TANH_SERIES = [0.0021139178, -0.008150983, 0.021692948, -0.053946115, 0.1333321, -0.3333333]
 # (erf(sqrt z) / sqrt z - 2 / sqrt pi) / z for z in [0, 0.83]
 _ERF_NEAR = [8.46774502e-05, -0.000816592873, 0.00520309759, -0.0268602421, 0.11283711, -0.376126348]
 # ln(erfc a) for a in [0.9, 4], weighted by erfc a: the error of erf is below 2e-9
@@ -41,25 +43,21 @@ def _log1p(x: Expr) -> Expr:
     return select(call("eq", u, 1.0), x, select(call("eq", lost, lost), main + lost, main))
 
 
-def _one_plus_exp(x: Expr, sign: int = 1) -> Expr:
-    """1 + e**(sign x) for |x| <= 88; infinity and 1 beyond, where n is 128 and -127."""
+def _logistic(x: Expr, sign: int) -> Expr:
+    """1 / (1 + e**(sign x)) for |x| <= 87.6, 1 and 0 up to 88.9.
+
+    e**r is (c + r) / (c - r) with c = r coth(r / 2), so that one division serves both quotients.
+    """
     parts = reduced(x, sign)
-    return call("fma", parts.power, parts.scale, 1.0)
-
-
-def _logistic_divisor(x: Expr) -> Expr:
-    """1 + e**-x; infinity below -88.37."""
-    return _one_plus_exp(call("min", 88.3, call("max", -88.9, x)), -1)
+    r, z = parts.r, parts.r * parts.r
+    c = call("fma", polynomial(z, _COTH), z, 2.0)
+    above, below = (c + r, c - r) if sign > 0 else (c - r, c + r)
+    return below / call("fma", parts.scale, above, below)
 
 
 def _sigmoid(x: Expr) -> Expr:
-    """1 / (1 + e**-x) within 2.5 ULP; 0 below -88.37."""
-    return 1.0 / _logistic_divisor(x)
-
-
-def _swish(x: Expr) -> Expr:
-    """x / (1 + e**-x) within 2.5 ULP; -0 below -88.37, NaN for -infinity, as the product of x and ``sigmoid`` is."""
-    return x / _logistic_divisor(x)
+    """1 / (1 + e**-x) within 2.5 ULP; below -87.33, where that is denormal, maybe 0."""
+    return _logistic(call("min", 88.3, call("max", -88.9, x)), -1)
 
 
 def _tanh(x: Expr) -> Expr:
@@ -67,8 +65,8 @@ def _tanh(x: Expr) -> Expr:
     a = call("min", 10.0, call("abs", x))
     z = a * a
     near = call("fma", a * z, polynomial(z, _TANH_SERIES), a)
-    far = 1.0 - 2.0 / _one_plus_exp(a + a)
-    return call("copysign", select(a < 0.55, near, far), x)
+    far = call("fma", _logistic(a + a, 1), -2.0, 1.0)
+    return call("copysign", select(a < 0.63, near, far), x)
 
 
 def _erf(x: Expr) -> Expr:
@@ -87,7 +85,6 @@ F32_FUNCTIONS: dict[str, Callable[[Expr], Expr]] = {
     "log": logarithm,
     "log1p": _log1p,
     "sigmoid": _sigmoid,
-    "swish": _swish,
     "tanh": _tanh,
     "erf": _erf,
 }

@@ -167,7 +167,6 @@ PRIMITIVES: dict[str, Primitive] = {
     "tanh": _function("tanh", np.tanh),
     "erf": _function("erf", np.vectorize(math.erf, otypes=[np.float32])),
     "sigmoid": _function("sigmoid", meaning.sigmoid),
-    "swish": _function("swish", lambda x: x * meaning.sigmoid(x)),
     "sin": _function("sin", np.sin),
     "cos": _function("cos", np.cos),
     "tan": _function("tan", np.tan),

@@ -135,7 +135,7 @@ class Swish(Elementwise):
 
     def expression(self, *args: Expr) -> Expr:
         (x,) = args
-        return call("swish", x) if self.alpha == 1 else x * call("sigmoid", x * self.alpha)
+        return x * call("sigmoid", x if self.alpha == 1 else x * self.alpha)
 
     @classmethod
     def cases(cls) -> Iterator[Case]:

@@ -103,9 +103,6 @@ def _rounding(e: Expr, args: list[Bounded], value: np.ndarray) -> Any:
     # ONNX Runtime computes bounded functions as rational approximants around their middle or clamps them (MLAS:
     # logistic.cpp, tanh.cpp, erf.cpp), and differences such as exp(x) - 1 plainly: small results are accurate to the
     # rounding of numbers near 1, not to their own last place.
-    if e.op == "swish":
-        # Computed as the product with the bounded function.
-        return u * FUNCTION_ROUNDINGS * (np.abs(value) + np.abs(args[0].value))
     near_one = FUNCTION_ROUNDINGS if e.op in _BOUNDED else 1.0
     return u * (FUNCTION_ROUNDINGS * np.abs(value) + near_one)
 
