@@ -8,6 +8,7 @@ import operator
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -172,6 +173,10 @@ class Context:
             self._memory = mmap.mmap(-1, self._nbytes, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         except (OSError, ValueError, OverflowError) as error:
             raise ArtifactError(f"no memory for a context of {self._nbytes} bytes: {error}") from error
+        if hasattr(mmap, "MADV_HUGEPAGE"):
+            # Large pages spare the processor translations of addresses; the system is free to refuse.
+            with suppress(OSError):
+                self._memory.madvise(mmap.MADV_HUGEPAGE)
         self._address = c.addressof(c.c_char.from_buffer(self._memory))
         self._pool = c.c_void_p()
         self._bound: tuple[object, ...] = ()

@@ -2,6 +2,9 @@
 #if !defined(_POSIX_C_SOURCE)
 #define _POSIX_C_SOURCE 200809L /* clock_gettime */
 #endif
+#if !defined(_DEFAULT_SOURCE)
+#define _DEFAULT_SOURCE /* madvise */
+#endif
 
 #include <errno.h>
 #include <inttypes.h>
@@ -10,6 +13,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#if defined(__linux__)
+#include <sys/mman.h>
+#include <unistd.h>
+#endif
 
 #include "es_pool.h"
 #include "es_selftest.h"
@@ -64,6 +71,18 @@ static void *allocate(size_t bytes) {
     return aligned;
 }
 
+/* Large pages spare the processor translations of addresses; the system is free to refuse. */
+static void ask_for_large_pages(void *memory, size_t bytes) {
+#if defined(__linux__) && defined(MADV_HUGEPAGE)
+    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    const uintptr_t first = ((uintptr_t)memory + page - 1) / page * page, stop = ((uintptr_t)memory + bytes) / page * page;
+    if (stop > first) (void)madvise((void *)first, stop - first, MADV_HUGEPAGE);
+#else
+    (void)memory;
+    (void)bytes;
+#endif
+}
+
 static void release(void *aligned) {
     if (!aligned) return;
     void *raw;
@@ -110,6 +129,7 @@ static int session_open(session *s, int threads) {
         session_close(s);
         return EXIT_RESOURCES;
     }
+    ask_for_large_pages(s->memory, bytes);
     s->context = ES_MODEL(init)(s->memory, bytes, threads, es_pool_parallel_for, s->pool);
     if (!s->context) {
         fprintf(stderr, "the model refused its context memory\n");
