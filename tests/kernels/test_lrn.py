@@ -16,6 +16,8 @@ from .problems import case_graph, places
 
 pytestmark = pytest.mark.toolchain
 
+FLAGS = ("-Werror", "-O1")
+
 SHAPES = ((1, 40, 3, 5), (2, 7, 4), (3, 24), (1, 9, 2, 3, 2))
 POWERS = (0.25, 0.5, 0.75, 1.0, 0.6)
 UNITS = 12
@@ -37,7 +39,7 @@ def test_every_power_and_shape(isa: str) -> None:
     target = parse(f"native+{isa}")
     ops = [LRN(5, 0.5, beta, 2.0) for beta in POWERS]
     trials = [trial(op, shape, target) for op in ops for shape in SHAPES]
-    library = TrialLibrary(trials, target)
+    library = TrialLibrary(trials, target, flags=FLAGS)
     rng = np.random.default_rng(0)
     for i, (op, shape) in enumerate((op, shape) for op in ops for shape in SHAPES):
         x = rng.standard_normal(shape).astype(np.float32)
@@ -49,7 +51,7 @@ def test_every_power_and_shape(isa: str) -> None:
 def test_bases_of_every_size() -> None:
     op, shape = LRN(1, 1.0, 0.75, 1e-30), (1, 256, 3, 3)
     target = parse("native")
-    library = TrialLibrary([trial(op, shape, target)], target)
+    library = TrialLibrary([trial(op, shape, target)], target, flags=FLAGS)
     x = np.geomspace(1e-18, 1e18, int(np.prod(shape))).astype(np.float32).reshape(shape)
     (found,) = library.run(0, {"in0": x}).values()
     (expected,) = op.reference(x)
@@ -59,7 +61,7 @@ def test_bases_of_every_size() -> None:
 def test_overflow_and_nan_stay_among_neighbours() -> None:
     op, shape = LRN(3, 1.0, 0.75, 1.0), (1, 16, 1, 2)
     target = parse("native")
-    library = TrialLibrary([trial(op, shape, target)], target)
+    library = TrialLibrary([trial(op, shape, target)], target, flags=FLAGS)
     x = np.ones(shape, np.float32)
     x[0, 3, 0, 0], x[0, 8, 0, 0], x[0, 12, 0, 1] = 1e30, np.inf, np.nan
     (found,) = library.run(0, {"in0": x}).values()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import ClassVar
 
@@ -12,7 +14,7 @@ from edgesmith.c.expr import literal
 from edgesmith.c.writer import Writer
 from edgesmith.ir import DType, Graph, Node
 from edgesmith.kernels.base import SIGNATURE, Code, Kernel, Problem, Reject, Schedule, kernel, unpack
-from edgesmith.kernels.cycles import far_cycles
+from edgesmith.kernels.cycles import FLOAT_BYTES, LINE_BYTES, far_cycles, l1_ways
 from edgesmith.kernels.epilogue import Epilogue
 from edgesmith.kernels.region import Region, epilogue_chains
 from edgesmith.kernels.tile import GIGAHERTZ, Panels
@@ -23,6 +25,9 @@ from edgesmith.ops.max_pool import MaxPool
 from edgesmith.ops.pool import Pool
 
 UNROLLED_TAPS = 25
+DIRECT, BUFFERED, CARRIED = 0, 1, 2
+CONFLICTS = 3.0
+"""How much longer a column's rows take to load when the first-level cache cannot keep them."""
 
 
 @kernel
@@ -30,8 +35,10 @@ class VectorPool(Kernel):
     """Windows over one or two spatial axes, each tap a vector of channels.
 
     Schedule:
-        separable: 1: first reduce the rows of the window for every column, then the columns of each output, which
-            costs kh + kw instead of kh x kw loads for stride 1.
+        separable: reduce the rows of the window for every column, then the columns of each output, which costs
+            kh + kw instead of kh x kw steps for stride 1. 1: the columns of a row are kept in memory. 2: those that the
+            next output shares are kept in registers, and all rows are done for a few channels before the next ones,
+            so that the rows that windows share stay in the first-level cache.
         vectors: vectors of channels computed together.
     """
 
@@ -69,13 +76,16 @@ class VectorPool(Kernel):
         op = problem.anchor.op
         assert isinstance(op, Pool)
         needed = -(-problem.type(problem.region.outputs[0]).shape[1] // problem.target.lanes)
-        overlap = op.window.strides[-1] < op.window.kernel[-1]
-        return [
-            {"separable": separable, "vectors": vectors}
-            for vectors in (4, 2, 1)
-            if vectors <= needed or vectors == 1
-            for separable in ((0, 1) if overlap else (0,))
-        ]
+        window = op.window
+        shared = window.kernel[-1] - window.strides[-1]
+        found = []
+        for vectors in (4, 2, 1):
+            if vectors > needed and vectors > 1:
+                continue
+            carried = window.dilations[-1] == 1 and (shared + 1) * vectors + 2 <= problem.target.registers
+            forms = (DIRECT, BUFFERED, CARRIED)[: 1 if shared <= 0 else 3 if carried else 2]
+            found += [{"separable": form, "vectors": vectors} for form in forms]
+        return found
 
     def cost(self, problem: Problem, schedule: Schedule) -> float:
         return 50 + _Geometry(problem, schedule).cycles() / GIGAHERTZ
@@ -107,7 +117,7 @@ class _Geometry:
         self.input, self.output = pair(x.shape[2:], 1), pair(y.shape[2:], 1)
         self.steps = pair(x.strides[2:], 0)
         self.batch, self.channels, self.image = x.shape[0], x.shape[1], x.strides[0]
-        self.separable = bool(schedule["separable"])
+        self.form = schedule["separable"]
         self.panels = Panels(self.channels, problem.target.lanes, schedule["vectors"])
 
     def first(self, axis: int) -> int:
@@ -128,10 +138,10 @@ class _Geometry:
     @property
     def scratch_floats(self) -> int:
         width = self.panels.vectors * self.panels.lanes
-        return (sum(self.columns) + self.input[1]) * width if self.separable else 0
+        return (sum(self.columns) + self.input[1]) * width if self.form == BUFFERED else 0
 
     def cycles(self) -> float:
-        """Taps, or the memory beyond the second-level cache, whichever takes longer; fitted to measurements."""
+        """Taps and memory beyond the second-level cache, which hide little of each other; fitted to measurements."""
         rows, columns = self.output
         kh, kw = self.kernel
         per_vector = self.panels.vectors
@@ -142,7 +152,12 @@ class _Geometry:
             (n - 2) / n if self.has_edge(a) and n > 2 else float(not self.has_edge(a))
             for a, n in enumerate((rows, columns))
         ]
-        if self.separable:
+        if self.form == CARRIED:
+            row_tap = looped if self.has_edge(0) else tap
+            again = 1.0 if self._rows_stay() else CONFLICTS
+            taps = rows * columns * (self.strides[1] * kh * row_tap * again + tap * kw + 1.0)
+            loops = rows * columns * 3.0
+        elif self.form == BUFFERED:
             row_tap = looped if self.has_edge(0) else tap
             taps = rows * (self.input[1] * (row_tap * kh + 1.5) + columns * (tap * kw + 1.5))
             loops = rows * (self.input[1] + columns) * 3.0
@@ -151,7 +166,15 @@ class _Geometry:
             taps = rows * columns * (kh * kw * (unrolled * tap + (1 - unrolled) * looped) + 1.0)
             loops = rows * columns * 6.0
         moved = 4 * self.channels * self.batch * (self.input[0] * self.input[1] + rows * columns)
-        return max(taps * vectors + loops * vectors / per_vector, far_cycles(moved, self.problem.target))
+        return taps * vectors + loops * vectors / per_vector + far_cycles(moved, self.problem.target)
+
+    def _rows_stay(self) -> bool:
+        """Whether the rows of a window, a few channels of each column, stay in the first-level cache."""
+        target, floats = self.problem.target, LINE_BYTES // FLOAT_BYTES
+        sets = max(target.l1_bytes // (LINE_BYTES * l1_ways(target)), 1)
+        wide = max(self.panels.vectors * self.panels.lanes // floats, 1)
+        distinct = min(sets // math.gcd(max(self.steps[1] // floats, 1), sets) * wide, sets)
+        return self.kernel[0] * self.input[1] * wide <= l1_ways(target) * distinct
 
 
 class _Emitter:
@@ -166,25 +189,33 @@ class _Emitter:
         g, w = self.g, self.w
         with w.block(SIGNATURE):
             w.lines(unpack(g.problem, self.epilogue.constants))
-            if g.separable:
+            if g.form == BUFFERED:
                 self._scratch()
             else:
                 w.line("(void)scratch;")
-            with w.block("for (int32_t task = begin; task < end; ++task)"):
-                w.unravel("task", (("n", g.batch), ("oy", g.output[0])))
-                self._range(0, "oy", "ky")
-                w.line(
-                    f"const ptrdiff_t row = {_sum(_times('(ptrdiff_t)n', g.image, g.batch), self._position(0, 'oy'))};"
-                )
-                if g.separable:
-                    self._panels(self._separable)
-                else:
-                    self._direct()
+            if g.form == CARRIED:
+                self._panels(self._carried)
+            else:
+                with self._rows():
+                    if g.form == BUFFERED:
+                        self._panels(self._buffered)
+                    else:
+                        self._direct()
         op = g.op.name.lower()
-        form = "separable" if g.separable else "direct"
+        form = ("direct", "separable", "carried")[g.form]
         label = f"{op}_{form}_f32{self.epilogue.label}_{g.panels.vectors}v"
         constants = tuple(array for _, array in self.epilogue.constants)
         return Code(w.text(), label, constants, g.batch * g.output[0], 4 * g.scratch_floats, self.epilogue.functions)
+
+    @contextmanager
+    def _rows(self) -> Iterator[None]:
+        """Loop over the rows of outputs."""
+        g, w = self.g, self.w
+        with w.block("for (int32_t task = begin; task < end; ++task)"):
+            w.unravel("task", (("n", g.batch), ("oy", g.output[0])))
+            self._range(0, "oy", "ky")
+            w.line(f"const ptrdiff_t row = {_sum(_times('(ptrdiff_t)n', g.image, g.batch), self._position(0, 'oy'))};")
+            yield
 
     def _position(self, axis: int, index: str) -> str:
         """C text of the offset of an output's first tap along an axis."""
@@ -264,10 +295,14 @@ class _Emitter:
         self.w.line(f"const int32_t room{axis} = ({room - 1} - {output} * {s}) / {d} + 1;")
         return f"(room{axis} < {k} ? room{axis} : {k})"
 
-    def _scale(self) -> None:
-        """Write ``scale``, one over the number of elements averaged by the output at hand."""
+    def _scale(self, rows: str = "", columns: str = "") -> None:
+        """Write ``scale``, one over the number of elements averaged by the output at hand.
+
+        Args:
+            rows, columns: C texts of what is counted along the axes where that is known.
+        """
         if isinstance(self.g.op, AveragePool):
-            rows, columns = self._counts(0, "oy", "ky"), self._counts(1, "ox", "kx")
+            rows, columns = rows or self._counts(0, "oy", "ky"), columns or self._counts(1, "ox", "kx")
             whole = rows.isdigit() and columns.isdigit()
             count = f"{int(rows) * int(columns)}.0f" if whole else f"(float)({rows} * {columns})"
             self.w.line(f"const es_v scale = es_set1(1.0f / {count});")
@@ -342,7 +377,7 @@ class _Emitter:
         else:
             w.line(f"{accumulator} = {self._combine(accumulator, value)};")
 
-    # Separable form
+    # Columns in memory
 
     def _scratch(self) -> None:
         """Write the row of column results, with the pads around it filled once."""
@@ -355,7 +390,7 @@ class _Emitter:
                 with w.loop("i", (start + count) * width, start * width, self.lanes):
                     w.line(f"es_store(columns + i, {self._start});")
 
-    def _separable(self, vectors: int, tail: int | None) -> None:
+    def _buffered(self, vectors: int, tail: int | None) -> None:
         g, w = self.g, self.w
         width = g.panels.vectors * self.lanes
         before, _ = g.columns
@@ -389,6 +424,101 @@ class _Emitter:
                     at = kx * g.dilations[1] * width + v * self.lanes
                     w.line(f"a{v} = {self._join(f'a{v}', f'es_load(x + {at})')};")
             self._finish(vectors, tail)
+
+    # Columns in registers
+
+    def _carried(self, vectors: int, tail: int | None) -> None:
+        w = self.w
+        with self._rows():
+            whole = self._whole(0)
+            small = self.g.kernel[0] <= UNROLLED_TAPS
+            if small:
+                with w.block(f"if ({whole})" if whole else ""):
+                    self._carried_row(vectors, tail, True)
+            if whole or not small:
+                with w.block("else" if small else ""):
+                    self._carried_row(vectors, tail, False)
+
+    def _carried_row(self, vectors: int, tail: int | None, unrolled: bool) -> None:
+        """Write a row of outputs: those with columns outside the input one by one, the others as a loop."""
+        g, w = self.g, self.w
+        shared = g.kernel[1] - g.strides[1]
+        for j in range(shared):
+            w.line("es_v " + ", ".join(f"m{j}_{v} = {self._start}" for v in range(vectors)) + ";")
+            if self._inside(j, 0):
+                self._column(f"m{j}", str((j - g.pads[1]) * g.steps[1]), vectors, tail, unrolled)
+        edges = [ox for ox in range(g.output[1]) if not all(self._inside(j, ox) for j in range(g.kernel[1]))]
+        first = next((ox for ox in range(g.output[1]) if ox not in edges), g.output[1])
+        last = next((ox for ox in range(first, g.output[1]) if ox in edges), g.output[1])
+        for ox in range(first):
+            self._carried_output(ox, vectors, tail, unrolled)
+        if first < last:
+            with w.loop("ox", last, first):
+                self._carried_output(None, vectors, tail, unrolled)
+        for ox in range(last, g.output[1]):
+            self._carried_output(ox, vectors, tail, unrolled)
+
+    def _inside(self, tap: int, ox: int) -> bool:
+        g = self.g
+        return 0 <= ox * g.strides[1] + tap - g.pads[1] < g.input[1]
+
+    def _carried_output(self, ox: int | None, vectors: int, tail: int | None, unrolled: bool) -> None:
+        """Write one output.
+
+        Args:
+            ox: its number; None: the C variable, and all its columns lie inside the input.
+        """
+        g, w = self.g, self.w
+        taps = range(g.kernel[1])
+        shared = g.kernel[1] - g.strides[1]
+        with w.block("") if ox is not None else nullcontext():
+            if ox is not None:
+                w.line(f"enum {{ ox = {ox} }};")
+            for j in taps[shared:]:
+                w.line("es_v " + ", ".join(f"m{j}_{v} = {self._start}" for v in range(vectors)) + ";")
+                if ox is None or self._inside(j, ox):
+                    start = (j - g.pads[1]) * g.steps[1]
+                    text = _times("ox", g.strides[1] * g.steps[1], 2 if ox is None else g.output[1])
+                    self._column(
+                        f"m{j}", f"{text} + {start}" if start >= 0 else f"{text} - {-start}", vectors, tail, unrolled
+                    )
+            rows = str(g.kernel[0]) if unrolled else ""
+            self._scale(rows, str(g.kernel[1]) if ox is None else self._counted_columns(ox))
+            for v in range(vectors):
+                value = f"m0_{v}"
+                for j in taps[1:]:
+                    value = self._join(value, f"m{j}_{v}")
+                w.line(f"const es_v a{v} = {value};")
+            self._finish(vectors, tail)
+            for j in range(shared):
+                for v in range(vectors):
+                    w.line(f"m{j}_{v} = m{j + g.strides[1]}_{v};")
+
+    def _counted_columns(self, ox: int) -> str:
+        """Number of columns that an average counts for an output."""
+        g, op = self.g, self.g.op
+        include = isinstance(op, AveragePool) and op.count_include_pad
+        end = g.input[1] + (g.pads_end[1] if include else 0)
+        begin = -g.pads[1] if include else 0
+        first = ox * g.strides[1] - g.pads[1]
+        return str(sum(begin <= first + j < end for j in range(g.kernel[1])))
+
+    def _column(self, name: str, offset: str, vectors: int, tail: int | None, unrolled: bool) -> None:
+        """Write the reduction of the window's rows in one column."""
+        g, w = self.g, self.w
+        step = g.dilations[0] * g.steps[0]
+
+        def combine(shift: str) -> None:
+            for v in range(vectors):
+                at = f"x0 + (row + {_sum(offset, shift, 'c', str(v * self.lanes))})"
+                self._accumulate(f"{name}_{v}", self._load(at, v, vectors, tail))
+
+        if unrolled:
+            for ky in range(g.kernel[0]):
+                combine(str(ky * step))
+        else:
+            with w.block(str(self._taps(0, False, "ky"))):
+                combine(_times("ky", step, g.kernel[0]))
 
 
 def _address(index: tuple[str, ...], array: Array) -> str:
