@@ -31,7 +31,7 @@ OUTPUTS: dict[int, dict[int, tuple[int, ...]]] = {
 }
 """Outputs m of the forms F(m, r) worth trying, by the stride and the number of taps r."""
 
-BLOCKS = (9, 16, 24, 36, 48)
+BLOCKS = (6, 9, 12, 16, 24, 36, 48)
 """Tiles of a block, at most."""
 CHUNKS = (4, 8, 16, 32)
 """Vectors of a chunk of output channels."""
