@@ -240,21 +240,21 @@ class Chain:
     def scratch_bytes(self, tiling: Tiling) -> int:
         return FLOAT_BYTES * (self.ring_floats(tiling) + self.block_floats(tiling))
 
-    def tiles(self, tiling: Tiling) -> list[Columns]:
-        """Depthwise tiles from left to right; rows of the ring have no edges."""
+    def tiles(self, most: int) -> tuple[Columns, ...]:
+        """Depthwise tiles of at most so many columns from left to right; rows of the ring have no edges."""
         window, width = self.op.window, self.y.shape[3]
-        if not tiling.expand:
-            return columns(window, self.x.shape[3], width, tiling.columns)
+        if not self.pattern.expands:
+            return columns(window, self.x.shape[3], width, most)
         found, first = [], 0
-        for size, count in balanced(width, tiling.columns):
+        for size, count in balanced(width, most):
             found.append(Columns(first, count, size, (tuple(range(size)),) * window.kernel[1]))
             first += size * count
-        return found
+        return tuple(found)
 
-    def lines(self, tiling: Tiling) -> list[Columns]:
+    def lines(self, most: int) -> tuple[Columns, ...]:
         """Two-dimensional depthwise tiles from top to bottom, as high as they can be: none is in two blocks."""
-        height, lines = self.y.shape[2], tiling.lines
-        sizes = (min(lines, height - first) for first in range(0, height, lines))
+        height = self.y.shape[2]
+        sizes = tuple(min(most, height - first) for first in range(0, height, most))
         return cover(self.op.window, self.x.shape[2], sizes, axis=0)
 
 

@@ -38,7 +38,7 @@ class Depthwise(Stage):
         self.window = chain.op.window
         self.panels = Panels(chain.channels, chain.lanes, vectors)
         self.width = vectors * self.lanes
-        self.tiles = chain.tiles(block.tiling)
+        self.tiles = chain.tiles(block.tiling.columns)
         node, constants = self.problem.anchor, self.problem.graph.constants
         self.taps = self.window.kernel[0] * self.window.kernel[1]
         padded = np.zeros((self.panels.count * self.width, self.taps), np.float32)
@@ -97,7 +97,7 @@ class DepthwiseTiles(Depthwise):
     def __init__(self, block: Block) -> None:
         super().__init__(block, 1)
         chain = block.chain
-        self.lines = chain.lines(block.tiling)
+        self.lines = chain.lines(block.tiling.lines)
         padded = chain.expand and chain.project and not self.epilogue.operands
         self.tail = 0 if padded else chain.channels % self.lanes
         """Channels behind the last vector that is computed as a whole."""

@@ -120,11 +120,10 @@ def _best_tiles(chain: Chain, expand: TileShape | None) -> list[Tiling]:
     vectors = expand.vectors if expand else -(-chain.channels // chain.lanes)
     best: dict[int, tuple[float, Tiling]] = {}
     for lines, cols in shapes(chain.problem.target, *chain.y.shape[2:]):
-        tiling = Tiling(lines, expand, cols, vectors, None, lines)
-        if is_small(taps * lines * cols, chain.lines(tiling), chain.tiles(tiling)):
-            cycles = _depthwise_cycles(chain, tiling)
-            if cycles < best.get(lines, (float("inf"), tiling))[0]:
-                best[lines] = cycles, tiling
+        if is_small(taps * lines * cols, chain.lines(lines), chain.tiles(cols)):
+            cycles = _tile_cycles(chain, lines, cols)
+            if cycles < best.get(lines, (float("inf"), None))[0]:
+                best[lines] = cycles, Tiling(lines, expand, cols, vectors, None, lines)
     return [tiling for _, tiling in best.values()]
 
 
@@ -176,7 +175,7 @@ def _best_columns(chain: Chain, expand: TileShape | None, vectors: int) -> int |
     found = []
     for columns in range(1, max(1, min(most, chain.y.shape[3], MAX_COLUMNS)) + 1):
         tiling = Tiling(1, expand, columns, vectors, None)
-        if len(chain.tiles(tiling)) <= MAX_VARIANTS:
+        if len(chain.tiles(columns)) <= MAX_VARIANTS:
             found.append((_depthwise_cycles(chain, tiling), columns))
     return min(found)[1] if found else None
 
@@ -184,12 +183,12 @@ def _best_columns(chain: Chain, expand: TileShape | None, vectors: int) -> int |
 def _depthwise_cycles(chain: Chain, tiling: Tiling) -> float:
     """Cycles of the whole depthwise convolution on data in the first-level cache."""
     if tiling.lines:
-        return _tile_cycles(chain, tiling)
+        return _tile_cycles(chain, tiling.lines, tiling.columns)
     window = chain.op.window
     batch, channels, height, _ = chain.y.shape
     kh, kw = window.kernel
     vectors, cycles = tiling.vectors, 0.0
-    for c in chain.tiles(tiling):
+    for c in chain.tiles(tiling.columns):
         products = sum(map(len, c.taps)) * vectors
         loads = ((c.rows - 1) * window.strides[1] + kw + kw) * vectors
         kernel_row = max(products / FMA_PER_CYCLE, loads / LOADS_PER_CYCLE, kw * FMA_LATENCY)
@@ -198,12 +197,13 @@ def _depthwise_cycles(chain: Chain, tiling: Tiling) -> float:
     return cycles * -(-channels // (vectors * chain.lanes)) * height * batch
 
 
-def _tile_cycles(chain: Chain, tiling: Tiling) -> float:
+@lru_cache(maxsize=1024)
+def _tile_cycles(chain: Chain, lines: int, columns: int) -> float:
     """The same in two-dimensional tiles; without expansion with the way of the input from the outer caches."""
-    operators, across = len(chain.depthwise.region.nodes), chain.tiles(tiling)
-    x_bytes = 0 if tiling.expand else FLOAT_BYTES * chain.x.size
+    operators, across = len(chain.depthwise.region.nodes), chain.tiles(columns)
+    x_bytes = 0 if chain.expand else FLOAT_BYTES * chain.x.size
     cycles = 0.0
-    for rows in chain.lines(tiling):
+    for rows in chain.lines(lines):
         for cols in across:
             sums = WindowSums(chain.op.window, rows, cols, 1, chain.lanes)
             cycles += rows.tiles * cols.tiles * sums.cycles(chain.problem.target, x_bytes, operators)

@@ -108,7 +108,7 @@ class _Geometry:
         self.steps = self.in_channels * self.taps
 
     @cached_property
-    def columns(self) -> list[Columns]:
+    def columns(self) -> tuple[Columns, ...]:
         return columns(self.window, self.x.shape[3], self.width, self.tile.rows)
 
     @property

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from edgesmith.c.writer import Writer
 from edgesmith.ir import View
@@ -35,7 +36,8 @@ class Columns:
         return all(len(t) == self.rows for t in self.taps)
 
 
-def columns(window: Window, extent: int, outputs: int, rows: int, axis: int = 1) -> list[Columns]:
+@lru_cache(maxsize=1024)
+def columns(window: Window, extent: int, outputs: int, rows: int, axis: int = 1) -> tuple[Columns, ...]:
     """As few tiles as cover an output row, as equal as can be; neighbours with equal code merged.
 
     Args:
@@ -46,10 +48,11 @@ def columns(window: Window, extent: int, outputs: int, rows: int, axis: int = 1)
     """
     tiles = -(-outputs // rows)
     share, larger = divmod(outputs, max(tiles, 1))
-    return cover(window, extent, [share + (tile < larger) for tile in range(tiles)], axis)
+    return cover(window, extent, tuple(share + (tile < larger) for tile in range(tiles)), axis)
 
 
-def cover(window: Window, extent: int, sizes: Iterable[int], axis: int = 1) -> list[Columns]:
+@lru_cache(maxsize=1024)
+def cover(window: Window, extent: int, sizes: tuple[int, ...], axis: int = 1) -> tuple[Columns, ...]:
     """Tiles of given sizes side by side; neighbours with equal code merged.
 
     Args:
@@ -69,7 +72,7 @@ def cover(window: Window, extent: int, sizes: Iterable[int], axis: int = 1) -> l
         else:
             found.append(Columns(first, 1, count, taps))
         first += count
-    return found
+    return tuple(found)
 
 
 @dataclass(frozen=True)

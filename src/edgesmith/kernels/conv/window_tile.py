@@ -54,12 +54,12 @@ class _Tiling:
         self.steps = math.prod(self.window.kernel) * self.depth
 
     @cached_property
-    def down(self) -> list[Columns]:
+    def down(self) -> tuple[Columns, ...]:
         """The tiles from the top to the bottom of the output."""
         return columns(self.window, self.x.shape[2], self.height, self.lines, axis=0)
 
     @cached_property
-    def across(self) -> list[Columns]:
+    def across(self) -> tuple[Columns, ...]:
         """The tiles from the left to the right of the output."""
         return columns(self.window, self.x.shape[3], self.width, self.columns)
 
