@@ -19,6 +19,8 @@ __all__ = ["F32_FUNCTIONS"]
 _COTH = [-0.0027660101, 0.16666618]
 # (tanh(sqrt z) / sqrt z - 1) / z for z in [0, 0.41]
 _TANH_SERIES = [0.0021139178, -0.008150983, 0.021692948, -0.053946115, 0.1333321, -0.3333333]
+# (artanh(sqrt z) / sqrt z - 1) / z for z in [0, 1 / 9]
+_ARTANH = [0.14017563, 0.1399867, 0.2001089, 0.33333206]
 # (erf(sqrt z) / sqrt z - 2 / sqrt pi) / z for z in [0, 0.83]
 _ERF_NEAR = [8.46774502e-05, -0.000816592873, 0.00520309759, -0.0268602421, 0.11283711, -0.376126348]
 # ln(erfc a) for a in [0.9, 4], weighted by erfc a: the error of erf is below 2e-9
@@ -69,6 +71,16 @@ def _tanh(x: Expr) -> Expr:
     return call("copysign", select(a < 0.63, near, far), x)
 
 
+def _softplus(x: Expr) -> Expr:
+    """ln(1 + e**x) within 2.5 ULP; below -87.33, where that is denormal, maybe 0."""
+    # x or 0, and ln(1 + y) = 2 artanh(s) for y = e**-|x|, s = y / (2 + y) up to 1 / 3
+    parts = reduced(call("max", -88.2, -call("abs", x)))
+    y = parts.power * parts.scale
+    s = y / (y + 2.0)
+    z, twice = s * s, s + s
+    return call("max", 0.0, x) + call("fma", twice * z, polynomial(z, _ARTANH), twice)
+
+
 def _erf(x: Expr) -> Expr:
     """erf x within 2.5 ULP and an absolute error of 2e-7: an odd polynomial near 0, 1 - e**P(|x|) elsewhere."""
     a = call("min", 4.0, call("abs", x))
@@ -85,6 +97,7 @@ F32_FUNCTIONS: dict[str, Callable[[Expr], Expr]] = {
     "log": logarithm,
     "log1p": _log1p,
     "sigmoid": _sigmoid,
+    "softplus": _softplus,
     "tanh": _tanh,
     "erf": _erf,
 }

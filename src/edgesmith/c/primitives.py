@@ -167,6 +167,7 @@ PRIMITIVES: dict[str, Primitive] = {
     "tanh": _function("tanh", np.tanh),
     "erf": _function("erf", np.vectorize(math.erf, otypes=[np.float32])),
     "sigmoid": _function("sigmoid", meaning.sigmoid),
+    "softplus": _function("softplus", lambda x: np.logaddexp(x, 0)),
     "sin": _function("sin", np.sin),
     "cos": _function("cos", np.cos),
     "tan": _function("tan", np.tan),

@@ -66,7 +66,7 @@ class Softplus(Elementwise):
 
     def expression(self, *args: Expr) -> Expr:
         (x,) = args
-        return call("max", 0.0, x) + call("log1p", call("exp", -call("abs", x)))
+        return call("softplus", x)
 
 
 @operator
