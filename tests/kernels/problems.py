@@ -45,7 +45,7 @@ def case_graph(case: Case) -> Graph:
 
 
 def with_epilogue(graph: Graph) -> Graph | None:
-    """The graph's only f32 output scaled by channel, added to a residual, and clipped."""
+    """The graph's only f32 output scaled by channel, added to a residual, and bounded: clipped, or by a function."""
     if len(graph.outputs) != 1 or graph.type(graph.outputs[0]).dtype is not DType.F32:
         return None
     (y,) = graph.outputs
@@ -54,18 +54,19 @@ def with_epilogue(graph: Graph) -> Graph | None:
         return None
     scale = np.linspace(0.5, 1.5, shape[1], dtype=np.float32).reshape(-1, *(1,) * (len(shape) - 2))
     full = graph.type(y)
+    bound = (Clip(0.0, 6.0), OPS["Sigmoid"]())[zlib.crc32(graph.text().encode()) % 2]
     nodes = (
         *graph.nodes,
         Node("scale", OPS["Mul"](), (y, "factors"), ("scaled",)),
         Node("add", OPS["Add"](), ("scaled", "residual"), ("sum",)),
-        Node("clip", Clip(0.0, 6.0), ("sum",), ("clipped",)),
+        Node("bound", bound, ("sum",), ("bounded",)),
     )
     types = {**graph.types, "factors": TensorType.of(scale), "residual": full, "scaled": full, "sum": full}
     return Graph(
         (*graph.inputs, "residual"),
-        ("clipped",),
+        ("bounded",),
         nodes,
-        types | {"clipped": full},
+        types | {"bounded": full},
         {**graph.constants, "factors": scale},
     )
 

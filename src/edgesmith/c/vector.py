@@ -19,6 +19,7 @@ Kernels are written against these names; a header of ``static inline`` functions
 ``ES_SHUFFLE(a,b,...)``  lanes chosen from a (0 to ES_LANES - 1) and b (from ES_LANES)
 ``ES_FENCE(label)``  no operation is moved across by the compiler's scheduler, which may not mind registers in long
                     straight-line code; ``label`` is the function's own
+``ES_ROLLED``       before a loop: the compiler does not unroll it
 ``ES_IN_ORDER``     a statement that the compiler moves no load or store across, nor keeps what was loaded before it
 ==================  ==================================================================================
 """
@@ -43,6 +44,12 @@ _UNUSED = """#if defined(__GNUC__)
 #define ES_UNUSED
 #endif
 """
+
+_ROLLED = """#if defined(__clang__)
+#define ES_ROLLED _Pragma("clang loop unroll(disable)")
+#else
+#define ES_ROLLED _Pragma("GCC unroll 1")
+#endif"""
 
 _IN_ORDER = '#define ES_IN_ORDER __asm__ volatile("" : : : "memory")'
 
@@ -226,6 +233,7 @@ def header(target: Target) -> str:
         *_lane_lists(lanes),
         _SHUFFLE,
         _FENCE,
+        _ROLLED,
         _IN_ORDER,
         f"typedef float es_v __attribute__((vector_size({4 * lanes})));",
         f"typedef int32_t es_m __attribute__((vector_size({4 * lanes})));",

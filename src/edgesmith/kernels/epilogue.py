@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
@@ -102,28 +102,46 @@ class Epilogue:
         """
         return "".join(f", {a.pointer}{suffix} + {strided(a.view, index)}" for a in self.operands)
 
-    def store(self, w: Writer, y: View, rows: Iterable[int], vectors: int, tail: int | None, row_axis: int) -> None:
+    def store(self, w: Writer, y: View, rows: Sequence[int], vectors: int, tail: int | None, row_axis: int) -> None:
         """Write the epilogue of a register tile and its stores to the pointer ``y``.
+
+        One that calls functions becomes a loop over the sums in memory: their constants need the registers.
 
         Args:
             y: the output in the kernel's axes.
-            rows, vectors: the accumulators ``c<row>_<vector>``.
+            rows, vectors: the accumulators ``c<row>_<vector>``; rows are consecutive.
             tail: lanes of the last vector (None: all).
             row_axis: axis that the tile's rows run along.
         """
+        sums = [[f"c{row}_{vector}" for vector in range(vectors)] for row in rows]
+        if not self.functions or len(rows) == 1:
+            for row, accumulators in zip(rows, sums, strict=True):
+                self._store_row(w, y, accumulators, tail, partial(self._address, row_axis, row, ""))
+            return
+        w.line(f"const es_v sums[] = {{{', '.join(name for row in sums for name in row)}}};")
+        w.line("ES_ROLLED")
+        with w.block(f"for (ptrdiff_t row = 0; row < {len(rows)}; ++row)"):
+            accumulators = [f"sums[row * {vectors} + {vector}]" for vector in range(vectors)]
+            self._store_row(w, y, accumulators, tail, partial(self._address, row_axis, rows[0], "row"))
 
-        def address(row: int, vector: int, array: Array) -> str:
-            view = array.view
-            along = vector * self.lanes if view.strides[self.axis] == 1 or view.shape[self.axis] == 1 else 0
-            shift = row * view.strides[row_axis] + along
-            return f"{array.pointer} + {shift}" if shift else array.pointer
+    def _store_row(
+        self, w: Writer, y: View, accumulators: Sequence[str], tail: int | None, address: Callable[[int, Array], str]
+    ) -> None:
+        """``address``: of an operand at a vector of the row."""
+        for vector, accumulator in enumerate(accumulators):
+            lanes = tail if vector == len(accumulators) - 1 else None
+            value = self.apply(w, accumulator, partial(address, vector), lanes)
+            target = address(vector, Array("y", y))
+            w.line(f"es_store_n({target}, {value}, {lanes});" if lanes else f"es_store({target}, {value});")
 
-        for row in rows:
-            for vector in range(vectors):
-                lanes = tail if vector == vectors - 1 else None
-                value = self.apply(w, f"c{row}_{vector}", partial(address, row, vector), lanes)
-                target = address(row, vector, Array("y", y))
-                w.line(f"es_store_n({target}, {value}, {lanes});" if lanes else f"es_store({target}, {value});")
+    def _address(self, row_axis: int, row: int, further: str, vector: int, array: Array) -> str:
+        """C text of an operand's address ``further`` rows (an index, or nothing) after ``row``."""
+        view = array.view
+        along = vector * self.lanes if view.strides[self.axis] == 1 or view.shape[self.axis] == 1 else 0
+        stride = view.strides[row_axis]
+        shift = row * stride + along
+        moving = f"{further} * {stride}" if further and stride else ""
+        return " + ".join(filter(None, (array.pointer, moving, str(shift) if shift else "")))
 
     def apply(self, w: Writer, accumulator: str, address: Address, lanes: int | None) -> str:
         """Write the statements and return the C expression of the final vector.

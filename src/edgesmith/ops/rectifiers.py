@@ -92,7 +92,7 @@ class HardSigmoid(Elementwise):
 
     def expression(self, *args: Expr) -> Expr:
         (x,) = args
-        return call("max", 0.0, call("min", 1.0, x * self.alpha + self.beta))
+        return _clamped_line(x, self.alpha, self.beta)
 
 
 @operator
@@ -104,4 +104,10 @@ class HardSwish(Elementwise):
 
     def expression(self, *args: Expr) -> Expr:
         (x,) = args
-        return x * call("max", 0.0, call("min", 1.0, x * (1 / 6) + 0.5))
+        return x * _clamped_line(x, 1 / 6, 0.5)
+
+
+def _clamped_line(x: Expr, slope: float, offset: float) -> Expr:
+    """The line slope x + offset between 0 and 1."""
+    line = call("fma", x, const(slope, x.dtype), const(offset, x.dtype))
+    return call("max", 0.0, call("min", 1.0, line))
