@@ -76,12 +76,9 @@ class Gemv(Kernel):
                 streams = max(LEAST_SUMS // (regions * vectors * product.rows), 1)
                 if regions * vectors <= needed and regions * vectors * streams <= most:
                     found.append({"vectors": vectors, "streams": streams, "regions": regions})
-        cut = bool(found)
         for streams in STREAMS:
             vectors = min(most // streams, needed)
-            # A panel of all channels is one region.
-            if vectors and (vectors == needed or not cut):
-                found += [{"vectors": v, "streams": streams} for v in dict.fromkeys((vectors, -(-vectors // 2)))]
+            found += [{"vectors": v, "streams": streams} for v in dict.fromkeys((vectors, -(-vectors // 2))) if v]
         return found
 
     def cost(self, problem: Problem, schedule: Schedule) -> float:
