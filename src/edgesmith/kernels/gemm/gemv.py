@@ -32,6 +32,8 @@ STREAM_NS = 300.0
 """Until streams that begin elsewhere run at full rate."""
 STREAMS = (2, 3, 4, 6)
 REGIONS = (4, 3, 6, 8)
+LEAST_TASKS = 4
+"""Left for threads to share, as far as there are channels."""
 LEAST_SUMS = 8
 """Sums side by side, that is vectors of weights requested at once, and additions that do not wait for one another."""
 PANEL_CYCLES = 30.0
@@ -73,6 +75,8 @@ class Gemv(Kernel):
         found: list[Schedule] = []
         for regions in REGIONS:
             for vectors in (3, 2, 1):
+                if vectors > 1 and regions * vectors * LEAST_TASKS > needed:
+                    continue
                 streams = max(LEAST_SUMS // (regions * vectors * product.rows), 1)
                 if regions * vectors <= needed and regions * vectors * streams <= most:
                     found.append({"vectors": vectors, "streams": streams, "regions": regions})
