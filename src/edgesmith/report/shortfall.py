@@ -184,11 +184,15 @@ def _start(layer: Layer, program: Mapping[str, Any], machine: Machine) -> Iterat
 _FUNCTIONS = {
     "HardSigmoid": 3,
     "HardSwish": 4,
-    "Sigmoid": 16,
-    "Tanh": 20,
-    "Softmax": 16,
-    "Exp": 14,
-    "Erf": 24,
+    "Sigmoid": 15,
+    "Swish": 17,
+    "Tanh": 35,
+    "Softmax": 19,
+    "Exp": 19,
+    "Mish": 34,
+    "Softplus": 40,
+    "Erf": 51,
+    "Gelu": 62,
     "LRN": 30,
 }
 _RULES: tuple[Callable[[Layer, Mapping[str, Any], Machine], Iterator[Effect]], ...] = (
