@@ -60,7 +60,7 @@ KERNEL_CASES: dict[str, tuple[str, Graph, Schedule]] = {
         {"columns": 3, "vectors": 1},
     ),
     "conv_depthwise_tile": (
-        "depthwise_tile",
+        "depthwise-tile",
         graph(Conv(window(3, 1, 1), 12), (1, 12, 4, 4), (12, 1, 3, 3), *RELU),
         {"lines": 2, "columns": 2, "vectors": 1},
     ),

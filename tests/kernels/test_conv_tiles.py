@@ -37,7 +37,7 @@ def conv(
 
 
 CASES = {
-    "depthwise_tile": [
+    "depthwise-tile": [
         conv((2, 19, 9, 13), 19, (3, 3), 19, (1, 1), (1, 1), (1, 1)),
         conv((1, 24, 11, 10), 24, (5, 3), 24, (2, 1), (2, 0), (1, 2)),
         conv((1, 5, 9, 9), 5, (3, 3), 5, (1, 2), (2, 2), (2, 2), (2, 2)),
@@ -95,7 +95,7 @@ def reason(name: str, case: Case) -> str:
 
 
 def test_kernels_say_what_they_do_not_take() -> None:
-    assert "too many" in reason("depthwise_tile", conv((1, 8, 40, 40), 8, (31, 31), 8))
+    assert "too many" in reason("depthwise-tile", conv((1, 8, 40, 40), 8, (31, 31), 8))
     assert "depthwise" in reason("grouped", conv((1, 8, 5, 5), 8, (3, 3), 8))
     assert "lanes" in reason("grouped", conv((1, 6, 5, 5), 6, (3, 3), 2))
     assert "filters for" in reason("grouped", conv((1, 8, 5, 5), 16, (3, 3), 2))
@@ -106,7 +106,7 @@ def test_kernels_say_what_they_do_not_take() -> None:
 def test_planning_has_few_schedules_to_weigh(isa: str) -> None:
     target = parse(f"x86_64-linux-gnu+{isa}")
     layers = {
-        "depthwise_tile": conv((1, 96, 56, 56), 96, (3, 3), 96, (1, 1), (1, 1), (1, 1)),
+        "depthwise-tile": conv((1, 96, 56, 56), 96, (3, 3), 96, (1, 1), (1, 1), (1, 1)),
         "grouped": conv((1, 64, 28, 28), 64, (3, 3), 16, (1, 1), (1, 1), (1, 1)),
         "indirect": conv((1, 128, 28, 28), 128, (3, 3), 1, (2, 2), (1, 1), (1, 1)),
         "direct": conv((1, 128, 28, 28), 128, (3, 3), 1, (2, 2), (1, 1), (1, 1)),

@@ -2,7 +2,7 @@
 
 A tile of output columns keeps its sums in registers; each input vector of a row is loaded once and feeds every output
 column that it reaches. All rows of a block of channels are done before the next block, so that the rows that
-neighbouring output rows share are still in the first-level cache. ``depthwise_tile`` is faster where the window has few
+neighbouring output rows share are still in the first-level cache. ``depthwise-tile`` is faster where the window has few
 taps; this kernel takes any.
 """
 

@@ -13,7 +13,7 @@ from edgesmith.ops.conv import Conv
 class DepthwiseTile(WindowTileKernel):
     """One filter a channel, windows of a few taps."""
 
-    name: ClassVar[str] = "depthwise_tile"
+    name: ClassVar[str] = "depthwise-tile"
 
     def accepts(self, problem: Problem) -> Reject | None:
         op = problem.anchor.op
