@@ -188,7 +188,8 @@ def cross_validated(
         if not inside:
             continue
         own = np.array([r.predicted_ns for r in inside])
-        calibrated = own * np.array([Calibrated(outside).factor(r.kernel) for r in inside])
+        typical = Calibrated(outside)
+        calibrated = own * np.array([typical.factor(r.kernel) for r in inside])
         learned = model.times_ns(_rows(inside, features), own)
         for name, times in (("analytic", own), ("calibrated", calibrated), ("learned", learned)):
             for r, time in zip(inside, times, strict=True):

@@ -24,7 +24,7 @@ from edgesmith.kernels import KERNELS, Kernel, Place, Problem, Schedule
 from edgesmith.plan import Plan, Step, make_plan
 from edgesmith.plan.cover import assumed_places
 from edgesmith.target import Target
-from edgesmith.tune.database import Database, Record, freeze
+from edgesmith.tune.database import Database, Features, Record, freeze
 from edgesmith.tune.features import code_digest, problem_features
 from edgesmith.tune.learned import Learned, is_available, ranks_better
 from edgesmith.tune.measurements import OWN, SIMILAR, MeasuredCost, Measurements, Predictions
@@ -33,13 +33,15 @@ from edgesmith.tune.subject import Candidate, Subject
 from edgesmith.tune.timer import Timer, Times
 from edgesmith.tune.trial import Trial
 
-__all__ = ["Progress", "Search", "Status", "Tuned", "predictor"]
+__all__ = ["Progress", "Search", "Status", "Tuned"]
 
 BATCH_TRIALS = 64
 """Trials that are compiled together; each batch begins with compilers that read the system's headers."""
 BATCH_BYTES = 256 << 20
 DISTURBED = 1.1
 """When the best candidate takes so many times as long as before, the machine was busy, and all is measured again."""
+GROWTH = 1.25
+"""Of the number of records, until predictors are compared again."""
 LEAST_GAIN = 1e-4
 """Problems that could gain less of the network's time are left alone."""
 
@@ -86,12 +88,9 @@ class Tuned:
     refused: tuple[str, ...]
 
 
-def predictor(known: Measurements, seed: int = 0) -> Predictor:
-    """The learned model where scikit-learn is installed and it proves better on these records, else calibrated ones."""
-    records = known.records()
-    if is_available() and ranks_better(records, known.features, seed):
-        return Learned(records, known.features, seed)
-    return Calibrated(records)
+def _learning_helps(records: Sequence[Record], features: Mapping[str, Features], seed: int = 0) -> bool:
+    """Whether scikit-learn is installed and the learned model proves better than calibrated predictions on records."""
+    return is_available() and ranks_better(records, features, seed)
 
 
 class Search:
@@ -129,6 +128,7 @@ class Search:
         self._subjects: dict[str, Subject] = {}
         self._measured = 0
         self._best_ns: float | None = None
+        self._learning_helps, self._ask_again_at = False, 0.0
         self._refused: list[str] = []
         self._trial_seconds = 0.0
         self._start = clock()
@@ -139,7 +139,7 @@ class Search:
         first = self._current = make_plan(self._graph, self._target, only=self._kernels)
         self._first = first
         try:
-            self._predictions = Predictions(self._known, predictor(self._known, self._seed))
+            self._predictions = Predictions(self._known, self._predictor())
             for step in first.steps:
                 self._subject(step.problem).required[_candidate(step)] = None
             self._measure(self._wave(first))
@@ -167,9 +167,17 @@ class Search:
 
     def _predict(self) -> None:
         """Predict everything again with what is known now."""
-        self._predictions = Predictions(self._known, predictor(self._known, self._seed))
+        self._predictions = Predictions(self._known, self._predictor())
         for subject in self._subjects.values():
             self._inform(subject)
+
+    def _predictor(self) -> Predictor:
+        """From all that is known; which kind proves better is asked again when much more is known than last time."""
+        records = self._known.records()
+        if len(records) >= self._ask_again_at:
+            self._learning_helps = _learning_helps(records, self._known.features, self._seed)
+            self._ask_again_at = GROWTH * len(records)
+        return Learned(records, self._known.features, self._seed) if self._learning_helps else Calibrated(records)
 
     def _inform(self, subject: Subject) -> None:
         predicted = {
