@@ -8,7 +8,7 @@ import pytest
 from edgesmith.errors import NoKernel, UnsupportedOp
 from edgesmith.frontend.onnx import bind
 from edgesmith.ir import DType, Graph, Node, TensorType
-from edgesmith.kernels import Region
+from edgesmith.kernels import Kernel, Problem, Region, Schedule
 from edgesmith.kernels.region import region
 from edgesmith.ops import OPS
 from edgesmith.ops.conv import Conv
@@ -96,6 +96,20 @@ def test_the_cover_saves_most() -> None:
         regions = cover(whole, proposed)
         assert_covers(regions, whole)
         assert sum(p.saving_ns for p in proposed if p.region in regions) == pytest.approx(best(0))
+
+
+def test_a_relu_is_fused_even_where_the_measured_times_speak_against_it() -> None:
+    """A disturbed measurement of the fused convolution costs more than the Relu by itself."""
+    nodes = (conv("a", "x", "b"), Node("relu", RELU, ("b",), ("c",)), Node("plus", ADD, ("c", "y"), ("d",)))
+    whole = graph(nodes, ("x", "y"), ("d",))
+
+    def disturbed(kernel: Kernel, problem: Problem, schedule: Schedule) -> float:
+        return {"Conv": 100.0, "Relu": 5.0, "Add": 5.0, "Conv+Relu": 120.0, "Conv+Relu+Add": 130.0}.get(
+            problem.region.label, 1000.0
+        )
+
+    labels = [r.label for r in cover(whole, proposals(whole, Selector(NATIVE, disturbed)))]
+    assert labels == ["Conv+Relu", "Add"]
 
 
 def test_regions_do_not_reach_over_an_output() -> None:
