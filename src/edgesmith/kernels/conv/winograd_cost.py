@@ -13,7 +13,7 @@ __all__ = ["nanoseconds"]
 
 STEP_NS = 100.0
 OPERATIONS_PER_CYCLE = 1.3
-TILE_CYCLES = 20.0
+TILE_CYCLES = 6.0
 """For each register tile, besides its steps."""
 L3_BYTES_PER_CYCLE = 10.0
 L2_SHARE = 0.8
