@@ -25,7 +25,7 @@ from edgesmith.bench.timing import interleaved, timer
 from edgesmith.codegen.selftest import selftest_inputs
 from edgesmith.errors import NoKernel
 
-KERNELS = ("direct", "im2col", "kn2row", "winograd", "depthwise", "depthwise_tile", "fft")
+KERNELS = ("direct", "im2col", "kn2row", "winograd", "depthwise", "depthwise-tile", "fft")
 LARGE = "large"
 AROUND = ("gemm", "copy", "reduce", "portable")
 SIZES = (3, 5, 7, 11, 15, 21, 31)
