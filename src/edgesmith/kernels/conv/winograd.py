@@ -44,7 +44,7 @@ MOST_SCHEDULES = 24
 
 @kernel
 class Winograd(Kernel):
-    """Strides 1 and 2, channels innermost in input and output."""
+    """Strides 1 and 2, channels innermost in the output, and in the input unless they fit into a vector."""
 
     name: ClassVar[str] = "winograd"
 
@@ -67,8 +67,8 @@ class Winograd(Kernel):
         if op.group != 1:
             return Reject(f"{op.group} groups, needs 1")
         view = problem.view(problem.anchor.inputs[0])
-        if view.strides[1] != 1 and view.shape[1] > 1:
-            return Reject(f"input channels have stride {view.strides[1]}, vectors need 1")
+        if view.strides[1] != 1 and view.shape[1] > problem.target.lanes:
+            return Reject(f"{view.shape[1]} input channels with stride {view.strides[1]}; vectors need stride 1")
         epilogue = Epilogue(problem)
         return Reject(epilogue.reject) if epilogue.reject else None
 

@@ -206,9 +206,9 @@ class WinogradCode:
                     w.line(f"const float *const pixel = x + ({start});")
                     w.line(f"es_v *const column = columns + j * {column} + vector * {t.vertical.n};")
                     at = [f"pixel + {r * t.x.strides[2]}" for r in rows]
-                    load = [f"es_load({a})" if lanes is None else f"es_load_n({a}, {lanes})" for a in at]
-                    for a in at:
+                    for a in at if t.x.strides[1] == 1 else ():
                         w.line(f"__builtin_prefetch({a} + {t.group * self.lanes});")
+                    load = [self._load_channels(a, lanes) for a in at]
                     part = tuple(row[band.first_row : band.stop_row] for row in t.vertical.input)
                     for i, value in enumerate(_write(w, part, load)):
                         w.line(f"column[{i}] = {value};")
@@ -226,6 +226,13 @@ class WinogradCode:
                             w.line(f"es_store(to + {j * t.input_plane}, {value});")
                 w.line(f"v += {t.padded_in};")
         w.line()
+
+    def _load_channels(self, pixel: str, lanes: int | None) -> str:
+        """A vector of a pixel's channels; where they lie apart there are no more than a vector of them."""
+        apart = self.t.x.strides[1]
+        if apart != 1:
+            return f"(es_v){{{', '.join(f'({pixel})[{c * apart}]' for c in range(self.t.in_channels))}}}"
+        return f"es_load({pixel})" if lanes is None else f"es_load_n({pixel}, {lanes})"
 
     def _transform_input(self, w: Writer) -> None:
         t = self.t
