@@ -32,7 +32,7 @@ format: $(INSTALLED) ## rewrite the Python files in the project's style
 	$(BIN)/ruff format .
 
 starter: $(INSTALLED) ## ship the fastest kernels of this machine's tuning database with the package
-	$(BIN)/edgesmith tuning export src/edgesmith/tune/starter.jsonl.xz --best 3 --here
+	$(BIN)/python benchmarks/starter.py
 
 clean: ## remove what builds and tests leave behind; keeps the virtual environment
 	rm -rf build dist out .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache src/*.egg-info
