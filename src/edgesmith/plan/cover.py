@@ -18,6 +18,8 @@ __all__ = ["Proposal", "cover", "in_order", "proposals"]
 
 MAX_STATES = 4096
 FUSED_SHARE = 0.5
+DISTURBED = 1.5
+"""Times that are farther apart than by this factor do not differ by chance."""
 IMPOSSIBLE_NS = 1e15
 """Stands for the time of a node that no kernel computes by itself; finite, so that sums of it compare."""
 
@@ -47,8 +49,10 @@ def proposals(graph: Graph, selector: Selector) -> tuple[Proposal, ...]:
                 if len(proposed.nodes) < 2 or proposed.names in found:
                     continue
                 problem = Problem(graph, proposed, places, selector.target)
-                saving = sum(single[n.name] for n in proposed.nodes) - _time(problem, selector)
-                saving = max(saving, _least_saving(problem, single, selector))
+                apart, fused = sum(single[n.name] for n in proposed.nodes), _time(problem, selector)
+                saving = apart - fused
+                if fused <= DISTURBED * apart:
+                    saving = max(saving, _least_saving(problem, single, selector))
                 if saving > 0:
                     found[proposed.names] = Proposal(proposed, saving)
     return tuple(sorted(found.values(), key=lambda p: (-p.saving_ns, graph.position[p.region.anchor.name])))
