@@ -24,7 +24,7 @@ from edgesmith.kernels import KERNELS, Kernel, Place, Problem, Schedule
 from edgesmith.plan import Plan, Step, make_plan
 from edgesmith.plan.cover import assumed_places
 from edgesmith.target import Target
-from edgesmith.tune.database import Database, Features, Record, freeze
+from edgesmith.tune.database import Database, Record, freeze
 from edgesmith.tune.features import code_digest, problem_features
 from edgesmith.tune.learned import Learned, is_available, ranks_better
 from edgesmith.tune.measurements import OWN, SIMILAR, MeasuredCost, Measurements, Predictions
@@ -86,11 +86,6 @@ class Tuned:
     status: Status
     finished: bool
     refused: tuple[str, ...]
-
-
-def _learning_helps(records: Sequence[Record], features: Mapping[str, Features], seed: int = 0) -> bool:
-    """Whether scikit-learn is installed and the learned model proves better than calibrated predictions on records."""
-    return is_available() and ranks_better(records, features, seed)
 
 
 class Search:
@@ -175,7 +170,7 @@ class Search:
         """From all that is known; which kind proves better is asked again when much more is known than last time."""
         records = self._known.records()
         if len(records) >= self._ask_again_at:
-            self._learning_helps = _learning_helps(records, self._known.features, self._seed)
+            self._learning_helps = is_available() and ranks_better(records, self._known.features, self._seed)
             self._ask_again_at = GROWTH * len(records)
         return Learned(records, self._known.features, self._seed) if self._learning_helps else Calibrated(records)
 
