@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from edgesmith.c.meaning import convert
-from edgesmith.c.primitives import PRIMITIVES
+from edgesmith.c.primitives import NARROW, PRIMITIVES
 from edgesmith.c.writer import Writer
 from edgesmith.ir import DType
 
@@ -184,12 +184,14 @@ def vectorizable(expr: Expr) -> str | None:
         if id(e) in seen:
             return None
         seen.add(id(e))
-        if e.dtype not in (DType.F32, DType.BOOL):
-            return f"{e.op} on {e.dtype}; the vector layer computes f32"
-        if e.dtype is DType.BOOL and not e.args:
-            return "the vector layer has no truth values in memory"
-        if e.args and PRIMITIVES[e.op].vector is None:
-            return f"{e.op} has no vector form"
+        if not e.args:
+            if e.dtype is DType.BOOL:
+                return "the vector layer has no truth values in memory"
+            if e.dtype is not DType.F32 and e.dtype not in NARROW and e.dtype is not DType.I32:
+                return f"the vector layer has no {e.dtype}"
+            return None
+        if PRIMITIVES[e.op].vector_c([""] * len(e.args), e.args[0].dtype, e.dtype) is None:
+            return f"{e.op} of {e.args[0].dtype} to {e.dtype} has no vector form"
         return next((r for r in map(visit, e.args) if r), None)
 
     return visit(expr)
@@ -200,7 +202,8 @@ def emit(expr: Expr, leaves: Mapping[str, str], writer: Writer, *, vector: bool 
 
     Args:
         leaves: C text of each variable.
-        vector: emit vector C (f32 lanes and masks) instead of scalar C.
+        vector: emit vector C (f32 lanes, which hold narrow integers too, and masks) instead of scalar C; variables of
+            type i32 are vectors of integers.
     """
     counts: dict[int, int] = {}
     _uses(expr, counts)
@@ -212,14 +215,14 @@ def emit(expr: Expr, leaves: Mapping[str, str], writer: Writer, *, vector: bool 
         if e.op == "var":
             text = leaves[str(e.value)]
         elif e.op == "const":
-            text = literal(e.value, e.dtype)
-            text = f"es_set1({text})" if vector else text
+            text = f"es_set1({literal(e.value, DType.F32)})" if vector else literal(e.value, e.dtype)
         else:
             primitive = PRIMITIVES[e.op]
             args = [visit(a) for a in e.args]
             if vector:
-                assert primitive.vector is not None
-                text = primitive.vector.format(*args)
+                made = primitive.vector_c(args, e.args[0].dtype, e.dtype)
+                assert made is not None
+                text = made
             else:
                 text = primitive.scalar_c(args, e.args[0].dtype, e.dtype)
             if counts[id(e)] > 1 or len(text) > 90:

@@ -6,7 +6,19 @@ from fractions import Fraction
 
 import numpy as np
 
-__all__ = ["convert", "divide", "exp2_biased", "fma", "maximum", "minimum", "power", "quarter_turns", "sigmoid"]
+__all__ = [
+    "convert",
+    "divide",
+    "dot2",
+    "dot4",
+    "exp2_biased",
+    "fma",
+    "maximum",
+    "minimum",
+    "power",
+    "quarter_turns",
+    "sigmoid",
+]
 
 _TWO_OVER_PI = Fraction(0xA2F9836E4E441529FC2757D1F534DDC0DB6295993C439041FE5163AB, 1 << 224)
 
@@ -61,6 +73,21 @@ def convert(a: np.ndarray, dtype: np.dtype[np.generic]) -> np.ndarray:
     too_large, too_small = a >= float(int(limits.max) + 1), a <= float(limits.min)
     inside = np.where(too_large | too_small | np.isnan(a), 0, a).astype(dtype)
     return np.where(too_large, limits.max, np.where(too_small, limits.min, inside)).astype(dtype)
+
+
+def dot2(c: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """c plus the products of the two i16 in each i32 of a and b."""
+    return _dot(c, a.view(np.int16), b.view(np.int16))
+
+
+def dot4(c: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """c plus the products of the four u8 in each i32 of a with the four i8 of b."""
+    return _dot(c, a.view(np.uint8), b.view(np.int8))
+
+
+def _dot(c: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    products = a.astype(np.int64) * b.astype(np.int64)
+    return np.asarray(c + products.reshape(c.size, -1).sum(1)).astype(np.int32)
 
 
 def quarter_turns(x: np.ndarray) -> np.ndarray:

@@ -11,10 +11,16 @@ import numpy as np
 from edgesmith.c import meaning
 from edgesmith.ir import DType
 
-__all__ = ["PRIMITIVES", "Primitive"]
+__all__ = ["NARROW", "PRIMITIVES", "Primitive"]
 
 TypedText = Callable[[Sequence[str], DType, DType], str]
 """C text from the arguments' texts, the type of the first argument and the type of the result."""
+
+VectorText = Callable[[Sequence[str], DType, DType], str | None]
+"""The same in vector C; None where there is none for these types."""
+
+NARROW = frozenset((DType.U8, DType.I8, DType.U16, DType.I16))
+"""Integers that vector C holds as f32 lanes: every number of these types is one of f32."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +32,7 @@ class Primitive:
         scalar: C text: a template over the arguments ``{0}``, ``{1}``, ... in which ``{f}`` is the suffix of a libm
             function of the argument's type (``f`` or nothing) and ``{t}`` the name of that type (``f32``); or a
             function where templates do not suffice.
-        vector: template over f32 vectors ``es_v`` and masks ``es_m``; None when there is none.
+        vector: template over f32 vectors ``es_v`` and masks ``es_m``, or a function; None when there is none.
         gives_bool: the result is a truth value.
         wraps: a signed integer result may overflow; computed in the unsigned type, where C defines it.
         integer: used instead of ``scalar`` for integers.
@@ -34,7 +40,7 @@ class Primitive:
 
     numpy: Callable[..., np.ndarray]
     scalar: str | TypedText
-    vector: str | None = None
+    vector: str | VectorText | None = None
     gives_bool: bool = False
     wraps: bool = False
     integer: str | TypedText | None = None
@@ -53,6 +59,14 @@ class Primitive:
             return f"({result.c}){text}"
         narrow = result.itemsize < 4 and not result.is_float and not self.gives_bool
         return f"({result.c}){text}" if narrow else text
+
+    def vector_c(self, args: Sequence[str], argument: DType, result: DType) -> str | None:
+        """Vector C text that applies the primitive to ``args``; None where there is none for these types."""
+        if callable(self.vector):
+            return self.vector(args, argument, result)
+        if self.vector is None or {argument, result} - {DType.F32, DType.BOOL}:
+            return None
+        return self.vector.format(*args)
 
 
 def _unsigned(dtype: DType) -> str:
@@ -107,6 +121,18 @@ def _cast(args: Sequence[str], argument: DType, result: DType) -> str:
     return f"({a} >= {limit} ? {kind}_MAX : {inside})"
 
 
+def _vector_cast(args: Sequence[str], argument: DType, result: DType) -> str | None:
+    if result is not DType.F32:
+        return None
+    if argument in NARROW:
+        return args[0]
+    return f"es_from_i32({args[0]})" if argument is DType.I32 else None
+
+
+def _vector_retype(args: Sequence[str], argument: DType, result: DType) -> str | None:
+    return args[0] if argument is DType.F32 and result in NARROW else None
+
+
 def _function(name: str, numpy: Callable[..., np.ndarray], arity: int = 1) -> Primitive:
     """A function of ``mathfunctions``."""
     args = ", ".join(f"{{{i}}}" for i in range(arity))
@@ -156,7 +182,9 @@ PRIMITIVES: dict[str, Primitive] = {
     "shr": Primitive(np.right_shift, _shift(">>")),
     "select": Primitive(np.where, "({0} ? {1} : {2})", "es_select({0}, {1}, {2})"),
     # To integers: truncated and saturated; ``expr.evaluate`` does it, since the meaning depends on the result's type.
-    "cast": Primitive(lambda a: a, _cast),
+    "cast": Primitive(lambda a: a, _cast, _vector_cast),
+    # A float as the integer that it is; the result's type must hold it.
+    "retype": Primitive(lambda a: a, lambda args, _, result: f"({result.c}){args[0]}", _vector_retype),
     # Between fp16, which C holds as its bits, and wider floats; ``expr.cast`` applies them.
     "widen": Primitive(lambda a: a, "es_widen_{t}({0})"),
     "narrow": Primitive(lambda a: a, "es_narrow_{t}({0})"),

@@ -10,6 +10,13 @@ Kernels are written against these names; a header of ``static inline`` functions
 ``es_store(p, v)``  store them
 ``es_load_n(p,n)``  load the first n (0 < n < ES_LANES); the other lanes are 0
 ``es_store_n(p,v,n)``  store the first n
+``es_load_u8(p)``   load ES_LANES integers as floats; so for i8, u16, i16; ``es_load_u8_n(p,n)`` the first n
+``es_store_u8(p, v)``  store lanes that hold such integers; ``es_store_u8_n(p,v,n)`` the first n
+``es_load_i32(p)``, ``es_load_i32_n``, ``es_store_i32``, ``es_store_i32_n``  vectors of i32, whose type is ``es_m``
+``es_from_i32(m)``  integers as floats, rounded to nearest
+``es_dot2(c,a,b)``  c + the two products of i16 neighbours in each lane of a and b; ``es_dot4`` the four of u8 with i8
+``es_pairs_i8(p)``  load 2 ES_LANES numbers as i16, two a lane; ``es_pairs_i16``; ``es_quads_i8``: four i8 a lane
+``es_pair(p)``      two i16 from p in every lane; ``es_quad``: four u8
 ``es_set1(x)``      x in all lanes
 ``es_first(n)``     mask of the first n lanes
 ``es_fma(a,b,c)``   a * b + c, fused where the instruction set can
@@ -102,6 +109,32 @@ def _interleaved(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.stack([a, b], 1).reshape(-1)
 
 
+_COPIED = "es_m m; memcpy(&m, p, sizeof m); return m;"
+_REPEATED = "int32_t x; memcpy(&x, p, sizeof x); return es_set1_i32(x);"
+
+
+def _integers() -> dict[str, VectorPrimitive]:
+    """Loads and stores of integers: narrow ones as floats, i32 as they are."""
+    found: dict[str, VectorPrimitive] = {}
+    for name in ("u8", "i8", "u16", "i16", "i32"):
+        element, lanes = ("int" if name[0] == "i" else "uint") + f"{name[1:]}_t", "es_m" if name == "i32" else "es_v"
+        whole = "{0}" if name == "i32" else f"__builtin_convertvector({{0}}, {lanes})"
+        stored = "v" if name == "i32" else f"__builtin_convertvector(v, es_{name})"
+        read = whole.format(f"*(const es_{name}_unaligned *)p")
+        some = f"es_{name} v = {{0}}; memcpy(&v, p, (size_t)n * sizeof(*p)); return {whole.format('v')};"
+        write = f"*(es_{name}_unaligned *)p = {stored};"
+        part = f"const es_{name} w = {stored}; memcpy(p, &w, (size_t)n * sizeof(*p));"
+        found |= {
+            f"load_{name}": _p(lanes, f"const {element} *p", f"return {read};", lambda p: p),
+            f"load_{name}_n": _p(lanes, f"const {element} *p, int32_t n", some, lambda p, n: _first(n, p, 0)),
+            f"store_{name}": _p("void", f"{element} *p, {lanes} v", write, lambda p, v: v.astype(p.dtype)),
+            f"store_{name}_n": _p(
+                "void", f"{element} *p, {lanes} v, int32_t n", part, lambda p, v, n: _first(n, v.astype(p.dtype), p)
+            ),
+        }
+    return found
+
+
 VECTOR_PRIMITIVES: dict[str, VectorPrimitive] = {
     "load": _p("es_v", "const float *p", "return *(const es_v_unaligned *)p;", lambda p: p),
     "store": _p("void", "float *p, es_v v", "*(es_v_unaligned *)p = v;", lambda p, v: v),
@@ -117,6 +150,32 @@ VECTOR_PRIMITIVES: dict[str, VectorPrimitive] = {
         "memcpy(p, &v, (size_t)n * sizeof(float));",
         lambda p, v, n: _first(n, v, p),
     ),
+    **_integers(),
+    "set1_i32": _p("es_m", "int32_t x", "return x - (es_m){0};", lambda x: x),
+    "pairs_i8": _p(
+        "es_m",
+        "const int8_t *p",
+        "return (es_m)__builtin_convertvector(*(const es_i8_pairs_unaligned *)p, es_i16_pairs);",
+        lambda p: p.astype(np.int16).view(np.int32),
+    ),
+    "pairs_i16": _p("es_m", "const int16_t *p", _COPIED, lambda p: p.view(np.int32)),
+    "quads_i8": _p("es_m", "const int8_t *p", _COPIED, lambda p: p.view(np.int32)),
+    "pair": _p("es_m", "const int16_t *p", _REPEATED, lambda p: p[:2].view(np.int32)),
+    "quad": _p("es_m", "const uint8_t *p", _REPEATED, lambda p: p[:4].view(np.int32)),
+    "dot2": _p(
+        "es_m",
+        "es_m c, es_m a, es_m b",
+        "return c + ((es_m)((es_u)a << 16) >> 16) * ((es_m)((es_u)b << 16) >> 16) + (a >> 16) * (b >> 16);",
+        meaning.dot2,
+    ),
+    "dot4": _p(
+        "es_m",
+        "es_m c, es_m a, es_m b",
+        "for (int32_t i = 0; i < 32; i += 8) { c += ((a >> i) & 255) * ((es_m)((es_u)b << (24 - i)) >> 24); } "
+        "return c;",
+        meaning.dot4,
+    ),
+    "from_i32": _p("es_v", "es_m a", "return __builtin_convertvector(a, es_v);", lambda a: a.astype(np.float32)),
     "set1": _p("es_v", "float x", "return x - (es_v){0.0f};", lambda x: x),
     "first": _p(
         "es_m",
@@ -238,6 +297,10 @@ def header(target: Target) -> str:
         f"typedef float es_v __attribute__((vector_size({4 * lanes})));",
         f"typedef int32_t es_m __attribute__((vector_size({4 * lanes})));",
         f"typedef float es_v_unaligned __attribute__((vector_size({4 * lanes}), aligned(4), may_alias));",
+        f"typedef uint32_t es_u __attribute__((vector_size({4 * lanes})));",
+        f"typedef int16_t es_i16_pairs __attribute__((vector_size({4 * lanes})));",
+        f"typedef int8_t es_i8_pairs_unaligned __attribute__((vector_size({2 * lanes}), aligned(1), may_alias));",
+        *(_integer_type(name, lanes) for name in ("u8", "i8", "u16", "i16", "i32")),
         "",
     ]
     for name, primitive in VECTOR_PRIMITIVES.items():
@@ -250,6 +313,16 @@ def header(target: Target) -> str:
             body = f"{call};" if primitive.result == "void" else f"return ({primitive.result}){call};"
         lines.append(f"ES_UNUSED static inline {primitive.result} es_{name}({parameters}) {{ {body} }}")
     return text + "\n" + "\n".join(lines) + "\n" + _TRANSPOSE
+
+
+def _integer_type(name: str, lanes: int) -> str:
+    element, size = ("int" if name[0] == "i" else "uint") + f"{name[1:]}_t", int(name[1:]) // 8
+    head = f"typedef {element} es_{name}"
+    aligned = f"aligned({size}), may_alias"
+    return (
+        f"{head} __attribute__((vector_size({lanes * size})));\n"
+        f"{head}_unaligned __attribute__((vector_size({lanes * size}), {aligned}));"
+    )
 
 
 def _lane_lists(lanes: int) -> list[str]:

@@ -11,9 +11,10 @@ import numpy as np
 from edgesmith.c.expr import Expr, const, emit, var, vectorizable
 from edgesmith.c.mathfunctions import functions_of
 from edgesmith.c.writer import Writer
-from edgesmith.ir import DType, Graph, Node, TensorType, View
+from edgesmith.ir import Graph, Node, TensorType, View
 from edgesmith.kernels.base import SIGNATURE, Code, Kernel, Problem, Reject, Schedule, kernel, operands, unpack
 from edgesmith.kernels.cycles import cycles_of, far_cycles
+from edgesmith.kernels.lanes import VECTOR_TYPES, load, repeat, store
 from edgesmith.kernels.region import Region, epilogue_chains
 from edgesmith.kernels.tile import GIGAHERTZ
 from edgesmith.ops import Array, Elementwise
@@ -122,7 +123,7 @@ class _Loop:
             and shape
             and self.y.view.strides[-1] == 1
             and inner <= {0, 1}
-            and all(a.view.dtype is DType.F32 for a in made)
+            and all(a.view.dtype in VECTOR_TYPES for a in made)
             and vectorizable(self.expr) is None
             and shape[-1] >= problem.target.lanes // 2
         )
@@ -195,19 +196,21 @@ class _Loop:
             return
         w.line(f"int32_t {i} = {first};")
         with w.block(f"for (; {i} + {lanes} <= {last}; {i} += {lanes})"):
-            value = self._vector(w, index, "es_load(&{})")
-            w.line(f"es_store(&{self.y.at(*index)}, {value});")
+            value = self._vector(w, index, None)
+            w.line(store(self.y.view.dtype, f"&{self.y.at(*index)}", value))
         count = self.y.view.shape[-1]
         if count % lanes:
             with w.block(f"if ({i} < {last})"):
-                value = self._vector(w, index, f"es_load_n(&{{}}, {last} - {i})")
-                w.line(f"es_store_n(&{self.y.at(*index)}, {value}, {last} - {i});")
+                value = self._vector(w, index, f"{last} - {i}")
+                w.line(store(self.y.view.dtype, f"&{self.y.at(*index)}", value, f"{last} - {i}"))
 
-    def _vector(self, w: Writer, index: list[str], load: str) -> str:
+    def _vector(self, w: Writer, index: list[str], lanes: str | None) -> str:
+        """``lanes``: number of elements of a partial vector."""
         leaves = {}
         for a in self.inputs:
-            element = a.at(*index)
-            leaves[a.pointer] = load.format(element) if a.view.strides[-1] == 1 else f"es_set1({element})"
+            element, dtype = a.at(*index), a.view.dtype
+            whole = a.view.strides[-1] == 1
+            leaves[a.pointer] = load(dtype, f"&{element}", lanes) if whole else repeat(dtype, element)
         return emit(self.expr, leaves, w, vector=True)
 
     def _element(self, w: Writer, index: list[str]) -> None:

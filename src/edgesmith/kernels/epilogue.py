@@ -13,6 +13,7 @@ from edgesmith.c.writer import Writer
 from edgesmith.ir import DType, View
 from edgesmith.kernels.base import Problem
 from edgesmith.kernels.elementwise import array_constants, compose, like_output
+from edgesmith.kernels.lanes import VECTOR_TYPES, load, repeat, store
 from edgesmith.ops import Array, Elementwise
 
 __all__ = ["Epilogue", "strided"]
@@ -28,18 +29,27 @@ class Epilogue:
         axis: the axis that vectors run along; operands must be contiguous or constant along it.
         project: brings an operand's view (shaped like the output) into the kernel's own axes; None when its strides do
             not allow that. Default: the output's axes.
+        sums: the value that the kernel leaves in its accumulators. Default: the anchor's result.
+        integers: operands and result may be integers; otherwise everything has to be f32.
     """
 
     def __init__(
-        self, problem: Problem, axis: int = 1, project: Callable[[View], View | None] = lambda view: view
+        self,
+        problem: Problem,
+        axis: int = 1,
+        project: Callable[[View], View | None] = lambda view: view,
+        *,
+        sums: str | None = None,
+        integers: bool = False,
     ) -> None:
         region, graph = problem.region, problem.graph
         self.reject: str | None = None
-        self.nodes = region.nodes[1:]
+        anchor = sums or region.anchor.outputs[0]
+        self.nodes = region.nodes[[anchor in n.outputs for n in region.nodes].index(True) + 1 :]
         self.axis = axis
         self.lanes = problem.target.lanes
-        anchor = region.anchor.outputs[0]
         out = region.outputs[0] if region.outputs else anchor
+        self.dtype = graph.type(out).dtype
         self.functions: tuple[str, ...] = ()
         self.operands: list[Array] = []
         self.values: list[str] = []
@@ -50,8 +60,10 @@ class Epilogue:
         if not all(isinstance(n.op, Elementwise) for n in self.nodes):
             self.reject = "an operator after it is not elementwise"
             return
+        self.accumulator = var("acc", graph.type(anchor).dtype)
+        allowed = VECTOR_TYPES if integers else {DType.F32}
         if not self.nodes:
-            self.expr = var("acc")
+            self.expr = self.accumulator
             return
         y = problem.view(out)
         read = dict.fromkeys(v for n in self.nodes for v in n.read if v in region.inputs)
@@ -71,17 +83,18 @@ class Epilogue:
                 return
             self.operands.append(Array(pointer, projected))
         leaves = {
-            v: var(a.pointer) for v, a in zip((*read, *array_constants(graph, self.nodes)), self.operands, strict=True)
+            v: var(a.pointer, graph.type(v).dtype)
+            for v, a in zip((*read, *array_constants(graph, self.nodes)), self.operands, strict=True)
         }
-        if any(graph.type(v).dtype is not DType.F32 for v in leaves):
-            self.reject = "an operand of the operators after it is not f32"
+        if any(graph.type(v).dtype not in allowed for v in leaves):
+            self.reject = f"an operand of the operators after it is not {'in vectors' if integers else 'f32'}"
             return
         for operand in self.operands:
             if operand.view.strides[axis] not in (0, 1) and operand.view.shape[axis] > 1:
                 self.reject = f"operand {operand.view} is not contiguous along the vectors"
                 return
-        self.expr = compose(graph, self.nodes, {**leaves, anchor: var("acc")})
-        self.reject = vectorizable(self.expr) or (None if self.expr.dtype is DType.F32 else "the result is not f32")
+        self.expr = compose(graph, self.nodes, {**leaves, anchor: self.accumulator})
+        self.reject = vectorizable(self.expr) or (None if self.dtype in allowed else f"the result is {self.dtype}")
         self.functions = functions_of(self.expr)
 
     @property
@@ -92,7 +105,7 @@ class Epilogue:
     @property
     def parameters(self) -> str:
         """C parameters for the operands, each after a comma."""
-        return "".join(f", const float *{a.pointer}" for a in self.operands)
+        return "".join(f", const {a.view.dtype.c} *{a.pointer}" for a in self.operands)
 
     def arguments(self, index: Sequence[tuple[int, str]], suffix: str = "") -> str:
         """C arguments for the operands, each after a comma: pointers to the elements at ``index`` (see ``strided``).
@@ -118,7 +131,8 @@ class Epilogue:
             for row, accumulators in zip(rows, sums, strict=True):
                 self._store_row(w, y, accumulators, tail, partial(self._address, row_axis, row, ""))
             return
-        w.line(f"const es_v sums[] = {{{', '.join(name for row in sums for name in row)}}};")
+        kind = "es_v" if self.accumulator.dtype is DType.F32 else "es_m"
+        w.line(f"const {kind} sums[] = {{{', '.join(name for row in sums for name in row)}}};")
         w.line("ES_ROLLED")
         with w.block(f"for (ptrdiff_t row = 0; row < {len(rows)}; ++row)"):
             accumulators = [f"sums[row * {vectors} + {vector}]" for vector in range(vectors)]
@@ -132,7 +146,7 @@ class Epilogue:
             lanes = tail if vector == len(accumulators) - 1 else None
             value = self.apply(w, accumulator, partial(address, vector), lanes)
             target = address(vector, Array("y", y))
-            w.line(f"es_store_n({target}, {value}, {lanes});" if lanes else f"es_store({target}, {value});")
+            w.line(store(self.dtype, target, value, lanes))
 
     def _address(self, row_axis: int, row: int, further: str, vector: int, array: Array) -> str:
         """C text of an operand's address ``further`` rows (an index, or nothing) after ``row``."""
@@ -151,11 +165,11 @@ class Epilogue:
         """
         leaves = {"acc": accumulator}
         for array in self.operands:
-            at = address(array)
+            at, dtype = address(array), array.view.dtype
             if array.view.strides[self.axis] == 0 and array.view.shape[self.axis] > 1:
-                leaves[array.pointer] = f"es_set1(*({at}))"
+                leaves[array.pointer] = repeat(dtype, f"*({at})")
             else:
-                leaves[array.pointer] = f"es_load({at})" if lanes is None else f"es_load_n({at}, {lanes})"
+                leaves[array.pointer] = load(dtype, at, lanes)
         return emit(self.expr, leaves, w, vector=True)
 
     def in_place(self, problem: Problem) -> tuple[str, ...]:

@@ -59,8 +59,9 @@ def epilogue_chains(graph: Graph, anchor: Node, limit: int = 24) -> Iterator[Reg
     """The anchor alone, then with ever more elementwise operators computed from its output.
 
     A region grows by the first reader of its live values, so that no operand taken from outside can depend on the
-    region itself; it ends at the first reader that is not elementwise or changes the shape. Regions with more than one
-    live value (x * sigmoid(x) half way) are passed over.
+    region itself, and by the DequantizeLinear of such an operand that nothing else reads; it ends at the first reader
+    that is not elementwise or changes the shape. Regions with more than one live value (x * sigmoid(x) half way) are
+    passed over.
     """
     yield region(graph, (anchor,), anchor)
     if len(anchor.outputs) != 1:
@@ -76,8 +77,15 @@ def epilogue_chains(graph: Graph, anchor: Node, limit: int = 24) -> Iterator[Reg
         follower = min(readers, key=lambda n: graph.position[n.name])
         if not isinstance(follower.op, Elementwise) or graph.type(follower.outputs[0]).shape != shape:
             return
-        nodes.append(follower)
-        inside.add(follower.name)
+        joining = [*_dequantized(graph, follower, inside), follower]
+        nodes += joining
+        inside.update(n.name for n in joining)
         grown = region(graph, nodes, anchor)
         if grown.outputs == follower.outputs:
             yield grown
+
+
+def _dequantized(graph: Graph, follower: Node, inside: set[str]) -> list[Node]:
+    """Producers of operands of ``follower`` that only convert integers for it."""
+    producers = [graph.producer(v) for v in dict.fromkeys(follower.read) if graph.sole_consumer(v) is follower]
+    return [p for p in producers if p and p.op.name == "DequantizeLinear" and p.name not in inside]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -14,6 +14,49 @@ from edgesmith.errors import ModelError, UnsupportedOp
 from edgesmith.ir import Cost, DType, TensorType
 from edgesmith.ops.base import Array, Case, Layout, OnnxNode, Operator, f32, operator
 from edgesmith.ops.window import Window
+
+__all__ = ["Conv", "convolved_shape", "write_convolution"]
+
+
+def convolved_shape(where: str, window: Window, group: int, x: TensorType, w: TensorType) -> tuple[int, ...]:
+    """Shape of the convolution of x (N, C, *spatial) with w (M, C / group, *kernel); raises ``ModelError``."""
+    channels, filters = x.shape[1], w.shape[0]
+    fits = group > 0 and channels == w.shape[1] * group and filters % group == 0
+    if not fits or w.shape[2:] != window.kernel:
+        raise ModelError(f"input {x}, weights {w} and group {group} do not fit", where=where)
+    return (x.shape[0], filters, *window.output(x.shape[2:], where))
+
+
+def write_convolution(
+    w: Writer,
+    window: Window,
+    group: int,
+    x: Array,
+    weights: Array,
+    y: Array,
+    start: str,
+    product: Callable[[str, str], str],
+) -> None:
+    """Write the loops of a convolution; a task is one channel ``m`` of the output of one image.
+
+    Args:
+        start: C text of the number that the sum of channel ``m`` starts with.
+        product: C text of the product of an input element and a weight.
+    """
+    batch, filters, *out = y.view.shape
+    depth, axes = weights.view.shape[1], range(len(out))
+    at_output = [f"o{a}" for a in axes]
+    with w.block("for (int32_t task = begin; task < end; ++task)"):
+        w.unravel("task", (("n", batch), ("m", filters)))
+        first = "c" if group == 1 else f"m / {filters // group} * {depth} + c"
+        with w.nest(list(zip(at_output, out, strict=True))):
+            w.line(f"{y.view.dtype.c} sum = {start};")
+            with w.nest([("c", depth), *((f"k{a}", weights.view.shape[2 + a]) for a in axes)]):
+                inside = window.write_position(w, x.view.shape[2:], out)
+                element = x.at("n", first, *(f"i{a}" for a in axes))
+                term = f"sum += {product(element, weights.at('m', 'c', *(f'k{a}' for a in axes)))};"
+                w.line(f"if ({inside}) {{ {term} }}" if inside else term)
+            w.line(f"{y.at('n', 'm', *at_output)} = sum;")
 
 
 @operator
@@ -43,15 +86,12 @@ class Conv(Operator):
     def infer(self, inputs: Sequence[TensorType | None]) -> tuple[TensorType, ...]:
         x, w = inputs[0], inputs[1]
         assert x is not None and w is not None
-        channels, filters = x.shape[1], w.shape[0]
         if x.dtype not in (DType.F32, DType.F64) or w.dtype is not x.dtype:
             raise UnsupportedOp(f"Conv of {x} with {w}")
-        fits = self.group > 0 and channels == w.shape[1] * self.group and filters % self.group == 0
-        if not fits or w.shape[2:] != self.window.kernel:
-            raise ModelError(f"input {x}, weights {w} and group {self.group} do not fit", where=self.name)
-        if len(inputs) > 2 and inputs[2] is not None and inputs[2].shape != (filters,):
-            raise ModelError(f"bias {inputs[2]} does not fit {filters} filters", where=self.name)
-        return (TensorType((x.shape[0], filters, *self.window.output(x.shape[2:], self.name)), x.dtype),)
+        shape = convolved_shape(self.name, self.window, self.group, x, w)
+        if len(inputs) > 2 and inputs[2] is not None and inputs[2].shape != shape[1:2]:
+            raise ModelError(f"bias {inputs[2]} does not fit {shape[1]} filters", where=self.name)
+        return (TensorType(shape, x.dtype),)
 
     def reference(self, *inputs: np.ndarray | None) -> tuple[np.ndarray, ...]:
         x, w, b = (*inputs, None)[:3]
@@ -80,20 +120,8 @@ class Conv(Operator):
         x, k, b = (*inputs, None)[:3]
         (y,) = outputs
         assert x is not None and k is not None
-        batch, filters, *out = y.view.shape
-        depth, axes = k.view.shape[1], range(len(out))
-        at_output = [f"o{a}" for a in axes]
-        with w.block("for (int32_t task = begin; task < end; ++task)"):
-            w.unravel("task", (("n", batch), ("m", filters)))
-            first = "c" if self.group == 1 else f"m / {filters // self.group} * {depth} + c"
-            with w.nest(list(zip(at_output, out, strict=True))):
-                w.line(f"{y.view.dtype.c} sum = {b.at('m') if b else '0'};")
-                with w.nest([("c", depth), *((f"k{a}", k.view.shape[2 + a]) for a in axes)]):
-                    inside = self.window.write_position(w, x.view.shape[2:], out)
-                    element = x.at("n", first, *(f"i{a}" for a in axes))
-                    term = f"sum += {element} * {k.at('m', 'c', *(f'k{a}' for a in axes))};"
-                    w.line(f"if ({inside}) {{ {term} }}" if inside else term)
-                w.line(f"{y.at('n', 'm', *at_output)} = sum;")
+        start = b.at("m") if b else "0"
+        write_convolution(w, self.window, self.group, x, k, y, start, lambda element, weight: f"{element} * {weight}")
 
     @classmethod
     def cases(cls) -> Iterator[Case]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -12,6 +12,8 @@ from edgesmith.c.writer import Writer
 from edgesmith.errors import ModelError, UnsupportedOp
 from edgesmith.ir import Cost, DType, TensorType, View
 from edgesmith.ops.base import Array, Case, Operator, broadcast_shape, f32, operator
+
+__all__ = ["MatMul", "write_matrix_product"]
 
 _DTYPES = (DType.F32, DType.F64, DType.I32, DType.I64, DType.U32, DType.U64)
 
@@ -58,27 +60,9 @@ class MatMul(Operator):
     def portable(self, w: Writer, inputs: Sequence[Array | None], outputs: Sequence[Array]) -> None:
         a, b = inputs
         assert a is not None and b is not None
-        left, right = _as_row(a.view), _as_column(b.view)
-        rows, depth, columns = left.shape[-2], left.shape[-1], right.shape[-1]
-        batch = np.broadcast_shapes(left.shape[:-2], right.shape[:-2])
-        result = outputs[0].view.reshape((*batch, rows, columns))
-        assert result is not None
-        x, z = (
-            Array(a.pointer, left.broadcast((*batch, rows, depth))),
-            Array(b.pointer, right.broadcast((*batch, depth, columns))),
-        )
-        y = Array(outputs[0].pointer, result)
-        kind = result.dtype
-        exact = kind if kind.is_float else {4: DType.U32, 8: DType.U64}[kind.itemsize]
-        cast = "" if exact is kind else f"({exact.c})"
-        index = [f"b{i}" for i in range(len(batch))]
-        with w.block("for (int32_t task = begin; task < end; ++task)"):
-            w.unravel("task", (*zip(index, batch, strict=True), ("i", rows)))
-            with w.loop("j", columns):
-                w.line(f"{exact.c} sum = 0;")
-                with w.loop("k", depth):
-                    w.line(f"sum += {cast}{x.at(*index, 'i', 'k')} * {cast}{z.at(*index, 'k', 'j')};")
-                w.line(f"{y.at(*index, 'i', 'j')} = {'' if exact is kind else f'({kind.c})'}sum;")
+        kind = outputs[0].view.dtype
+        cast = "" if kind.is_float else f"({_wrapping(kind).c})"
+        write_matrix_product(w, a, b, outputs[0], lambda x, z: f"{cast}{x} * {cast}{z}")
 
     @classmethod
     def cases(cls) -> Iterator[Case]:
@@ -92,6 +76,40 @@ class MatMul(Operator):
         yield Case(cls(), (TensorType((3, 4), DType.I32), TensorType((4, 5), DType.I32)), "i32")
         yield Case(cls(), (TensorType((3, 4), DType.U64), TensorType((4, 5), DType.U64)), "u64")
         yield Case(cls(), (TensorType((3, 4), DType.F64), TensorType((4, 5), DType.F64)), "f64")
+
+
+def write_matrix_product(w: Writer, a: Array, b: Array, y: Array, product: Callable[[str, str], str]) -> None:
+    """Write the loops of a product of stacks of matrices; a task is one row ``i`` of one matrix.
+
+    Args:
+        product: C text of the product of two elements, the second of which lies in column ``j``; integers are summed in
+            the unsigned type.
+    """
+    left, right = _as_row(a.view), _as_column(b.view)
+    rows, depth, columns = left.shape[-2], left.shape[-1], right.shape[-1]
+    batch = np.broadcast_shapes(left.shape[:-2], right.shape[:-2])
+    result = y.view.reshape((*batch, rows, columns))
+    assert result is not None
+    x, z = (
+        Array(a.pointer, left.broadcast((*batch, rows, depth))),
+        Array(b.pointer, right.broadcast((*batch, depth, columns))),
+    )
+    kind = result.dtype
+    exact = kind if kind.is_float else _wrapping(kind)
+    index = [f"b{i}" for i in range(len(batch))]
+    with w.block("for (int32_t task = begin; task < end; ++task)"):
+        w.unravel("task", (*zip(index, batch, strict=True), ("i", rows)))
+        with w.loop("j", columns):
+            w.line(f"{exact.c} sum = 0;")
+            with w.loop("k", depth):
+                w.line(f"sum += {product(x.at(*index, 'i', 'k'), z.at(*index, 'k', 'j'))};")
+            target = Array(y.pointer, result).at(*index, "i", "j")
+            w.line(f"{target} = {'' if exact is kind else f'({kind.c})'}sum;")
+
+
+def _wrapping(kind: DType) -> DType:
+    """The unsigned integer of the same size, in which sums may wrap around."""
+    return {4: DType.U32, 8: DType.U64}[kind.itemsize]
 
 
 def _as_row(view: View) -> View:

@@ -15,7 +15,7 @@ from edgesmith.passes.engine import Skipped, rewrite
 SMALL_BYTES = 64 << 10
 GROWTH = 2
 MAX_MACS = 1 << 28
-_KEPT = frozenset(("QuantizeLinear", "DequantizeLinear"))
+_KEPT = frozenset(("QuantizeLinear", "DequantizeLinear", "QuantizeLinearByAxis", "DequantizeLinearByAxis"))
 """They carry the quantisation; where nothing but weights is stored quantised, the program computes in floats."""
 
 

@@ -15,6 +15,7 @@ AVX2 = ISAS.register("avx2")(
         header="immintrin.h",
         cpuinfo=("avx2", "fma", "f16c", "bmi2"),
         instr={
+            "dot2": "_mm256_add_epi32((__m256i){0}, _mm256_madd_epi16((__m256i){1}, (__m256i){2}))",
             "fma": "_mm256_fmadd_ps({0}, {1}, {2})",
             "max": "_mm256_max_ps({0}, {1})",
             "min": "_mm256_min_ps({0}, {1})",

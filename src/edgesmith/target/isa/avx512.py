@@ -15,6 +15,7 @@ AVX512 = ISAS.register("avx512")(
         header="immintrin.h",
         cpuinfo=("avx512f", "avx512bw", "avx512dq", "avx512vl"),
         instr={
+            "dot2": "_mm512_add_epi32((__m512i){0}, _mm512_madd_epi16((__m512i){1}, (__m512i){2}))",
             "fma": "_mm512_fmadd_ps({0}, {1}, {2})",
             "max": "_mm512_max_ps({0}, {1})",
             "min": "_mm512_min_ps({0}, {1})",

@@ -1,0 +1,1 @@
+"""Kernels that multiply integers and sum in 32 bits."""

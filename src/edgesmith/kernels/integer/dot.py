@@ -1,0 +1,50 @@
+"""How a target multiplies neighbouring integers and sums the products in one lane."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from edgesmith.ir import DType
+from edgesmith.target import Target
+
+__all__ = ["Dot"]
+
+
+@dataclass(frozen=True)
+class Dot:
+    """An instruction that adds ``group`` products to every i32 lane.
+
+    Inputs and weights are stored as they are, or as u8 and i8 numbers that differ from them by a constant; what that
+    does to the sum is known at compile time and goes into the bias.
+
+    Args:
+        name: its name in the vector layer, without ``es_``.
+        element, weight: types of the numbers in memory.
+        load_input: primitive that repeats the group of an input element in all lanes.
+        load_weights: primitive that loads a group of weights for each lane.
+        uops: micro-operations of one use, loads aside.
+    """
+
+    name: str
+    group: int
+    element: DType
+    weight: DType
+    load_input: str
+    load_weights: str
+    uops: float
+
+    def shift(self, dtype: DType) -> int:
+        """What is added to inputs of a type so that they fit ``element``."""
+        return 128 if (self.element, dtype) == (DType.U8, DType.I8) else 0
+
+    @classmethod
+    def of(cls, target: Target, weights: np.ndarray) -> Dot:
+        """The fastest of a target for weights of some range."""
+        narrow = not weights.size or (weights.min() >= -128 and weights.max() <= 127)
+        if narrow and target.has("dot4"):
+            return cls("dot4", 4, DType.U8, DType.I8, "quad", "quads_i8", 1.0)
+        if narrow:
+            return cls("dot2", 2, DType.I16, DType.I8, "pair", "pairs_i8", 2.0)
+        return cls("dot2", 2, DType.I16, DType.I16, "pair", "pairs_i16", 2.0)

@@ -1,0 +1,410 @@
+"""Register tiles of integer sums over packed input lines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import ClassVar
+
+import numpy as np
+
+from edgesmith.c.writer import Writer
+from edgesmith.ir import Graph, Node
+from edgesmith.kernels.base import SIGNATURE, Code, Kernel, Problem, Reject, Schedule, kernel, unpack
+from edgesmith.kernels.cycles import GIGAHERTZ, L2_BYTES_PER_CYCLE, LOADS_PER_CYCLE, cycles_of, memory_ns
+from edgesmith.kernels.epilogue import strided
+from edgesmith.kernels.gemm.row_tiles import RowTiles
+from edgesmith.kernels.integer.dot import Dot
+from edgesmith.kernels.integer.window import IntegerWindow, integer_window
+from edgesmith.kernels.region import Region, epilogue_chains
+from edgesmith.kernels.tile import Panels, TileShape, candidates
+from edgesmith.ops.integer_products import IntegerProduct
+from edgesmith.target import Target
+
+STEP_NS = 60.0
+TILES_KEPT = 6
+TARGET_TASKS = 16
+UOPS_PER_CYCLE = 4.0
+PRODUCTS_PER_CYCLE = 2.0
+TILE_CYCLES = 12.0
+PACK_ELEMENTS_PER_CYCLE = 8.0
+UNROLLED_GROUPS = 8
+SLACK = 16
+"""Elements behind the packed lines that the last group may read; their weights are 0."""
+
+
+@kernel
+class IntegerTiles(Kernel):
+    """Sums of integer products in register tiles of pixels by channels.
+
+    The input lines of a task are first copied side by side in the type that the target multiplies, with the padding in
+    place. The products of a kernel line then are one run of neighbouring elements, whatever the window.
+    """
+
+    name: ClassVar[str] = "integer-tiles"
+
+    def regions(self, graph: Graph, anchor: Node) -> Iterator[Region]:
+        if isinstance(anchor.op, IntegerProduct):
+            yield from epilogue_chains(graph, anchor)
+
+    def accepts(self, problem: Problem) -> Reject | None:
+        window = integer_window(problem)
+        if window.reject is not None:
+            return Reject(window.reject)
+        return Reject(f"{window.group} groups") if window.group != 1 else None
+
+    def schedules(self, problem: Problem) -> Sequence[Schedule]:
+        return [b.schedule for b in _blockings(_Sums.of(problem))]
+
+    def cost(self, problem: Problem, schedule: Schedule) -> float:
+        return _Sums.of(problem).nanoseconds(_Blocking.of(schedule))
+
+    def in_place(self, problem: Problem) -> tuple[str, ...]:
+        return integer_window(problem).epilogue.in_place(problem)
+
+    def emit(self, problem: Problem, schedule: Schedule) -> Code:
+        return _Emitter(_Sums.of(problem), _Blocking.of(schedule)).code()
+
+
+@dataclass(frozen=True)
+class _Blocking:
+    """How the loops are cut: the register tile, and the lines, tiles of a line, and panels of a task."""
+
+    tile: TileShape
+    lines: int
+    tiles: int
+    panels: int
+
+    @classmethod
+    def of(cls, s: Schedule) -> _Blocking:
+        return cls(TileShape(s["rows"], s["vectors"]), s["lines"], s["tiles"], s["panels"])
+
+    @property
+    def schedule(self) -> Schedule:
+        return {
+            "rows": self.tile.rows,
+            "vectors": self.tile.vectors,
+            "lines": self.lines,
+            "tiles": self.tiles,
+            "panels": self.panels,
+        }
+
+
+class _Sums:
+    """Sizes of a problem."""
+
+    def __init__(self, window: IntegerWindow) -> None:
+        self.window = window
+        self.target: Target = window.problem.target
+        self.dot = Dot.of(self.target, window.weights)
+        kernel_columns, depth = window.kernel[1], window.x.shape[3]
+        together = window.dilations[1] == 1
+        self.runs = 1 if together else kernel_columns
+        """Runs of neighbouring elements in a kernel line."""
+        self.run = depth * (kernel_columns if together else 1)
+        self.groups = -(-self.run // self.dot.group)
+        """Groups of a run."""
+        self.lines, self.columns = window.y.shape[1], window.y.shape[2]
+
+    @classmethod
+    def of(cls, problem: Problem) -> _Sums:
+        return cls(integer_window(problem))
+
+    @property
+    def steps(self) -> int:
+        """Groups of all products of one sum."""
+        return self.window.kernel[0] * self.runs * self.groups
+
+    def input_lines(self, lines: int) -> int:
+        w = self.window
+        return (lines - 1) * w.strides[0] + (w.kernel[0] - 1) * w.dilations[0] + 1
+
+    def input_columns(self, columns: int) -> int:
+        w = self.window
+        return (columns - 1) * w.strides[1] + (w.kernel[1] - 1) * w.dilations[1] + 1
+
+    def block_columns(self, b: _Blocking) -> int:
+        """Output columns of a task at most."""
+        rows = RowTiles.of(self.columns, b.tile.rows)
+        return min(self.columns, b.tiles * rows.height)
+
+    def packed_elements(self, b: _Blocking) -> int:
+        pixels = self.input_lines(b.lines) * self.input_columns(self.block_columns(b))
+        return pixels * self.window.x.shape[3] + SLACK
+
+    def nanoseconds(self, b: _Blocking) -> float:
+        """Predicted time on one core."""
+        target, dot, w = self.target, self.dot, self.window
+        panels = Panels(w.channels, target.lanes, b.tile.vectors)
+        rows = RowTiles.of(self.columns, b.tile.rows)
+        epilogue = cycles_of(w.epilogue.expr) + 2.0
+        widening = 1.0 if dot.load_weights == "pairs_i8" else 0.0
+        cycles = 0.0
+        for (vectors, _), count in panels.counted():
+            panel_bytes = self.steps * vectors * target.lanes * dot.group * dot.weight.itemsize
+            far = panel_bytes > target.l1_bytes // 2
+            for height, number in rows.heights:
+                products = height * vectors
+                uops = products * dot.uops + vectors * widening
+                loads = (height + vectors) / LOADS_PER_CYCLE
+                step = max(products / PRODUCTS_PER_CYCLE, uops / UOPS_PER_CYCLE, loads, 2.0 if products < 4 else 0.0)
+                if far:
+                    step = max(step, vectors * target.lanes * dot.group * dot.weight.itemsize / L2_BYTES_PER_CYCLE)
+                cycles += count * number * (self.steps * step + TILE_CYCLES + products * epilogue)
+        cycles *= w.y.shape[0] * self.lines
+        tasks = self.tasks(b)
+        cycles += prod(tasks) * (self.packed_elements(b) / PACK_ELEMENTS_PER_CYCLE + 40.0)
+        compute = STEP_NS + cycles / GIGAHERTZ
+        return max(compute, memory_ns(w.weights.size * dot.weight.itemsize))
+
+    def tasks(self, b: _Blocking) -> tuple[int, int, int, int]:
+        """Images, groups of panels, blocks of lines, blocks of tiles."""
+        rows = RowTiles.of(self.columns, b.tile.rows)
+        panels = Panels(self.window.channels, self.target.lanes, b.tile.vectors).count
+        return self.window.y.shape[0], -(-panels // b.panels), -(-self.lines // b.lines), -(-rows.count // b.tiles)
+
+
+def _blockings(s: _Sums) -> Iterator[_Blocking]:
+    """The best register tiles, each with blocks of lines that fit the first-level or the second-level cache."""
+    lanes = s.target.lanes
+    vectors = -(-s.window.channels // lanes)
+    shapes = [t for t in candidates(s.target, s.columns, vectors) if t.registers + 1 < s.target.registers]
+    shapes = [t for t in shapes if RowTiles.of(s.columns, t.rows).height == t.rows]
+
+    def whole(tile: TileShape) -> _Blocking:
+        panels = Panels(s.window.channels, lanes, tile.vectors).count
+        return _Blocking(tile, s.lines, RowTiles.of(s.columns, tile.rows).count, panels)
+
+    for tile in sorted(shapes, key=lambda t: (s.nanoseconds(whole(t)), t.vectors, -t.rows))[:TILES_KEPT]:
+        yield from dict.fromkeys(_cuts(s, whole(tile)))
+
+
+def _cuts(s: _Sums, whole: _Blocking) -> Iterator[_Blocking]:
+    size, depth = s.dot.element.itemsize, s.window.x.shape[3]
+    images = s.window.y.shape[0]
+    weight_bytes = s.window.weights.size * s.dot.weight.itemsize
+    panels = whole.panels
+    if weight_bytes > s.target.l2_bytes // 2:
+        panels = max(1, min(whole.panels, -(-whole.panels * (s.target.l2_bytes // 2) // weight_bytes)))
+    for room in (s.target.l1_bytes // 2, s.target.l2_bytes // 4):
+        if s.lines == 1:
+            pixels = max(1, room // max(depth * size, 1))
+            wanted = max(1, -(-whole.tiles * images // TARGET_TASKS))
+            tiles = max(1, min(whole.tiles, pixels // whole.tile.rows, wanted))
+            yield _Blocking(whole.tile, 1, tiles, panels)
+            continue
+        line_bytes = s.input_columns(s.columns) * depth * size
+        fits = (room // line_bytes - s.window.kernel[0]) // s.window.strides[0] + 1 if line_bytes else s.lines
+        wanted = max(1, -(-s.lines * images // TARGET_TASKS))
+        lines = max(1, min(s.lines, fits, wanted))
+        yield _Blocking(whole.tile, -(-s.lines // -(-s.lines // lines)), whole.tiles, panels)
+
+
+class _Emitter:
+    """Writes the copying, the tiles and the loops."""
+
+    def __init__(self, sums: _Sums, blocking: _Blocking) -> None:
+        self.s, self.b, self.w = sums, blocking, sums.window
+        self.dot = sums.dot
+        self.lanes = sums.target.lanes
+        self.panels = Panels(self.w.channels, self.lanes, blocking.tile.vectors)
+        self.rows = RowTiles.of(sums.columns, blocking.tile.rows)
+        self.depth = self.w.x.shape[3]
+        self.shift = self.dot.shift(self.w.input_type)
+        self.columns = sums.input_columns(sums.block_columns(blocking))
+        self.line = self.columns * self.depth
+        """Packed elements of an input line."""
+        self.row = self.w.strides[1] * self.depth
+        """Packed elements from one output pixel to the next."""
+
+    def code(self) -> Code:
+        epilogue = self.w.epilogue
+        constants = [("weights", self._weights()), ("bias", self._bias()), *epilogue.constants]
+        w = Writer()
+        self._pack(w)
+        for variant, (vectors, tail) in enumerate(self.panels.variants()):
+            for rows, _ in self.rows.heights:
+                self._tile(w, variant, rows, vectors, tail)
+        with w.block(SIGNATURE):
+            w.lines(unpack(self.w.problem, constants))
+            self._tasks(w)
+        kernel_size = "x".join(map(str, self.w.kernel))
+        operator = self.w.problem.anchor.op.name.lower()
+        tile = f"{self.b.tile.rows}x{self.b.tile.vectors}"
+        label = f"{operator}{kernel_size}_tiles_{self.w.input_type}{epilogue.label}_{tile}"
+        return Code(
+            w.text(),
+            label,
+            tuple(a for _, a in constants),
+            prod(self.s.tasks(self.b)),
+            self.s.packed_elements(self.b) * self.dot.element.itemsize,
+            functions=epilogue.functions,
+        )
+
+    def _weights(self) -> np.ndarray:
+        """For each panel, for each group of products, the panel's channels side by side, each with its group."""
+        channels = self.w.weights.shape[0]
+        runs = self.w.weights.reshape(channels, -1, self.s.run)
+        padded = np.zeros(
+            (-(-channels // self.lanes) * self.lanes, runs.shape[1], self.s.groups * self.dot.group), np.int16
+        )
+        padded[:channels, :, : self.s.run] = runs
+        grouped = padded.reshape(len(padded), -1, self.dot.group)
+        width = self.panels.vectors * self.lanes
+        parts = [grouped[i : i + width].transpose(1, 0, 2).reshape(-1) for i in range(0, len(grouped), width)]
+        return np.concatenate(parts).astype(self.dot.weight.numpy)
+
+    def _bias(self) -> np.ndarray:
+        """What the sums start with: the bias, less what zero point and shift of the input add to every sum."""
+        totals = self.w.weights.astype(np.int64).reshape(self.w.channels, -1).sum(1)
+        padded = np.zeros(-(-self.w.channels // self.lanes) * self.lanes, np.int64)
+        padded[: self.w.channels] = self.w.bias - (self.w.x_zero + self.shift) * totals
+        return padded.astype(np.int32)
+
+    def _pack(self, w: Writer) -> None:
+        """Write the function that copies columns of some input lines, padded."""
+        x, depth = self.w.x, self.depth
+        source, target = x.dtype.c, self.dot.element.c
+        fill = self.w.x_zero + self.shift
+        height, width = x.shape[1], x.shape[2]
+        head = f"static void @NAME@_pack(const {source} *x, const int32_t top, const int32_t lines, const int32_t left"
+        with w.block(f"{head}, {target} *to)"), w.block(f"for (int32_t i = 0; i < lines; ++i, to += {self.line})"):
+            w.line("const int32_t line = top + i;")
+            w.line(f"const int32_t inside = line >= 0 && line < {height};")
+            w.line(f"const int32_t before = !inside ? {self.columns} : left < 0 ? -left : 0;")
+            w.line(f"const int32_t first = before < {self.columns} ? before : {self.columns};")
+            end = f"{width} - left < {self.columns} ? {width} - left : {self.columns}"
+            w.line(f"const int32_t stop = !inside ? first : {end};")
+            w.line("const int32_t last = stop > first ? stop : first;")
+            with w.block(f"for (int32_t k = 0; k < first * {depth}; ++k)"):
+                w.line(f"to[k] = {fill};")
+            shifted = f" + {self.shift}" if self.shift else ""
+            offset = f"(ptrdiff_t)(inside ? line : 0) * {x.strides[1]} + (ptrdiff_t)(left + first) * {x.strides[2]}"
+            w.line(f"const {source} *const from = x + {offset};")
+            if (depth == 1 or x.strides[3] == 1) and (x.strides[2] == depth or width == 1):
+                with w.block(f"for (int32_t k = 0; k < (last - first) * {depth}; ++k)"):
+                    w.line(f"to[first * {depth} + k] = ({target})(from[k]{shifted});")
+            else:
+                with w.block("for (int32_t column = 0; column < last - first; ++column)"), w.loop("c", depth):
+                    element = f"from[(ptrdiff_t)column * {x.strides[2]} + (ptrdiff_t)c * {x.strides[3]}]"
+                    w.line(f"to[(first + column) * {depth} + c] = ({target})({element}{shifted});")
+            with w.block(f"for (int32_t k = last * {depth}; k < {self.line}; ++k)"):
+                w.line(f"to[k] = {fill};")
+        w.line()
+
+    def _function(self, variant: int, rows: int) -> str:
+        return f"@NAME@_tile_{variant}_{rows}"
+
+    def _tile(self, w: Writer, variant: int, rows: int, vectors: int, tail: int | None) -> None:
+        """Write the function of one register tile."""
+        epilogue, y = self.w.epilogue, self.w.y
+        parameters = [f"const {self.dot.element.c} *x", f"const {self.dot.weight.c} *w", "const int32_t *b"]
+        parameters.append(f"{y.dtype.c} *y{epilogue.parameters}")
+        with w.block(f"static void {self._function(variant, rows)}({', '.join(parameters)})"):
+            for v in range(vectors):
+                w.line(f"const es_m bias{v} = es_load_i32(b + {v * self.lanes});")
+            for r in range(rows):
+                w.line("es_m " + ", ".join(f"c{r}_{v} = bias{v}" for v in range(vectors)) + ";")
+            kernel_lines, line_step = self.w.kernel[0], self.w.dilations[0] * self.line
+            loops = []
+            if kernel_lines > 1:
+                loops.append(f"for (ptrdiff_t i = 0; i < {kernel_lines}; ++i)")
+            if self.s.runs > 1:
+                loops.append(f"for (ptrdiff_t j = 0; j < {self.s.runs}; ++j)")
+            start = "x" + (f" + i * {line_step}" if kernel_lines > 1 else "")
+            start += f" + j * {self.w.dilations[1] * self.depth}" if self.s.runs > 1 else ""
+            self._nest(w, loops, start, rows, vectors)
+            epilogue.store(w, y, range(rows), vectors, tail, row_axis=2)
+        w.line()
+
+    def _nest(self, w: Writer, loops: list[str], start: str, rows: int, vectors: int) -> None:
+        if loops:
+            with w.block(loops[0]):
+                self._nest(w, loops[1:], start, rows, vectors)
+            return
+        groups = self.s.groups
+        width = vectors * self.lanes * self.dot.group
+        unroll = groups if groups <= UNROLLED_GROUPS else 2
+        with w.block(""):
+            w.line(f"const {self.dot.element.c} *xk = {start};")
+            rounds, rest = divmod(groups, unroll)
+            if rounds > 1:
+                with w.block(f"for (ptrdiff_t k = 0; k < {rounds}; ++k)"):
+                    self._steps(w, unroll, rows, vectors)
+                    w.line(f"xk += {unroll * self.dot.group};")
+                    w.line(f"w += {unroll * width};")
+            left = rest + (unroll if rounds == 1 else 0)
+            if left:
+                self._steps(w, left, rows, vectors)
+                w.line(f"w += {left * width};")
+
+    def _steps(self, w: Writer, count: int, rows: int, vectors: int) -> None:
+        dot = self.dot
+
+        def weight(u: int, v: int) -> None:
+            at = (u * vectors + v) * self.lanes * dot.group
+            w.line(f"const es_m b{v} = es_{dot.load_weights}(w + {at});")
+
+        def element(u: int, r: int) -> None:
+            w.line(f"const es_m a{r} = es_{dot.load_input}(xk + {u * dot.group + r * self.row});")
+
+        for u in range(count):
+            with w.block(""):
+                wide = rows < vectors
+                for r in range(rows) if wide else ():
+                    element(u, r)
+                for v in () if wide else range(vectors):
+                    weight(u, v)
+                for outer in range(vectors) if wide else range(rows):
+                    if wide:
+                        weight(u, outer)
+                    else:
+                        element(u, outer)
+                    for r, v in ((r, outer) for r in range(rows)) if wide else ((outer, v) for v in range(vectors)):
+                        w.line(f"c{r}_{v} = es_{dot.name}(c{r}_{v}, a{r}, b{v});")
+
+    def _tasks(self, w: Writer) -> None:
+        b, s, window = self.b, self.s, self.w
+        images, groups, line_blocks, tile_blocks = s.tasks(b)
+        with w.block("for (int32_t task = begin; task < end; ++task)"):
+            w.unravel("task", [("n", images), ("group", groups), ("block", line_blocks), ("part", tile_blocks)])
+            _range(w, "panel", "group", b.panels, self.panels.count)
+            _range(w, "line", "block", b.lines, s.lines)
+            _range(w, "tile", "part", b.tiles, self.rows.count)
+            w.line(f"const int32_t first_row = {self.rows.first_row('first_tile')};")
+            element = self.dot.element.c
+            w.line(f"{element} *const packed = ({element} *)scratch;")
+            lines = f"(last_line - first_line - 1) * {window.strides[0]} + {s.input_lines(1)}"
+            top = f"first_line * {window.strides[0]} - {window.pads[0]}"
+            left = f"first_row * {window.strides[1]} - {window.pads[1]}"
+            image = f"x0 + {strided(window.x, [(0, 'n')])}"
+            w.line(f"@NAME@_pack({image}, {top}, {lines}, {left}, packed);")
+            with w.block("for (int32_t panel = first_panel; panel < last_panel; ++panel)"):
+                width = self.panels.vectors * self.lanes
+                size = s.steps * width * self.dot.group
+                w.line(f"const {self.dot.weight.c} *const wp = weights + (ptrdiff_t)panel * {size};")
+                w.line(f"const int32_t *const bp = bias + panel * {width};")
+                with w.block("for (int32_t line = first_line; line < last_line; ++line)"):
+                    self.panels.write_variants(w, "panel", lambda variant: self._tile_row(w, variant, width))
+
+    def _tile_row(self, w: Writer, variant: int, width: int) -> None:
+        window = self.w
+        position = [(0, "n"), (1, "line"), (2, "row"), (3, f"panel * {width}")]
+        at = f"(line - first_line) * {window.strides[0] * self.line} + (ptrdiff_t)(row - first_row) * {self.row}"
+        arguments = [f"packed + (ptrdiff_t){at}", "wp", "bp"]
+        arguments.append(f"y0 + {strided(window.y, position)}{window.epilogue.arguments(position)}")
+
+        def call(height: int) -> str:
+            return f"{self._function(variant, height)}({', '.join(arguments)});"
+
+        self.rows.write(w, "first_tile", "last_tile", None, call)
+
+
+def _range(w: Writer, name: str, part: str, size: int, count: int) -> None:
+    """Write the bounds of the ``part``-th run of ``size`` among ``count``."""
+    w.line(f"const int32_t first_{name} = {part} * {size};")
+    if count % size == 0:
+        w.line(f"const int32_t last_{name} = first_{name} + {size};")
+    else:
+        w.line(f"const int32_t last_{name} = first_{name} + {size} < {count} ? first_{name} + {size} : {count};")

@@ -1,0 +1,189 @@
+"""ConvInteger and MatMulInteger: sums of products of 8-bit integers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from edgesmith.c.writer import Writer
+from edgesmith.errors import ModelError, UnsupportedOp
+from edgesmith.ir import Cost, DType, TensorType
+from edgesmith.ops.base import Array, Case, Layout, OnnxNode, Operator, operator
+from edgesmith.ops.conv import Conv, convolved_shape, write_convolution
+from edgesmith.ops.matmul import MatMul, write_matrix_product
+from edgesmith.ops.window import Window
+
+__all__ = ["ConvInteger", "IntegerProduct", "MatMulInteger"]
+
+BYTES = (DType.I8, DType.U8)
+
+
+class IntegerProduct(Operator):
+    """Sums of (x - its zero point) * (w - its zero point); they have to fit 32 bits.
+
+    Inputs are x, the weights w and, where there are any, the zero point of x (one element) and that of w: one element
+    or one for each output channel.
+    """
+
+    def _check(self, inputs: Sequence[TensorType | None], channels: int) -> None:
+        x, w, x_zero, w_zero = (*inputs, None, None)[:4]
+        assert x is not None and w is not None
+        if x.dtype not in BYTES or w.dtype not in BYTES:
+            raise UnsupportedOp(f"{self.name} of {x} with {w}")
+        for operand, zero, sizes in ((x, x_zero, {1}), (w, w_zero, {1, channels})):
+            if zero is not None and (zero.dtype is not operand.dtype or zero.size not in sizes or zero.rank > 1):
+                raise ModelError(f"zero point {zero} does not fit {operand}", where=self.name)
+
+    def cost(self, inputs: Sequence[TensorType | None], outputs: Sequence[TensorType]) -> Cost:
+        return Cost(macs=outputs[0].size * self.reduction_length(inputs))
+
+
+def _wide(array: np.ndarray, zero: np.ndarray | None, axis: int) -> np.ndarray:
+    """The array less its zero points along an axis, as f64: sums of products of such numbers are exact."""
+    wide = array.astype(np.float64)
+    if zero is None:
+        return wide
+    along = [-1 if a == axis % array.ndim and zero.size > 1 else 1 for a in range(array.ndim)]
+    return np.asarray(wide - zero.reshape(along))
+
+
+def _sums(exact: np.ndarray) -> np.ndarray:
+    return np.asarray(exact.astype(np.int64).astype(np.int32))
+
+
+def _less(element: str, zero: str | None) -> str:
+    return f"({element} - {zero})" if zero else element
+
+
+@operator
+@dataclass(frozen=True)
+class ConvInteger(IntegerProduct):
+    """Convolution of (N, C, *spatial) with (M, C / group, *kernel); padding counts as the zero point of x.
+
+    Source: https://onnx.ai/onnx/operators/onnx__ConvInteger.html.
+    """
+
+    name: ClassVar[str] = "ConvInteger"
+    layout: ClassVar[Layout] = "channels_last"
+    window: Window
+    group: int = 1
+
+    @classmethod
+    def from_onnx(cls, node: OnnxNode) -> tuple[Operator, tuple[str, ...]]:
+        conv, inputs = Conv.from_onnx(node)
+        assert isinstance(conv, Conv)
+        return cls(conv.window, conv.group), inputs
+
+    def to_onnx(self) -> tuple[str, dict[str, object], tuple[np.ndarray | None, ...]]:
+        return self.name, {**self.window.to_onnx(), "group": self.group}, ()
+
+    def infer(self, inputs: Sequence[TensorType | None]) -> tuple[TensorType, ...]:
+        x, w = inputs[0], inputs[1]
+        assert x is not None and w is not None
+        shape = convolved_shape(self.name, self.window, self.group, x, w)
+        self._check(inputs, shape[1])
+        return (TensorType(shape, DType.I32),)
+
+    def reference(self, *inputs: np.ndarray | None) -> tuple[np.ndarray, ...]:
+        x, w, x_zero, w_zero = (*inputs, None, None)[:4]
+        assert x is not None and w is not None
+        (y,) = Conv(self.window, self.group).reference(_wide(x, x_zero, 1), _wide(w, w_zero, 0))
+        return (_sums(y),)
+
+    def reduction_length(self, inputs: Sequence[TensorType | None]) -> int:
+        return Conv(self.window, self.group).reduction_length(inputs)
+
+    def tasks(self, inputs: Sequence[TensorType | None], outputs: Sequence[TensorType]) -> int:
+        return outputs[0].shape[0] * outputs[0].shape[1]
+
+    def portable(self, w: Writer, inputs: Sequence[Array | None], outputs: Sequence[Array]) -> None:
+        x, k, x_zero, w_zero = (*inputs, None, None)[:4]
+        assert x is not None and k is not None
+        x_offset = f"{x_zero.pointer}[0]" if x_zero else None
+        w_offset = f"{w_zero.pointer}[{'m' if w_zero.view.size > 1 else '0'}]" if w_zero else None
+
+        def product(element: str, weight: str) -> str:
+            return f"{_less(element, x_offset)} * {_less(weight, w_offset)}"
+
+        write_convolution(w, self.window, self.group, x, k, outputs[0], "0", product)
+
+    @classmethod
+    def cases(cls) -> Iterator[Case]:
+        rng = np.random.default_rng(3)
+
+        def case(name: str, x: TensorType, filters: int, kernel: int, group: int = 1, **window: object) -> Case:
+            one = (1,) * (x.rank - 2)
+            zero = (0,) * (x.rank - 2)
+            given = {"strides": one, "pads_begin": zero, "pads_end": zero, "dilations": one, **window}
+            op = cls(Window((kernel,) * len(one), **given), group)  # type: ignore[arg-type]
+            weights = rng.integers(-127, 128, (filters, x.shape[1] // group, *op.window.kernel)).astype(np.int8)
+            return Case(op, (x, weights, np.array(zero_points[x.dtype], x.dtype.numpy)), name)
+
+        zero_points = {DType.U8: 119, DType.I8: -5}
+        pad: dict[str, Any] = {"pads_begin": (1, 1), "pads_end": (1, 1)}
+        yield case("1x1", TensorType((1, 24, 7, 9), DType.U8), 33, 1)
+        yield case("1x1-stride2", TensorType((2, 13, 9, 9), DType.I8), 16, 1, strides=(2, 2))
+        yield case("3x3", TensorType((1, 16, 9, 11), DType.U8), 24, 3, **pad)
+        yield case("3x3-first", TensorType((1, 3, 15, 14), DType.U8), 16, 3, strides=(2, 2), pads_end=(1, 1))
+        yield case("3x3-odd", TensorType((2, 5, 6, 10), DType.I8), 7, 3, **pad)
+        yield case("dilated", TensorType((1, 6, 12, 12), DType.U8), 8, 3, dilations=(2, 3), **pad)
+        yield case("depthwise", TensorType((1, 40, 8, 9), DType.U8), 40, 3, 40, **pad)
+        yield case("depthwise-5x5-s2", TensorType((2, 19, 9, 9), DType.I8), 19, 5, 19, strides=(2, 2), **pad)
+        yield case("grouped", TensorType((1, 8, 6, 6), DType.U8), 12, 3, 4, **pad)
+        yield case("1d", TensorType((2, 6, 15), DType.U8), 4, 3)
+        window = Window((1, 1), (1, 1), (0, 0), (0, 0), (1, 1))
+        u8 = (TensorType((1, 9, 4, 4), DType.U8), rng.integers(0, 256, (6, 9, 1, 1)).astype(np.uint8))
+        yield Case(cls(window), (*u8, None, np.array(131, np.uint8)), "weights with a zero point")
+
+
+@operator
+@dataclass(frozen=True)
+class MatMulInteger(IntegerProduct):
+    """Product of stacks of matrices by numpy's rules.
+
+    Source: https://onnx.ai/onnx/operators/onnx__MatMulInteger.html.
+    """
+
+    name: ClassVar[str] = "MatMulInteger"
+
+    def infer(self, inputs: Sequence[TensorType | None]) -> tuple[TensorType, ...]:
+        a, b = inputs[0], inputs[1]
+        assert a is not None and b is not None
+        wide = [TensorType(t.shape, DType.I32) for t in (a, b)]
+        (product,) = MatMul().infer(wide)
+        self._check(inputs, b.shape[-1] if b.rank > 1 else 1)
+        return (product,)
+
+    def reference(self, *inputs: np.ndarray | None) -> tuple[np.ndarray, ...]:
+        a, b, a_zero, b_zero = (*inputs, None, None)[:4]
+        assert a is not None and b is not None
+        return (_sums(np.asarray(_wide(a, a_zero, -2) @ _wide(b, b_zero, -1))),)
+
+    def reduction_length(self, inputs: Sequence[TensorType | None]) -> int:
+        return MatMul().reduction_length(inputs)
+
+    def tasks(self, inputs: Sequence[TensorType | None], outputs: Sequence[TensorType]) -> int:
+        return MatMul().tasks(inputs[:2], outputs)
+
+    def portable(self, w: Writer, inputs: Sequence[Array | None], outputs: Sequence[Array]) -> None:
+        a, b, a_zero, b_zero = (*inputs, None, None)[:4]
+        assert a is not None and b is not None
+        a_offset = f"{a_zero.pointer}[0]" if a_zero else None
+        b_offset = f"{b_zero.pointer}[{'j' if b_zero.view.size > 1 else '0'}]" if b_zero else None
+
+        def product(x: str, z: str) -> str:
+            return f"(uint32_t)({_less(x, a_offset)} * {_less(z, b_offset)})"
+
+        write_matrix_product(w, a, b, outputs[0], product)
+
+    @classmethod
+    def cases(cls) -> Iterator[Case]:
+        rng = np.random.default_rng(4)
+        weights = rng.integers(-127, 128, (20, 33)).astype(np.int8)
+        yield Case(cls(), (TensorType((7, 20), DType.U8), weights, np.array(7, np.uint8)), "weights")
+        yield Case(cls(), (TensorType((2, 7, 20), DType.I8), weights), "batched")
+        stacks = (TensorType((2, 3, 5, 8), DType.U8), TensorType((2, 3, 8, 4), DType.I8))
+        yield Case(cls(), (*stacks, np.array(130, np.uint8), np.array([1, -2, 3, 0], np.int8)), "run-time operands")
