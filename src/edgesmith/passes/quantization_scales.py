@@ -10,6 +10,8 @@ import numpy as np
 
 from edgesmith.ir import Graph, Node, Patch
 from edgesmith.ops.clip import Clip
+from edgesmith.ops.max_pool import MaxPool
+from edgesmith.ops.movement import Movement
 from edgesmith.ops.mul import Mul
 from edgesmith.ops.quantize_linear import QuantizeLinear
 from edgesmith.ops.relu import Relu
@@ -40,8 +42,14 @@ def fold_scales(graph: Graph) -> Iterator[Patch | Skipped]:
         redundant = _superfluous_clip(graph, node, scale, zero)
         if redundant is not None:
             yield redundant
-        elif scale != 1.0 and graph.producer(node.inputs[0]) is not None:
+        elif scale != 1.0 and _is_computed(graph, node.inputs[0]):
             yield _divided(graph, node, np.float64(scale))
+
+
+def _is_computed(graph: Graph, value: str) -> bool:
+    """Whether arithmetic makes the value; where elements only move, QuantizeLinear goes to where they come from."""
+    node = graph.producer(value)
+    return node is not None and not isinstance(node.op, Movement | MaxPool)
 
 
 def _zero(graph: Graph, node: Node) -> int | None:
