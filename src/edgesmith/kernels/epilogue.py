@@ -176,7 +176,8 @@ class Epilogue:
         """Run-time operands that lie exactly like the output, so that it may overwrite them."""
         y = problem.view(problem.region.outputs[0])
         shared = set(problem.anchor.read)
-        return tuple(v for v in self.values if v not in shared and problem.view(v).same_place(y))
+        alike = [v for v in self.values if v not in shared and problem.view(v).dtype.itemsize == y.dtype.itemsize]
+        return tuple(v for v in alike if problem.view(v).same_place(y))
 
 
 def strided(view: View, index: Sequence[tuple[int, str]]) -> str:
