@@ -14,7 +14,8 @@ Kernels are written against these names; a header of ``static inline`` functions
 ``es_store_u8(p, v)``  store lanes that hold such integers; ``es_store_u8_n(p,v,n)`` the first n
 ``es_load_i32(p)``, ``es_load_i32_n``, ``es_store_i32``, ``es_store_i32_n``  vectors of i32, whose type is ``es_m``
 ``es_from_i32(m)``  integers as floats, rounded to nearest
-``es_dot2(c,a,b)``  c + the two products of i16 neighbours in each lane of a and b; ``es_dot4`` the four of u8 with i8
+``es_dot2(c,a,b)``  c + the two products of i16 neighbours in each lane of a and b; ``es_dot4`` the four of u8 with i8;
+                    modulo 2**32, nothing saturates
 ``es_pairs_i8(p)``  load 2 ES_LANES numbers as i16, two a lane; ``es_pairs_i16``; ``es_quads_i8``: four i8 a lane
 ``es_pair(p)``      two i16 from p in every lane; ``es_quad``: four u8
 ``es_set1(x)``      x in all lanes
@@ -35,6 +36,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -105,6 +107,11 @@ def _first(n: int, chosen: np.ndarray, others: np.ndarray | float) -> np.ndarray
     return np.where(np.arange(chosen.size) < n, chosen, others).astype(chosen.dtype)
 
 
+def _converted(dtype: type[np.generic], p: np.ndarray, n: int | None = None) -> np.ndarray:
+    """The first ``n`` elements (None: all) as numbers of a type, and zeros."""
+    return _first(p.size if n is None else n, p.astype(dtype), 0)
+
+
 def _interleaved(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.stack([a, b], 1).reshape(-1)
 
@@ -119,14 +126,15 @@ def _integers() -> dict[str, VectorPrimitive]:
     for name in ("u8", "i8", "u16", "i16", "i32"):
         element, lanes = ("int" if name[0] == "i" else "uint") + f"{name[1:]}_t", "es_m" if name == "i32" else "es_v"
         whole = "{0}" if name == "i32" else f"__builtin_convertvector({{0}}, {lanes})"
+        number = np.int32 if name == "i32" else np.float32
         stored = "v" if name == "i32" else f"__builtin_convertvector(v, es_{name})"
         read = whole.format(f"*(const es_{name}_unaligned *)p")
         some = f"es_{name} v = {{0}}; memcpy(&v, p, (size_t)n * sizeof(*p)); return {whole.format('v')};"
         write = f"*(es_{name}_unaligned *)p = {stored};"
         part = f"const es_{name} w = {stored}; memcpy(p, &w, (size_t)n * sizeof(*p));"
         found |= {
-            f"load_{name}": _p(lanes, f"const {element} *p", f"return {read};", lambda p: p),
-            f"load_{name}_n": _p(lanes, f"const {element} *p, int32_t n", some, lambda p, n: _first(n, p, 0)),
+            f"load_{name}": _p(lanes, f"const {element} *p", f"return {read};", partial(_converted, number)),
+            f"load_{name}_n": _p(lanes, f"const {element} *p, int32_t n", some, partial(_converted, number)),
             f"store_{name}": _p("void", f"{element} *p, {lanes} v", write, lambda p, v: v.astype(p.dtype)),
             f"store_{name}_n": _p(
                 "void", f"{element} *p, {lanes} v, int32_t n", part, lambda p, v, n: _first(n, v.astype(p.dtype), p)
@@ -165,14 +173,15 @@ VECTOR_PRIMITIVES: dict[str, VectorPrimitive] = {
     "dot2": _p(
         "es_m",
         "es_m c, es_m a, es_m b",
-        "return c + ((es_m)((es_u)a << 16) >> 16) * ((es_m)((es_u)b << 16) >> 16) + (a >> 16) * (b >> 16);",
+        "const es_m low = ((es_m)((es_u)a << 16) >> 16) * ((es_m)((es_u)b << 16) >> 16); "
+        "return (es_m)((es_u)c + (es_u)low + (es_u)((a >> 16) * (b >> 16)));",
         meaning.dot2,
     ),
     "dot4": _p(
         "es_m",
         "es_m c, es_m a, es_m b",
-        "for (int32_t i = 0; i < 32; i += 8) { c += ((a >> i) & 255) * ((es_m)((es_u)b << (24 - i)) >> 24); } "
-        "return c;",
+        "es_u sum = (es_u)c; for (int32_t i = 0; i < 32; i += 8) "
+        "{ sum += (es_u)(((a >> i) & 255) * ((es_m)((es_u)b << (24 - i)) >> 24)); } return (es_m)sum;",
         meaning.dot4,
     ),
     "from_i32": _p("es_v", "es_m a", "return __builtin_convertvector(a, es_v);", lambda a: a.astype(np.float32)),
