@@ -1,0 +1,74 @@
+"""How a model is to be quantised."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from difflib import get_close_matches
+
+from edgesmith.errors import BadInput
+from edgesmith.ir import DType
+
+__all__ = ["PRECISIONS", "Settings"]
+
+PRECISIONS = ("int8",)
+"""What ``Settings.precision`` may be."""
+ACTIVATIONS = (DType.U8, DType.I8)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a model is quantised.
+
+    Args:
+        precision: ``int8``: 8-bit activations and weights, sums in i32.
+        activations: integer type of activations, u8 or i8.
+        observer: how the range of a value is chosen from what it was in calibration: the name of an observer
+            (``min-max``, ``moving-average``, ``percentile``, ``entropy``, ``mse``).
+        percentile: share of the elements, in percent, that ``percentile`` keeps within the range.
+        momentum: weight of the past in ``moving-average``, below 1.
+        symmetric_activations: zero is the middle of the integers, so that zero points are constants of the type.
+        symmetric_weights: weights have the zero point 0 and integers from -127 to 127.
+        per_channel: weights have a scale for each output channel; otherwise one for the whole tensor.
+        power_of_two: scales are powers of two (rounded up, so that nothing more is cut off).
+        exclude: names of nodes (of the optimised graph, or of the model) that stay in floats.
+        only: operators that may be quantised, such as Conv and Gemm; None: all that can be.
+    """
+
+    precision: str = "int8"
+    activations: DType = DType.U8
+    observer: str = "mse"
+    percentile: float = 99.99
+    momentum: float = 0.9
+    symmetric_activations: bool = False
+    symmetric_weights: bool = True
+    per_channel: bool = True
+    power_of_two: bool = False
+    exclude: tuple[str, ...] = ()
+    only: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        for holds, where, why in (
+            (self.precision in PRECISIONS, "precision", f"{self.precision!r} is none of {', '.join(PRECISIONS)}"),
+            (self.activations in ACTIVATIONS, "activations", f"{self.activations} is neither u8 nor i8"),
+            (50 < self.percentile <= 100, "percentile", f"{self.percentile} is not above 50 and at most 100"),
+            (0 <= self.momentum < 1, "momentum", f"{self.momentum} is not from 0 to below 1"),
+        ):
+            if not holds:
+                raise BadInput(why, where=f"quantisation: {where}")
+
+    def to_json(self) -> dict[str, object]:
+        return {**asdict(self), "activations": str(self.activations)}
+
+    def digest(self, *context: str) -> str:
+        """SHA-256 of the settings and further strings."""
+        return hashlib.sha256(json.dumps([self.to_json(), *context], sort_keys=True).encode()).hexdigest()
+
+
+def unknown(what: str, name: str, known: Iterable[str], where: str) -> BadInput:
+    """The error for a name that is none of ``known``."""
+    names = list(known)
+    near = get_close_matches(name, names, n=3) or names[:8]
+    return BadInput(f"there is no {what} {name!r}", where=where, hint=f"there is: {', '.join(near)}" if near else "")
