@@ -8,7 +8,9 @@ correct programs may differ by (stochastic arithmetic: Parker, "Monte Carlo arit
 stochastic arithmetic for validating results of numerical software", Numer. Algorithms 37, 2004).
 
 The errors are enlarged so that they are visible beside the rounding of these runs themselves, and the effect is scaled
-back: to first order the effect of small errors is linear.
+back: to first order the effect of small errors is linear. Where values are rounded to integers it is not: errors move
+few elements, but those by whole steps. ``ENLARGED`` times the errors move about ``ENLARGED`` times as many, whose joint
+effect is larger by the square root of that at least, so that the effect is taken as it is, once for each program.
 """
 
 from __future__ import annotations
@@ -69,6 +71,7 @@ def accumulate(
     exact = Values(graph, feeds)
     runs = [Values(graph, feeds) for _ in range(RUNS)]
     rng = np.random.default_rng(seed)
+    stepped: set[str] = set()
     found = Accumulated(tolerances=dict.fromkeys((*graph.inputs, *graph.constants), 0.0))
     for node in graph.nodes:
         operands = exact.operands(node)
@@ -82,7 +85,7 @@ def accumulate(
             same = all(a is b for a, b in zip(mine, operands, strict=True))
             disturbed = results if same else evaluator.run(node, mine)
             values.store(node, disturbed if clean else [_disturb(rng, *d) for d in zip(disturbed, own, strict=True)])
-        _judge(found, node, results, [[values[v] for v in node.outputs] for values in runs])
+        _judge(found, node, results, [[values[v] for v in node.outputs] for values in runs], stepped)
         for values in (exact, *runs):
             values.release(node)
     found.outputs = {v: exact[v] for v in graph.outputs}
@@ -101,11 +104,20 @@ def _disturb(rng: np.random.Generator, result: np.ndarray, deviation: np.ndarray
         return np.asarray(result + noise * (deviation * ENLARGED), result.dtype)
 
 
-def _judge(found: Accumulated, node: Node, results: tuple[np.ndarray, ...], runs: list[list[np.ndarray]]) -> None:
+def _judge(
+    found: Accumulated, node: Node, results: tuple[np.ndarray, ...], runs: list[list[np.ndarray]], stepped: set[str]
+) -> None:
+    """Note what errors do to the outputs of a node.
+
+    Args:
+        stepped: values that the errors reach by way of integers; grows.
+    """
     for i, (value, result) in enumerate(zip(node.outputs, results, strict=True)):
         if result.dtype.kind != "f":
             found.tolerances[value] = 0.0
             found.unstable[value] = np.any([run[i] != result for run in runs], axis=0)
+            if found.unstable[value].any():
+                stepped.add(value)
             continue
         worst = 0.0
         with np.errstate(all="ignore"):
@@ -114,4 +126,6 @@ def _judge(found: Accumulated, node: Node, results: tuple[np.ndarray, ...], runs
                     change = np.abs(np.subtract(run[i], result, dtype=np.float64))
                     worst = max(worst, float(np.max(change[np.isfinite(change)], initial=0.0)))
         floor = smallest(DType.of(result.dtype)) if worst else 0.0
-        found.tolerances[value] = max(worst * (SAFETY / ENLARGED), floor)
+        if stepped.intersection(node.read):
+            stepped.add(value)
+        found.tolerances[value] = max(worst * (PROGRAMS if value in stepped else SAFETY / ENLARGED), floor)
