@@ -77,6 +77,7 @@ class Oracle:
             name: np.asarray(value).astype(_NUMPY.get(types[name], types[name])) if name in types else value
             for name, value in (fixed or {}).items()
         }
+        self.inputs = tuple(i.name for i in self._session.get_inputs())
         self.outputs = tuple(o.name for o in self._session.get_outputs())
 
     def run(self, feeds: Mapping[str, np.ndarray], values: Sequence[str] | None = None) -> dict[str, np.ndarray]:

@@ -11,7 +11,7 @@ from difflib import get_close_matches
 from edgesmith.errors import BadInput
 from edgesmith.ir import DType
 
-__all__ = ["PRECISIONS", "Settings"]
+__all__ = ["PRECISIONS", "Settings", "unknown"]
 
 PRECISIONS = ("int8",)
 """What ``Settings.precision`` may be."""
