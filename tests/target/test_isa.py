@@ -59,7 +59,7 @@ def wrapper(name: str) -> str:
     for kind, parameter in ((k.strip(), p) for k, p in primitive.parameters):
         if parameter == "n":
             arguments.append("n")
-        elif parameter == "p":
+        elif kind.endswith("*"):
             arguments.append(f"({kind}){'out' if primitive.result == 'void' else next(sources)}")
         else:
             source = next(sources)

@@ -18,6 +18,7 @@ __all__ = [
     "power",
     "quarter_turns",
     "sigmoid",
+    "zipped",
 ]
 
 _TWO_OVER_PI = Fraction(0xA2F9836E4E441529FC2757D1F534DDC0DB6295993C439041FE5163AB, 1 << 224)
@@ -83,6 +84,11 @@ def dot2(c: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def dot4(c: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """c plus the products of the four u8 in each i32 of a with the four i8 of b."""
     return _dot(c, a.view(np.uint8), b.view(np.int8))
+
+
+def zipped(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Bytes of a and b as the lower and the upper i16 of each i32."""
+    return np.stack([a, b], 1).astype(np.int16).reshape(-1).view(np.int32)
 
 
 def _dot(c: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -17,6 +17,7 @@ Kernels are written against these names; a header of ``static inline`` functions
 ``es_dot2(c,a,b)``  c + the two products of i16 neighbours in each lane of a and b; ``es_dot4`` the four of u8 with i8;
                     modulo 2**32, nothing saturates
 ``es_pairs_i8(p)``  load 2 ES_LANES numbers as i16, two a lane; ``es_pairs_i16``; ``es_quads_i8``: four i8 a lane
+``es_zip_u8(a, b)``  load ES_LANES u8 from a and from b: each lane holds one of either as i16; ``es_zip_i8``
 ``es_pair(p)``      two i16 from p in every lane; ``es_quad``: four u8
 ``es_set1(x)``      x in all lanes
 ``es_first(n)``     mask of the first n lanes
@@ -116,6 +117,11 @@ def _interleaved(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.stack([a, b], 1).reshape(-1)
 
 
+_ZIPPED = (
+    "const es_m m = __builtin_convertvector(*(const es_{0}_unaligned *)a, es_m); "
+    "const es_m n = __builtin_convertvector(*(const es_{0}_unaligned *)b, es_m); "
+    "return (m & 0xffff) | (es_m)((es_u)n << 16);"
+)
 _COPIED = "es_m m; memcpy(&m, p, sizeof m); return m;"
 _REPEATED = "int32_t x; memcpy(&x, p, sizeof x); return es_set1_i32(x);"
 
@@ -168,6 +174,8 @@ VECTOR_PRIMITIVES: dict[str, VectorPrimitive] = {
     ),
     "pairs_i16": _p("es_m", "const int16_t *p", _COPIED, lambda p: p.view(np.int32)),
     "quads_i8": _p("es_m", "const int8_t *p", _COPIED, lambda p: p.view(np.int32)),
+    "zip_u8": _p("es_m", "const uint8_t *a, const uint8_t *b", _ZIPPED.format("u8"), meaning.zipped),
+    "zip_i8": _p("es_m", "const int8_t *a, const int8_t *b", _ZIPPED.format("i8"), meaning.zipped),
     "pair": _p("es_m", "const int16_t *p", _REPEATED, lambda p: p[:2].view(np.int32)),
     "quad": _p("es_m", "const uint8_t *p", _REPEATED, lambda p: p[:4].view(np.int32)),
     "dot2": _p(

@@ -183,6 +183,8 @@ class _Emitter:
         self.epilogue = Epilogue(geometry.problem)
         self.lanes = geometry.panels.lanes
         self.w = Writer()
+        self.divide = ""
+        """What makes an average of a sum, see ``_scale``."""
         self.y = Array("y0", geometry.problem.view(geometry.problem.region.outputs[0]))
 
     def code(self) -> Code:
@@ -296,7 +298,7 @@ class _Emitter:
         return f"(room{axis} < {k} ? room{axis} : {k})"
 
     def _scale(self, rows: str = "", columns: str = "") -> None:
-        """Write ``scale``, one over the number of elements averaged by the output at hand.
+        """Write ``count``, the number of elements that an output averages, or its reciprocal where that is exact.
 
         Args:
             rows, columns: C texts of what is counted along the axes where that is known.
@@ -304,8 +306,11 @@ class _Emitter:
         if isinstance(self.g.op, AveragePool):
             rows, columns = rows or self._counts(0, "oy", "ky"), columns or self._counts(1, "ox", "kx")
             whole = rows.isdigit() and columns.isdigit()
-            count = f"{int(rows) * int(columns)}.0f" if whole else f"(float)({rows} * {columns})"
-            self.w.line(f"const es_v scale = es_set1(1.0f / {count});")
+            number = int(rows) * int(columns) if whole else 0
+            self.divide = "* reciprocal" if number & (number - 1) == 0 < number else "/ count"
+            count = f"{number}.0f" if whole else f"(float)({rows} * {columns})"
+            reciprocal = f"const es_v reciprocal = es_set1(1.0f / {count});"
+            self.w.line(reciprocal if "*" in self.divide else f"const es_v count = es_set1({count});")
 
     def _finish(self, vectors: int, tail: int | None) -> None:
         """Write the epilogue of the accumulators and their stores."""
@@ -313,7 +318,7 @@ class _Emitter:
         for v in range(vectors):
             value = f"a{v}"
             if isinstance(g.op, AveragePool):
-                value = f"{value} * scale"
+                value = f"{value} {self.divide}"
             elif isinstance(g.op, LpPool) and g.op.p == 2:
                 value = f"es_sqrt({value})"
             lanes = tail if v == vectors - 1 else None

@@ -4,6 +4,10 @@ from edgesmith.target.isa import ISAS, Isa
 
 _TAIL_MASK = "(__mmask16)((1u << {n}) - 1u)"
 
+_BYTES = "_mm_loadu_si128((const __m128i *)(const void *){%d})"
+_HALVES = [f"_mm_unpack{half}_epi8({_BYTES % 0}, {_BYTES % 1})" for half in ("hi", "lo")]
+_ZIPPED = f"_mm256_set_m128i({', '.join(_HALVES)})"
+
 AVX512 = ISAS.register("avx512")(
     Isa(
         name="avx512",
@@ -15,6 +19,8 @@ AVX512 = ISAS.register("avx512")(
         header="immintrin.h",
         cpuinfo=("avx512f", "avx512bw", "avx512dq", "avx512vl"),
         instr={
+            "zip_u8": f"_mm512_cvtepu8_epi16({_ZIPPED})",
+            "zip_i8": f"_mm512_cvtepi8_epi16({_ZIPPED})",
             "dot2": "_mm512_add_epi32((__m512i){0}, _mm512_madd_epi16((__m512i){1}, (__m512i){2}))",
             "fma": "_mm512_fmadd_ps({0}, {1}, {2})",
             "max": "_mm512_max_ps({0}, {1})",
