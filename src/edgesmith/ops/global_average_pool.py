@@ -54,7 +54,7 @@ class GlobalAveragePool(Operator):
             w.line("float sum = 0.0f;")
             with w.nest(list(zip(index, x.view.shape[2:], strict=True))):
                 w.line(f"sum += {x.at('n', 'c', *index)};")
-            w.line(f"{y.at('n', 'c', *'0' * len(index))} = sum * {literal(1 / count, DType.F32)};")
+            w.line(f"{y.at('n', 'c', *'0' * len(index))} = sum / {literal(count, DType.F32)};")
 
     @classmethod
     def cases(cls) -> Iterator[Case]:

@@ -11,12 +11,14 @@ from edgesmith.ir import Graph, Node, Patch
 from edgesmith.ops.identity import Identity
 from edgesmith.passes.editing import Names
 from edgesmith.passes.engine import Skipped, rewrite
+from edgesmith.passes.quantized_values import is_movement
 
 SMALL_BYTES = 64 << 10
 GROWTH = 2
 MAX_MACS = 1 << 28
-_KEPT = frozenset(("QuantizeLinear", "DequantizeLinear", "QuantizeLinearByAxis", "DequantizeLinearByAxis"))
-"""They carry the quantisation; where nothing but weights is stored quantised, the program computes in floats."""
+_DEQUANTIZE = frozenset(("DequantizeLinear", "DequantizeLinearByAxis"))
+_PRODUCTS = frozenset(("Conv", "Gemm", "MatMul"))
+"""Their integer forms read weights as they are stored (``passes/integer_products.py``)."""
 
 
 @rewrite("fold-constants")
@@ -54,14 +56,28 @@ def _is_copy(graph: Graph, node: Node) -> bool:
 
 
 def _too_much(graph: Graph, node: Node) -> str | None:
-    if node.op.name in _KEPT and any(n.op.name == "QuantizeLinear" for n in graph.nodes):
-        return "it carries the quantisation"
+    if node.op.name in _DEQUANTIZE and _feeds_product(graph, node):
+        return "a product of integers may read what it dequantises"
     made = sum(t.nbytes for t in graph.output_types(node))
     read = sum(graph.type(v).nbytes for v in node.read)
     if made > max(SMALL_BYTES, GROWTH * read):
         return f"its result takes {made} bytes, its inputs {read}"
     macs = graph.cost(node).macs
     return f"it takes {macs} multiply-adds" if macs > MAX_MACS else None
+
+
+def _feeds_product(graph: Graph, node: Node) -> bool:
+    """Whether a product reads a dequantised constant, moved or not, in a model with quantised activations."""
+    if not any(n.op.name in _DEQUANTIZE and n.inputs[0] not in graph.constants for n in graph.nodes):
+        return False
+    pending = list(node.outputs)
+    while pending:
+        for reader in graph.consumers[pending.pop()]:
+            if reader.op.name in _PRODUCTS:
+                return True
+            if is_movement(reader):
+                pending += reader.outputs
+    return False
 
 
 def _patch(graph: Graph, folded: list[Node], values: dict[str, np.ndarray]) -> Patch:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from math import prod
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -13,11 +12,12 @@ from edgesmith.ops.add import Add
 from edgesmith.ops.cast import Cast
 from edgesmith.ops.conv import Conv
 from edgesmith.ops.gemm import Gemm
-from edgesmith.ops.integer_products import BYTES, ConvInteger, MatMulInteger
+from edgesmith.ops.integer_products import ConvInteger, MatMulInteger
 from edgesmith.ops.matmul import MatMul
 from edgesmith.ops.mul import Mul
 from edgesmith.passes.editing import Names, merged_origin, nodes_of
 from edgesmith.passes.engine import Skipped, rewrite
+from edgesmith.passes.quantized_values import BYTES, is_dequantized, is_movement
 
 RULE = "integer-products"
 
@@ -39,20 +39,24 @@ def integer_products(graph: Graph) -> Iterator[Patch | Skipped]:
     """Conv, Gemm and MatMul of a dequantised input and dequantised constant weights.
 
     Such a product is scale_x * scale_w times a sum of products of integers: ConvInteger or MatMulInteger, the bias
-    added as an integer in units of that scale, Cast and Mul. The sum is exact, the scale is rounded once.
+    added as an integer in units of that scale, Cast and Mul. The sum is exact, the scale is rounded once. The bias is
+    the operator's own, or the constant of an Add after it. Where the product stays in floats, weights become f32.
     """
     for node in nodes_of(graph, "Conv", "Gemm", "MatMul"):
         w = _dequantized(graph, node.inputs[1])
         if w is None or w.value not in graph.constants:
+            if w is not None:
+                yield Skipped(node.name, "its second operand is computed at run time")
             continue
-        x = _dequantized(graph, node.inputs[0])
-        reason = _unfit(graph, node, x, w)
-        if reason is None:
-            assert x is not None
-            yield _patch(graph, node, x, w)
+        moved = graph.producer(node.inputs[0])
+        if moved is not None and is_movement(moved) and is_dequantized(graph, node.inputs[0]):
+            continue  # DequantizeLinear is about to come nearer, see ``quantized_movement``
+        product = _Product.of(graph, node, w)
+        if isinstance(product, str):
+            yield Skipped(node.name, product)
+            yield from (_folded(graph, d) for d in _constant_operands(graph, node))
         else:
-            yield Skipped(node.name, reason)
-            yield _folded(graph, w)
+            yield _patch(graph, product)
 
 
 def _dequantized(graph: Graph, value: str) -> _Dequantized | None:
@@ -66,31 +70,75 @@ def _dequantized(graph: Graph, value: str) -> _Dequantized | None:
     return _Dequantized(node, source, graph.constants[scale], zero, axis if isinstance(axis, int) else None)
 
 
-def _unfit(graph: Graph, node: Node, x: _Dequantized | None, w: _Dequantized) -> str | None:
-    if x is None:
-        return "its input is not quantised: weights become f32"
-    if x.axis is not None:
-        return "its input has a scale for each channel"
-    if graph.type(x.value).dtype not in BYTES or graph.type(w.value).dtype not in BYTES:
-        return f"products of {graph.type(x.value).dtype} and {graph.type(w.value).dtype} are computed in f32"
-    if w.axis is not None and w.axis != _channel_axis(graph, node):
-        return f"scales belong to axis {w.axis} of the weights, not to output channels"
-    scales = x.scale.astype(np.float64) * w.scale.astype(np.float64)
-    if not np.isfinite(scales).all() or (np.abs(scales) < np.finfo(np.float32).tiny).any():
-        return "a scale is not a normal number"
-    if isinstance(node.op, Gemm) and node.op.transA:
-        return "its input is transposed"
-    if isinstance(node.op, MatMul) and graph.type(w.value).rank != 2:
-        return "weights are no matrix"
-    if len(node.read) > 2:
-        bias = _bias(graph, node)
-        if bias is None:
-            return "its bias is computed at run time"
-        if bias.size not in (1, _channels(graph, node)):
-            return "its bias differs from row to row"
-        if np.max(np.abs(bias / scales.reshape(-1)), initial=0.0) >= 2**30:
-            return "its bias is too large for an i32 of that scale"
-    return None
+def _constant_operands(graph: Graph, node: Node) -> Iterator[_Dequantized]:
+    """Weights and bias, where they are dequantised constants."""
+    for value in node.read[1:]:
+        found = _dequantized(graph, value)
+        if found is not None and found.value in graph.constants:
+            yield found
+
+
+@dataclass(frozen=True)
+class _Product:
+    """A product that integers can compute.
+
+    Args:
+        scale: of the sums, f64, for all or by output channel.
+        bias: in units of the scale, flat; None without one.
+        addend: the constant to add in f32 after scaling, flat, where the bias is too large for an integer.
+        last: the node whose result the new nodes give: ``node``, or the Add of a bias.
+    """
+
+    node: Node
+    x: _Dequantized
+    w: _Dequantized
+    scale: np.ndarray
+    bias: np.ndarray | None
+    addend: np.ndarray | None
+    last: Node
+
+    @classmethod
+    def of(cls, graph: Graph, node: Node, w: _Dequantized) -> _Product | str:
+        """The product, or why there is none."""
+        x = _dequantized(graph, node.inputs[0])
+        if x is None:
+            return "its input is not quantised: weights become f32"
+        if x.axis is not None:
+            return "its input has a scale for each channel"
+        if graph.type(x.value).dtype not in BYTES or graph.type(w.value).dtype not in BYTES:
+            return f"products of {graph.type(x.value).dtype} and {graph.type(w.value).dtype} are computed in f32"
+        axis = _channel_axis(graph, node)
+        if w.axis is not None and w.axis != axis:
+            return f"scales belong to axis {w.axis} of the weights, not to output channels"
+        if isinstance(node.op, Gemm) and node.op.transA:
+            return "its input is transposed"
+        if isinstance(node.op, MatMul) and graph.type(w.value).rank != 2:
+            return "weights are no matrix"
+        scale = x.scale.reshape(-1).astype(np.float64) * w.scale.reshape(-1)
+        scale = scale * (node.op.alpha if isinstance(node.op, Gemm) else 1.0)
+        if not np.isfinite(scale).all() or (np.abs(scale) < np.finfo(np.float32).tiny).any():
+            return "a scale is not a normal number"
+        limits = np.iinfo(graph.type(x.value).dtype.numpy)  # type: ignore[type-var]
+        zero = int(graph.constants[x.zero].item()) if x.zero else 0
+        largest = _weight_sums(graph, w, axis) * max(zero - limits.min, limits.max - zero)
+        if largest >= 2**31:
+            return f"sums of products may reach {largest}, beyond 32 bits"
+        number, last = None, node
+        if len(node.read) > 2:
+            number = _constant_number(graph, node.inputs[2])
+            if number is None:
+                return "its bias is computed at run time"
+            if number.size not in (1, graph.type(node.inputs[1]).shape[axis]):
+                return "its bias differs from row to row"
+            number = number.reshape(-1) * (node.op.beta if isinstance(node.op, Gemm) else 1.0)
+        else:
+            number, last = _bias_after(graph, node)
+        if number is None:
+            return cls(node, x, w, scale, None, None, last)
+        units = np.rint(number / scale)
+        if np.abs(units).max(initial=0.0) + largest >= 2**31:
+            return cls(node, x, w, scale, None, number, last)
+        return cls(node, x, w, scale, units.astype(np.int32), None, last)
 
 
 def _channel_axis(graph: Graph, node: Node) -> int:
@@ -100,77 +148,105 @@ def _channel_axis(graph: Graph, node: Node) -> int:
     return 0 if isinstance(node.op, Conv) else graph.type(node.inputs[1]).rank - 1
 
 
-def _channels(graph: Graph, node: Node) -> int:
-    return graph.type(node.inputs[1]).shape[_channel_axis(graph, node)]
+def _weight_sums(graph: Graph, w: _Dequantized, axis: int) -> int:
+    """The largest sum of an output channel's weights, each without its sign."""
+    weights = graph.constants[w.value].astype(np.int64)
+    if w.zero:
+        zero = graph.constants[w.zero].astype(np.int64)
+        weights = weights - (zero if w.axis is None else zero.reshape(_along(w.axis, weights.ndim)))
+    others = tuple(a for a in range(weights.ndim) if a != axis)
+    return int(np.abs(weights).sum(axis=others).max(initial=0))
 
 
-def _bias(graph: Graph, node: Node) -> np.ndarray | None:
-    """The bias in f64, flat."""
-    value = node.inputs[2]
+def _along(axis: int, rank: int) -> tuple[int, ...]:
+    return tuple(-1 if a == axis else 1 for a in range(rank))
+
+
+def _constant_number(graph: Graph, value: str) -> np.ndarray | None:
+    """A constant or dequantised constant in f64."""
     given = _dequantized(graph, value)
     if given is not None and given.value in graph.constants:
-        number = graph.constants[given.value].astype(np.float64)
-        zero = graph.constants[given.zero].astype(np.float64) if given.zero else 0.0
-        array = (number - zero) * given.scale.astype(np.float64)
-    elif value in graph.constants:
-        array = graph.constants[value].astype(np.float64)
-    else:
-        return None
-    return array.reshape(-1) * (node.op.beta if isinstance(node.op, Gemm) else 1.0)
+        integer = graph.constants[given.value].astype(np.float64)
+        zero, scale = graph.constants[given.zero] if given.zero else np.zeros((), np.int32), given.scale
+        if given.axis is not None:
+            zero, scale = (a.reshape(_along(given.axis, integer.ndim)) if a.size > 1 else a for a in (zero, scale))
+        return np.asarray((integer - zero.astype(np.float64)) * scale.astype(np.float64))
+    return graph.constants[value].astype(np.float64) if value in graph.constants else None
 
 
-def _patch(graph: Graph, node: Node, x: _Dequantized, w: _Dequantized) -> Patch:
+def _bias_after(graph: Graph, node: Node) -> tuple[np.ndarray | None, Node]:
+    """The constant for each output channel that the only reader adds, and that reader; otherwise None and ``node``."""
+    add = graph.sole_consumer(node.outputs[0])
+    if add is None or add.op.name != "Add":
+        return None, node
+    (other,) = [v for v in add.inputs if v != node.outputs[0]] or [""]
+    number = _constant_number(graph, other) if other else None
+    y = graph.type(node.outputs[0])
+    if number is None or y != graph.type(add.outputs[0]):
+        return None, node
+    axis = 1 if isinstance(node.op, Conv) else y.rank - 1
+    full = (1,) * (y.rank - number.ndim) + number.shape
+    if number.size != 1 and (full[axis] != number.size or number.size != y.shape[axis]):
+        return None, node
+    return number.reshape(-1), add
+
+
+def _patch(graph: Graph, product: _Product) -> Patch:
+    node, x, w = product.node, product.x, product.w
     names = Names(graph)
     y = graph.type(node.outputs[0])
-    scale = (x.scale.reshape(-1) * w.scale.reshape(-1)).astype(np.float32)
+    channels = y.shape[1 if isinstance(node.op, Conv) else -1]
+    along = (-1, *(1,) * (y.rank - 2)) if isinstance(node.op, Conv) else (-1,)
     constants: dict[str, np.ndarray] = {}
-    weights = w.value
+
+    def constant(name: str, array: np.ndarray, *, repeated: bool = False) -> str:
+        """A number, or one for each output channel."""
+        name = names(name)
+        array = np.broadcast_to(array, channels) if repeated or array.size > 1 else array.reshape(())
+        constants[name] = np.ascontiguousarray(array).reshape(along if array.ndim else ())
+        return name
+
+    weights, zero = w.value, w.zero
     op: Op
     if isinstance(node.op, Conv):
         op = ConvInteger(node.op.window, node.op.group)
     else:
         op = MatMulInteger()
-        if isinstance(node.op, Gemm):
-            scale = np.float32(node.op.alpha) * scale
-            if node.op.transB:
-                weights = names(f"{w.value}:transposed")
-                constants[weights] = np.ascontiguousarray(graph.constants[w.value].T)
-    zero = w.zero
+        if isinstance(node.op, Gemm) and node.op.transB:
+            weights = names(f"{w.value}:transposed")
+            constants[weights] = np.ascontiguousarray(graph.constants[w.value].T)
     if zero and not graph.constants[zero].any():
         zero = ""
     elif zero and graph.constants[zero].ndim > 1:
         zero = names(f"{zero}:flat")
         constants[zero] = graph.constants[w.zero].reshape(-1)
-    along = (-1, *(1,) * (y.rank - 2)) if isinstance(node.op, Conv) else (-1,)
-
-    sums, steps = names(f"{node.name}:sums"), names(f"{node.name}:steps")
     inputs: tuple[str, ...] = (x.value, weights, x.zero, zero)
     while not inputs[-1]:
         inputs = inputs[:-1]
-    origin = merged_origin((node, x.node, w.node))
-    inserted = [Node(node.name, op, inputs, (sums,), origin)]
-    if len(node.read) > 2:
-        bias = _bias(graph, node)
-        assert bias is not None
-        number, biased = names(f"{node.name}:bias"), names(f"{node.name}:biased")
-        exact = np.float64(1.0) * x.scale.reshape(-1) * w.scale.reshape(-1)
-        if isinstance(node.op, Gemm):
-            exact = exact * node.op.alpha
-        units = np.rint(bias / exact).astype(np.int32)
-        units = np.broadcast_to(units, _channels(graph, node)) if units.size > 1 or scale.size > 1 else units
-        constants[number] = np.ascontiguousarray(units).reshape(along)
-        inserted.append(Node(names(f"{node.name}:add"), Add(), (sums, number), (biased,), origin))
-        sums = biased
-    factor = names(f"{node.name}:scale")
-    constants[factor] = scale.reshape(along) if prod(scale.shape) > 1 else scale.reshape(())
-    inserted.append(Node(names(f"{node.name}:cast"), Cast(DType.F32), (sums,), (steps,), origin))
-    inserted.append(Node(names(f"{node.name}:mul"), Mul(), (steps, factor), node.outputs, origin))
-    return Patch(RULE, frozenset((node.name,)), tuple(inserted), constants)
+
+    origin = merged_origin(dict.fromkeys((node, x.node, w.node, product.last)))
+    value = names(f"{node.name}:sums")
+    inserted = [Node(node.name, op, inputs, (value,), origin)]
+
+    def then(suffix: str, op: Op, *others: str) -> None:
+        nonlocal value
+        made = names(f"{node.name}:{suffix}")
+        inserted.append(Node(names(f"{node.name}:{suffix} of sums"), op, (value, *others), (made,), origin))
+        value = made
+
+    if product.bias is not None:
+        then("biased", Add(), constant(f"{node.name}:bias", product.bias, repeated=product.scale.size > 1))
+    then("steps", Cast(DType.F32))
+    then("scaled", Mul(), constant(f"{node.name}:scale", product.scale.astype(np.float32)))
+    if product.addend is not None:
+        then("added", Add(), constant(f"{node.name}:addend", product.addend.astype(np.float32)))
+    inserted[-1] = replace(inserted[-1], outputs=product.last.outputs)
+    return Patch(RULE, frozenset((node.name, product.last.name)), tuple(inserted), constants)
 
 
-def _folded(graph: Graph, w: _Dequantized) -> Patch:
-    """Weights whose product stays in floats as f32 constants."""
-    names = Names(graph)
-    (value,) = w.node.op.reference(*(graph.constants[v] if v else None for v in w.node.inputs))
-    constant = names(f"{w.node.outputs[0]}:folded")
-    return Patch(RULE, frozenset((w.node.name,)), (), {constant: value}, {w.node.outputs[0]: constant})
+def _folded(graph: Graph, operand: _Dequantized) -> Patch:
+    """A dequantised constant as an f32 constant."""
+    node, names = operand.node, Names(graph)
+    (value,) = node.op.reference(*(graph.constants[v] if v else None for v in node.inputs))
+    constant = names(f"{node.outputs[0]}:folded")
+    return Patch(RULE, frozenset((node.name,)), (), {constant: value}, {node.outputs[0]: constant})

@@ -93,16 +93,27 @@ class _Scaling:
     insert: list[Node] = field(default_factory=list)
     remove: set[str] = field(default_factory=set)
     constants: dict[str, np.ndarray] = field(default_factory=dict)
+    made: dict[str, str | None] = field(default_factory=dict)
+    """Value -> its name divided."""
 
     def value(self, value: str, reader: Node) -> str | None:
         """The name of ``value`` divided; None where no multiplication leads to it."""
+        if value not in self.made:
+            before = list(self.insert), set(self.remove), dict(self.constants)
+            self.made[value] = self._value(value, reader)
+            if self.made[value] is None:
+                self.insert, self.remove, self.constants = before
+        return self.made[value]
+
+    def _value(self, value: str, reader: Node) -> str | None:
         array = self.graph.constants.get(value)
         if array is not None:
             return self._constant(value, array)
         node = self.graph.producer(value)
         if node is None:
             return None
-        alone = self.graph.sole_consumer(value) is reader
+        readers = self.graph.consumers[value]
+        alone = value not in self.graph.outputs and all(n is reader for n in readers)
         if node.op.name == "DequantizeLinear":
             scale = self.graph.constants.get(node.inputs[1])
             inputs = None if scale is None else (node.inputs[0], self._constant(node.inputs[1], scale))
@@ -110,10 +121,7 @@ class _Scaling:
         if not alone:
             return None
         if node.op.name == "Mul":
-            found = constant_input(self.graph, node)
-            if found is None or self.graph.type(found.other) != self.graph.type(value):
-                return None
-            return self._made(node, (found.other, self._constant(node.inputs[found.index], found.array)), alone)
+            return self._made(node, self._factors(node), alone)
         if isinstance(node.op, Clip):
             inner = self.value(node.inputs[0], node)
             bounds = [None if b is None else float(np.float32(b / self.divisor)) for b in (node.op.low, node.op.high)]
@@ -122,6 +130,22 @@ class _Scaling:
             return None
         operands = [self.value(v, node) for v in node.inputs]
         return self._made(node, tuple(v for v in operands if v) if all(operands) else None, alone)
+
+    def _factors(self, node: Node) -> tuple[str, ...] | None:
+        """The operands of a product, one of them divided: the constant, or else the first that can be."""
+        found = constant_input(self.graph, node)
+        if found is not None:
+            if self.graph.type(found.other) != self.graph.type(node.outputs[0]):
+                return None
+            return found.other, self._constant(node.inputs[found.index], found.array)
+        first, second = node.inputs
+        if first == second:
+            return None
+        for value, other in ((first, second), (second, first)):
+            divided = self.value(value, node)
+            if divided is not None:
+                return divided, other
+        return None
 
     def _constant(self, name: str, array: np.ndarray) -> str:
         scaled = self.names(f"{name}:scaled")

@@ -4,127 +4,160 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from math import prod
 
 import numpy as np
 
-from edgesmith.ir import DType, Graph, Node, Patch
+from edgesmith.ir import Graph, Node, Op, Patch
 from edgesmith.ops.max_pool import MaxPool
-from edgesmith.ops.movement import Movement
 from edgesmith.ops.mul import Mul
-from edgesmith.passes.editing import Names, bypass
+from edgesmith.ops.pad import Pad
+from edgesmith.ops.quantize_by_axis import DequantizeLinearByAxis
+from edgesmith.ops.reshape import Reshape
+from edgesmith.ops.transpose import Transpose
+from edgesmith.passes.editing import Names, bypass, merged_origin
 from edgesmith.passes.engine import Skipped, rewrite
+from edgesmith.passes.quantized_values import (
+    BYTES,
+    Quantization,
+    common_quantization,
+    filled,
+    is_movement,
+    quantization,
+)
 
 RULE = "quantized-movement"
-_FILLS = frozenset(("Pad",))
-"""Movement that adds elements of its own."""
 _AVERAGES = ("AveragePool", "GlobalAveragePool", "ReduceMean")
+EXACT_SUM = 1 << 24
+"""Sums of integers up to this size are exact in f32, in any order."""
 
 
 @rewrite(RULE)
 def quantized_movement(graph: Graph) -> Iterator[Patch | Skipped]:
     """Movement and MaxPool commute with conversions, so that they work on bytes; a conversion and back is nothing.
 
-    - Q(move(x)) = move(Q(x)) where every reader of move(x) is the same Q;
-    - move(DQ(q)) = DQ(move(q)) where all inputs have the same scale and zero point;
-    - Q(DQ(q)) = q where both have the same.
+    - Q(move(x)) = move(Q(x)) where every reader of every output is the same Q;
+    - move(DQ(q)) = DQ(move(q)) where all inputs have the same scale and zero point, and what fills is one of their
+      numbers;
+    - Q(DQ(q)) = q where both have the same;
+    - mean(DQ(q)) = scale * mean(q - zero), whose sum is exact.
     """
     for node in graph.nodes:
+        found: Patch | Skipped | None = None
         if node.op.name == "QuantizeLinear":
-            patch = _round_trip(graph, node)
-        elif _moves(node):
-            patch = _hoisted(graph, node) or _sunk(graph, node)
+            found = _round_trip(graph, node)
+        elif is_movement(node):
+            found = _hoisted(graph, node) or _sunk(graph, node) or _sunk_by_axis(graph, node)
         elif node.op.name in _AVERAGES:
-            patch = _average(graph, node)
-        else:
-            continue
-        if patch is not None:
-            yield patch
-
-
-def _moves(node: Node) -> bool:
-    if isinstance(node.op, MaxPool):
-        return not node.op.indices
-    return isinstance(node.op, Movement) and node.op.name not in _FILLS and len(node.outputs) == 1
-
-
-Parameters = tuple[bytes, int, DType]
-"""Scale, zero point and integer type of a conversion."""
-
-
-def _parameters(graph: Graph, node: Node | None, kind: str) -> Parameters | None:
-    if node is None or node.op.name != kind:
-        return None
-    scale, zero = graph.constants.get(node.inputs[1]), (*node.inputs, "", "")[2]
-    if scale is None or scale.size != 1 or (zero and zero not in graph.constants):
-        return None
-    integer = node.outputs[0] if kind == "QuantizeLinear" else node.inputs[0]
-    point = int(graph.constants[zero].item()) if zero else 0
-    return scale.astype(np.float32).tobytes(), point, graph.type(integer).dtype
+            found = _average(graph, node)
+        if found is not None:
+            yield found
 
 
 def _round_trip(graph: Graph, node: Node) -> Patch | None:
     back = graph.producer(node.inputs[0])
-    mine = _parameters(graph, node, "QuantizeLinear")
-    if back is None or mine is None or mine != _parameters(graph, back, "DequantizeLinear"):
+    mine = quantization(graph, node, "QuantizeLinear")
+    if back is None or mine is None or mine != quantization(graph, back, "DequantizeLinear"):
         return None
     return bypass(graph, RULE, node, back.inputs[0])
 
 
 def _hoisted(graph: Graph, node: Node) -> Patch | None:
-    (value,) = node.outputs
-    readers = graph.consumers[value]
-    found = {_parameters(graph, n, "QuantizeLinear") for n in readers}
-    if value in graph.outputs or len(found) != 1 or None in found or not _accepts_bytes(graph, node, found):
+    readers = [graph.consumers[v] for v in node.outputs]
+    found = {quantization(graph, n, "QuantizeLinear") for nodes in readers for n in nodes}
+    if len(found) != 1 or not all(readers) or any(v in graph.outputs for v in node.outputs):
         return None
-    first, *others = dict.fromkeys(readers)
-    if any(n.outputs[0] in graph.outputs for n in others):
+    (one,) = found
+    if one is None or (isinstance(node.op, MaxPool) and one.dtype not in BYTES):
         return None
+    first = readers[0][0]
     names = Names(graph)
-    insert, inputs = [], []
+    insert, inputs, outputs = [], [], []
+    rename: dict[str, str] = {}
     for v in node.inputs:
-        integer = names(f"{v}:quantized")
-        insert.append(Node(names(f"{first.name}:{v}"), first.op, (v, *first.inputs[1:]), (integer,), first.origin))
-        inputs.append(integer)
-    moved = replace(node, inputs=tuple(inputs), outputs=first.outputs)
-    rename = {n.outputs[0]: first.outputs[0] for n in others}
-    removed = frozenset((node.name, *(n.name for n in readers)))
+        inputs.append(names(f"{v}:quantized"))
+        insert.append(Node(names(f"{first.name}:{v}"), first.op, (v, *first.inputs[1:]), (inputs[-1],), first.origin))
+    for nodes in readers:
+        kept, *others = sorted(dict.fromkeys(nodes), key=lambda n: n.outputs[0] not in graph.outputs)
+        if any(n.outputs[0] in graph.outputs for n in others):
+            return None
+        outputs.append(kept.outputs[0])
+        rename |= {n.outputs[0]: kept.outputs[0] for n in others}
+    moved = replace(node, op=_on_integers(node, one), inputs=tuple(inputs), outputs=tuple(outputs))
+    removed = frozenset((node.name, *(n.name for nodes in readers for n in nodes)))
     return Patch(RULE, removed, (*insert, moved), rename=rename)
 
 
 def _sunk(graph: Graph, node: Node) -> Patch | None:
-    producers = [graph.producer(v) for v in node.inputs if v]
-    found = {_parameters(graph, p, "DequantizeLinear") for p in producers}
-    if len(found) != 1 or None in found or not _accepts_bytes(graph, node, found):
+    sources = [graph.producer(v) for v in node.inputs]
+    back = sources[0]
+    one = common_quantization(node, (quantization(graph, p, "DequantizeLinear") for p in sources))
+    if one is None or back is None:
         return None
-    sources = [p for p in producers if p]
+    names = Names(graph)
+    integers = [names(f"{v}:quantized") for v in node.outputs]
+    inputs = tuple(p.inputs[0] for p in sources if p is not None)
+    moved = replace(node, op=_on_integers(node, one), inputs=inputs, outputs=tuple(integers))
+    after = [
+        Node(names(f"{node.name}:dequantize"), back.op, (integer, *back.inputs[1:]), (value,), node.origin)
+        for integer, value in zip(integers, node.outputs, strict=True)
+    ]
+    return Patch(RULE, frozenset((node.name,)), (moved, *after))
+
+
+def _on_integers(node: Node, one: Quantization) -> Op:
+    """The operator; what it fills with is an integer."""
+    fill = filled(node)
+    if fill is None:
+        return replace(node.op, value=None) if isinstance(node.op, Pad) else node.op
+    assert isinstance(node.op, Pad)
+    return replace(node.op, value=one.dtype.numpy.type(one.quantize(fill)))
+
+
+def _sunk_by_axis(graph: Graph, node: Node) -> Patch | None:
+    """Transpose and Reshape of what has a scale for each index of an axis, where that axis stays whole."""
+    back = graph.producer(node.inputs[0])
+    if back is None or not isinstance(back.op, DequantizeLinearByAxis):
+        return None
+    axis = _moved_axis(node.op, back.op.axis, graph.type(node.inputs[0]).shape, graph.type(node.outputs[0]).shape)
+    if axis is None:
+        return None
     names = Names(graph)
     integer = names(f"{node.outputs[0]}:quantized")
-    moved = replace(node, inputs=tuple(p.inputs[0] for p in sources), outputs=(integer,))
-    back = Node(
-        names(f"{node.name}:dequantize"), sources[0].op, (integer, *sources[0].inputs[1:]), node.outputs, node.origin
-    )
-    return Patch(RULE, frozenset((node.name,)), (moved, back))
+    moved = replace(node, inputs=back.inputs[:1], outputs=(integer,))
+    name = names(f"{node.name}:dequantize")
+    origin = merged_origin((back, node))
+    after = Node(name, DequantizeLinearByAxis(axis), (integer, *back.inputs[1:]), node.outputs, origin)
+    return Patch(RULE, frozenset((node.name,)), (moved, after))
 
 
-def _accepts_bytes(graph: Graph, node: Node, found: set[Parameters | None]) -> bool:
-    """Movement takes any type; MaxPool bytes."""
-    (parameters,) = found
-    assert parameters is not None
-    return not isinstance(node.op, MaxPool) or parameters[2] in (DType.I8, DType.U8)
+def _moved_axis(op: Op, axis: int, before: tuple[int, ...], after: tuple[int, ...]) -> int | None:
+    """Where an axis is after a Transpose or Reshape, if all its elements still lie along one."""
+    if isinstance(op, Transpose):
+        return op.perm.index(axis)
+    if not isinstance(op, Reshape) or before[axis] == 1:
+        return None
+    same = (a for a, n in enumerate(after) if n == before[axis] and prod(after[:a]) == prod(before[:axis]))
+    return next(same, None)
 
 
-def _average(graph: Graph, node: Node) -> Patch | None:
+def _average(graph: Graph, node: Node) -> Patch | Skipped | None:
     """The average of (q - zero) * scale as scale times the average of integers, whose sum is exact in f32."""
     back = graph.producer(node.inputs[0])
-    found = _parameters(graph, back, "DequantizeLinear")
-    if back is None or found is None or graph.constants[back.inputs[1]].item() == 1.0:
+    found = quantization(graph, back, "DequantizeLinear")
+    if back is None or found is None or found.scale == 1.0:
         return None
+    limits = np.iinfo(found.dtype.numpy)  # type: ignore[type-var]
+    count = node.op.reduction_length(graph.input_types(node))
+    if count * max(found.zero - limits.min, limits.max - found.zero) > EXACT_SUM:
+        return Skipped(node.name, f"a sum of {count} integers of type {found.dtype} may not be exact in f32")
     names = Names(graph)
     steps, average = names(f"{node.inputs[0]}:steps"), names(f"{node.outputs[0]}:steps")
     one = names(f"{back.name}:one")
     inputs = (back.inputs[0], one, *back.inputs[2:])
     integers = Node(names(f"{back.name}:steps"), back.op, inputs, (steps,), back.origin)
     averaged = replace(node, inputs=(steps, *node.inputs[1:]), outputs=(average,))
-    scaled = Node(names(f"{node.name}:scale"), Mul(), (average, back.inputs[1]), node.outputs, node.origin)
-    constants = {one: np.asarray(1.0, np.float32)}
+    scale = names(f"{node.name}:factor")
+    scaled = Node(names(f"{node.name}:scale"), Mul(), (average, scale), node.outputs, node.origin)
+    constants = {one: np.asarray(1.0, np.float32), scale: np.asarray(found.scale)}
     return Patch(RULE, frozenset((node.name,)), (integers, averaged, scaled), constants)
