@@ -14,13 +14,12 @@ from edgesmith.ops.quantize_linear import DequantizeLinear, QuantizeLinear
 from edgesmith.passes.editing import Names
 from edgesmith.quantize.parameters import Parameters, QParams
 from edgesmith.quantize.placement import reads_integers, stored_values
-from edgesmith.quantize.products import Product, product
+from edgesmith.quantize.products import MAX_BIAS, Product, product
 from edgesmith.quantize.settings import Settings
 
 __all__ = ["bias_units", "quantized_graph", "quantized_products"]
 
 RULE = "quantize"
-MAX_BIAS = 2**30
 
 
 def quantized_graph(graph: Graph, parameters: Parameters, settings: Settings) -> Graph:

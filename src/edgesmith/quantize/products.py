@@ -11,10 +11,12 @@ from edgesmith.ops.conv import Conv
 from edgesmith.ops.gemm import Gemm
 from edgesmith.ops.matmul import MatMul
 
-__all__ = ["Product", "product"]
+__all__ = ["MAX_BIAS", "Product", "product"]
 
-MAX_TERMS = (2**31 - 2**30) // (255 * 128)
-"""Most products in a sum of 8-bit integers that, with a bias of 2**30, fits 32 bits."""
+MAX_BIAS = 2**30
+"""Largest bias in integer units."""
+MAX_TERMS = (2**31 - MAX_BIAS) // (255 * 128)
+"""Most products of 8-bit integers whose sum, with a bias, fits 32 bits."""
 
 
 @dataclass(frozen=True, eq=False)
