@@ -83,15 +83,31 @@ class Preprocess:
         Raises:
             BadInput: no picture, or the input is not one that takes pictures.
         """
+        return self.image(_open(path), type, str(path))
+
+    def takes(self, type: TensorType) -> bool:
+        """Whether an input of this type takes pictures."""
+        try:
+            self._geometry(type)
+        except BadInput:
+            return False
+        return True
+
+    def image(self, picture: Image.Image, type: TensorType, where: str = "picture") -> np.ndarray:
+        """A picture in memory as one input; see ``picture``.
+
+        Args:
+            where: its name, for errors.
+        """
         layout, channels, height, width = self._geometry(type)
         size = self.size or (height, width)
         if size != (height, width):
             raise BadInput(
                 f"size is {size[0]}x{size[1]}, the program was compiled for {height}x{width}",
-                where=str(path),
+                where=where,
                 hint="leave the size out, or compile with another --shape",
             )
-        pixels = np.asarray(_fitted(_open(path), size, self.fit, channels))
+        pixels = np.asarray(_fitted(picture, size, self.fit, channels))
         pixels = pixels.reshape(height, width, channels)
         if self.bgr:
             pixels = pixels[:, :, ::-1]
