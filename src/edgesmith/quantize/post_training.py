@@ -1,0 +1,146 @@
+"""Post-training quantisation: float graph and calibration data to a quantised graph and what it costs in accuracy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from edgesmith.errors import BadInput
+from edgesmith.ir import Graph
+from edgesmith.quantize.assign import parameters_for, weight_notices
+from edgesmith.quantize.calibration import Calibration, calibrate
+from edgesmith.quantize.evaluate import Error, compare
+from edgesmith.quantize.insert import quantized_graph, quantized_products
+from edgesmith.quantize.notices import Notice
+from edgesmith.quantize.parameters import Parameters
+from edgesmith.quantize.placement import Placement, place
+from edgesmith.quantize.samples import Samples
+from edgesmith.quantize.settings import Settings
+
+__all__ = ["Quantized", "quantize"]
+
+Progress = Callable[[str, int, int], None]
+COMPARED = 64
+"""Most runs on which the float and the quantised graph are compared."""
+_CUT = 0.01
+"""Share of a value's elements beyond its range from which on it counts as saturated."""
+
+
+@dataclass(frozen=True, eq=False)
+class Quantized:
+    """A quantised graph and where it comes from.
+
+    Args:
+        source: the float graph.
+        graph: the quantised one, of the same inputs and outputs.
+        errors: of stored values and outputs against the float graph, on calibration data; empty when not compared.
+        notices: named warnings.
+        digest: of the calibration data and the settings.
+    """
+
+    source: Graph
+    graph: Graph
+    parameters: Parameters
+    settings: Settings
+    calibration: Calibration
+    placement: Placement
+    errors: Mapping[str, Error]
+    notices: tuple[Notice, ...]
+    digest: str
+
+    @property
+    def products(self) -> tuple[str, ...]:
+        """The nodes that multiply integers."""
+        return tuple(quantized_products(self.source, self.parameters))
+
+    @property
+    def floats(self) -> dict[str, str]:
+        """Conv, Gemm and MatMul nodes in floats, and why."""
+        unscaled = {n: "its input has no scale" for n in self.placement.products if n not in self.products}
+        return {**self.placement.floats, **unscaled}
+
+    @property
+    def outputs(self) -> dict[str, Error]:
+        """The errors of the outputs."""
+        return {v: self.errors[v] for v in self.source.outputs if v in self.errors}
+
+
+def quantize(
+    graph: Graph,
+    samples: Samples,
+    settings: Settings | None = None,
+    *,
+    state: Path | None = None,
+    compared: int = COMPARED,
+    progress: Progress | None = None,
+) -> Quantized:
+    """Quantise an optimised float graph.
+
+    Args:
+        state: file that keeps an interrupted calibration; see ``calibrate``.
+        compared: most runs on which the result is compared with the float graph, evenly spaced where the number of
+            samples is known; 0: none.
+        progress: told (stage, pieces done, pieces in all).
+
+    Raises:
+        BadInput: the data or the settings are wrong, or nothing can be quantised.
+    """
+    settings = settings or Settings()
+    report = progress or _silent
+    _check_float(graph)
+    placement = place(graph, settings)
+    _require(placement.products, placement.floats)
+    found = calibrate(
+        graph, placement.values, samples, settings, state=state, progress=lambda i, n: report("calibrate", i, n)
+    )
+    parameters = parameters_for(graph, placement, found.ranges, settings)
+    if not parameters.weights:
+        raise BadInput(
+            "no value varies on the calibration data: " + "; ".join(str(n) for n in found.notices[:3]),
+            where=samples.label,
+            hint="give typical inputs",
+        )
+    result = quantized_graph(graph, parameters, settings)
+    runs = min(compared, found.runs)
+    errors: dict[str, Error] = {}
+    if runs:
+        chosen = islice(samples, 0, None, max(found.runs // runs, 1))
+        errors = compare(
+            graph,
+            result,
+            islice(chosen, runs),
+            parameters.values,
+            progress=lambda i: report("compare", i, runs),
+        )
+    notices = (*found.notices, *weight_notices(placement, settings), *_saturated(errors))
+    digest = settings.digest(samples.digest)
+    return Quantized(graph, result, parameters, settings, found, placement, errors, notices, digest)
+
+
+def _silent(stage: str, done: int, total: int) -> None:
+    """The progress callback of a caller who gave none."""
+
+
+def _check_float(graph: Graph) -> None:
+    conversions = [n.name for n in graph.nodes if n.op.name.startswith(("QuantizeLinear", "DequantizeLinear"))]
+    if conversions or any(n.op.name in ("ConvInteger", "MatMulInteger") for n in graph.nodes):
+        where = (conversions or [graph.name])[0]
+        raise BadInput("the model is quantised already", where=where, hint="compile it as it is")
+
+
+def _require(products: Mapping[str, object], floats: Mapping[str, str]) -> None:
+    if not products:
+        reasons = "; ".join(f"{name}: {why}" for name, why in islice(floats.items(), 3))
+        raise BadInput(
+            "nothing in the model can be quantised" + (f": {reasons}" if reasons else ""),
+            hint="Conv, Gemm and MatMul with constant f32 weights can",
+        )
+
+
+def _saturated(errors: Mapping[str, Error]) -> Iterator[Notice]:
+    for value, error in errors.items():
+        if error.cut_share > _CUT:
+            why = f"{error.cut_share:.1%} of its elements lie beyond the range of its integers"
+            yield Notice("saturated-value", value, why, "min-max keeps all of them")
