@@ -7,6 +7,7 @@ import json
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import onnx
 
 from edgesmith import cache as artifacts
 from edgesmith import tune as tuning
+from edgesmith.atomic import write_file
 from edgesmith.codegen import generate
 from edgesmith.codegen.selftest import selftest_header, selftest_inputs
 from edgesmith.device import Artifact
@@ -31,6 +33,9 @@ from edgesmith.kernels import KERNELS
 from edgesmith.oracle import Oracle, half_precision
 from edgesmith.passes import optimize
 from edgesmith.plan import Lock, Plan, make_plan, own_memory
+from edgesmith.preprocess import Preprocess
+from edgesmith.quantize import NO_DATA, Quantized, Samples, Settings, Source, open_samples
+from edgesmith.quantize import quantize as post_training
 from edgesmith.recipe import Recipe
 from edgesmith.target import Target, parse
 from edgesmith.toolchain import Compiler, build, zig
@@ -39,12 +44,18 @@ from edgesmith.verify import Accumulated, Verification, accumulate
 from edgesmith.verify import verify as compare_layers
 from edgesmith.version import __version__
 
-__all__ = ["Progress", "compile", "compile_graph", "from_torch", "tune", "verify"]
+__all__ = ["Progress", "compile", "compile_graph", "from_torch", "quantize", "tune", "verify"]
 
 Arrays = Mapping[str, np.ndarray]
 Progress = Callable[[str, int, int], None]
 """Called with the stage's name, the pieces done and the pieces in all."""
 
+FLOAT = "f32"
+"""The precision of models as they are."""
+QUANTIZED = "quantized.onnx"
+"""The file of an artifact that holds the model it was quantised to."""
+CALIBRATION = ".calibration"
+"""End of the name of the file that keeps an interrupted calibration."""
 TUNING = ("off", "cached", "full")
 BUDGET_SECONDS = 300.0
 
@@ -78,6 +89,10 @@ def compile(
     compiler: str = "zig",
     name: str | None = None,
     cache: bool = True,
+    precision: str = FLOAT,
+    calibration: Source | None = None,
+    quantization: Settings | None = None,
+    preprocess: Preprocess | None = None,
     progress: Progress | None = None,
 ) -> Artifact:
     """Compile an ONNX model into an artifact and prove that it computes the same.
@@ -100,6 +115,9 @@ def compile(
         compiler: ``zig`` (bundled) or a command on the PATH.
         name: base of the C symbols and files (default: the model's name).
         cache: take the artifact from the build cache when the same model was compiled in the same way before.
+        precision: ``f32``: as the model computes; ``int8``: quantise it first (see ``quantize``). The artifact is then
+            compared with the quantised model, which it keeps as ``quantized.onnx``.
+        calibration, quantization, preprocess: data, settings and pictures of ``quantize``.
         progress: told about each stage.
 
     Raises:
@@ -115,6 +133,11 @@ def compile(
     locked = _lock_text(lock)
     allowed = _allowed(only, forbid)
     recipe = Recipe(target, _shapes(shapes), _digests(fixed), checked_threads(threads), tune, locked, compiler, allowed)
+    quantizer = None
+    if precision != FLOAT:
+        settings = _settings(precision, quantization)
+        quantizer = _Quantizer.of(_read(model, shapes, fixed)[0], calibration, settings, preprocess)
+        recipe = replace(recipe, precision=precision, quantization=quantizer.digest)
     path = Path(model) if isinstance(model, str | Path) else None
     title = name or (path.name if path else "") or (model.graph.name if isinstance(model, onnx.ModelProto) else "")
     place = Path(output) if output else Path(f"{Path(title or 'model').stem}.edgesmith")
@@ -122,17 +145,23 @@ def compile(
     key = _cache_key(recipe, title, digest) if cache and digest and tune != "full" else None
     if key and _from_cache(key, place, verify, report):
         return Artifact(place)
+    source = {"name": title, "sha256": digest, "shapes": dict(recipe.shapes), "bindings": dict(recipe.bindings)}
+    kept: dict[str, bytes] = {}
+    if quantizer:
+        model, shapes, fixed = quantizer.run(place, report).model, None, {}
+        kept = {QUANTIZED: model.SerializeToString(deterministic=True)}
+        source |= {"precision": precision, "quantization": quantizer.digest}
     report("read", 0, 1)
     graph, roundoff = _read(model, shapes, fixed)
     report("read", 1, 1)
     outputs = graph.outputs
-    source = {"name": title, "sha256": digest, "shapes": dict(recipe.shapes), "bindings": dict(recipe.bindings)}
     artifact = compile_graph(
         graph,
         recipe,
         place,
         original=lambda feeds: _original(model, fixed, graph).run(feeds, outputs),
         source=source,
+        files=kept,
         roundoff=roundoff,
         verify=verify,
         budget_seconds=budget_seconds,
@@ -171,6 +200,7 @@ def compile_graph(
     *,
     original: Callable[[Arrays], Arrays] | None = None,
     source: Mapping[str, Any] | None = None,
+    files: Mapping[str, bytes] | None = None,
     roundoff: float = 0.0,
     verify: bool = True,
     budget_seconds: float = BUDGET_SECONDS,
@@ -181,6 +211,7 @@ def compile_graph(
     Args:
         original: gives the outputs of the model that the graph comes from (default: the graph itself in ONNX Runtime).
         source: what the manifest says about that model.
+        files: further files of the artifact.
         roundoff: its unit roundoff where that is coarser than the graph's.
         budget_seconds: most time for measuring, when the recipe says so.
     """
@@ -204,6 +235,8 @@ def compile_graph(
         package.write(src)
         (folder / LOCK).write_text(plan.lock.to_json())
         (src / "selftest_data.h").write_bytes(header)
+        for file, data in (files or {}).items():
+            (folder / file).write_bytes(data)
         build(
             src,
             folder,
@@ -223,8 +256,8 @@ def compile_graph(
             tools={"edgesmith": __version__, "compiler": f"{tool.name} {tool.version}"},
             passes=passes,
         )
-        files = sorted(p for p in folder.rglob("*") if p.is_file())
-        manifest["files"] = {p.relative_to(folder).as_posix(): sha256(p) for p in files}
+        written = sorted(p for p in folder.rglob("*") if p.is_file())
+        manifest["files"] = {p.relative_to(folder).as_posix(): sha256(p) for p in written}
         (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
         times = tuning.known_times(plan, tuning.recorded(target, tool), recipe.only) if recipe.tune != "off" else {}
         (folder / TIMES).write_text(json.dumps(times, indent=1) + "\n")
@@ -241,6 +274,47 @@ def compile_graph(
                 _keep_evidence(result, folder, failed_folder(output))
             result.write(folder)
     return Artifact(output)
+
+
+@_within_memory()
+def quantize(
+    model: str | Path | onnx.ModelProto,
+    calibration: Source,
+    *,
+    precision: str = "int8",
+    settings: Settings | None = None,
+    output: str | Path | None = None,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+    bindings: Arrays | None = None,
+    preprocess: Preprocess | None = None,
+    samples: int | None = None,
+    progress: Progress | None = None,
+) -> Quantized:
+    """Quantise a model after training; ``.model`` of the result is standard ONNX with QuantizeLinear and
+    DequantizeLinear, ``.errors`` says what it costs in accuracy, ``.notices`` what is doubtful.
+
+    Args:
+        calibration: typical inputs: a folder of pictures or arrays, a .npz or .npy file, ``module:function``, arrays,
+            a list or a function that gives arrays or dicts; ``none``: synthetic inputs (see ``open_samples``).
+        precision: ``int8``.
+        settings: how; default: 8-bit activations and weights, a scale for each channel of weights, ranges of least
+            squared error.
+        output: write the model to this file. An interrupted calibration goes on from a file beside it.
+        preprocess: how pictures become inputs.
+        samples: most runs for calibration (default: all data).
+        progress: told about each stage.
+
+    Other arguments and errors as of ``compile``.
+    """
+    report = progress or _silent
+    report("read", 0, 1)
+    graph, _ = _read(model, shapes, _arrays(bindings))
+    report("read", 1, 1)
+    quantizer = _Quantizer.of(graph, calibration, _settings(precision, settings), preprocess, samples)
+    found = quantizer.run(Path(output) if output else None, report)
+    if output:
+        write_file(Path(output), found.model.SerializeToString(deterministic=True))
+    return found
 
 
 @_within_memory()
@@ -290,6 +364,8 @@ def verify(
 ) -> Verification:
     """Compare an artifact with the model that it was compiled from, in ONNX Runtime, layer by layer.
 
+    An artifact that was quantised when it was compiled is compared with the quantised model that it keeps.
+
     Args:
         inputs: by name (default: random, from ``seed``; 0 gives the self-test's inputs).
         bindings: the bindings that it was compiled with.
@@ -299,8 +375,11 @@ def verify(
         ModelError, BadInput: the model cannot be read, or the inputs do not fit it.
     """
     report = progress or _silent
-    fixed = _arrays(bindings)
-    clean = normalize(model, shapes=artifact.manifest["model"].get("shapes"), bindings=fixed)
+    fixed, shapes = _arrays(bindings), artifact.manifest["model"].get("shapes")
+    quantized = artifact.path / QUANTIZED
+    if quantized.is_file():
+        model, fixed, shapes = quantized, {}, None
+    clean = normalize(model, shapes=shapes, bindings=fixed)
     graph = bind(clean)
     outputs = graph.outputs
     graph = own_memory(optimize(graph)[0])
@@ -315,6 +394,43 @@ def verify(
         seed=None if inputs else seed,
         progress=lambda i, n: report("verify", i, n),
     )
+
+
+@dataclass(frozen=True)
+class _Quantizer:
+    """A float graph, the data to calibrate it with, and how."""
+
+    graph: Graph
+    samples: Samples
+    settings: Settings
+
+    @classmethod
+    def of(
+        cls,
+        graph: Graph,
+        calibration: Source | None,
+        settings: Settings,
+        preprocess: Preprocess | None,
+        limit: int | None = None,
+    ) -> _Quantizer:
+        if calibration is None:
+            hint = f'typical inputs: calibration="folder", "file.npz" or "module:function"; or {NO_DATA!r}'
+            raise BadInput(f"{settings.precision} needs calibration data", where="calibration", hint=hint)
+        inputs = {v: graph.type(v) for v in graph.inputs}
+        return cls(graph, open_samples(calibration, inputs, preprocess, limit=limit), settings)
+
+    @property
+    def digest(self) -> str:
+        return self.settings.digest(self.samples.digest)
+
+    def run(self, output: Path | None, report: Progress) -> Quantized:
+        """Quantise; the state of an interrupted calibration is kept beside ``output``."""
+        state = output and output.with_name(f"{output.name}{CALIBRATION}")
+        return post_training(optimize(self.graph)[0], self.samples, self.settings, state=state, progress=report)
+
+
+def _settings(precision: str, settings: Settings | None) -> Settings:
+    return replace(settings or Settings(), precision=precision)
 
 
 def _silent(stage: str, done: int, total: int) -> None:

@@ -25,6 +25,8 @@ class Recipe:
         only: kernels that may be used (None: all).
         flags: further compiler flags, such as sanitizers.
         executable: also build the command-line program.
+        precision: ``f32``: as the model computes; otherwise what it is quantised to.
+        quantization: digest of how: the settings and the calibration data.
     """
 
     target: str = "native"
@@ -37,6 +39,8 @@ class Recipe:
     only: tuple[str, ...] | None = None
     flags: tuple[str, ...] = ()
     executable: bool = True
+    precision: str = "f32"
+    quantization: str = ""
 
     def digest(self, *context: str) -> str:
         """SHA-256 of the recipe and further strings that decide the result."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,6 +10,7 @@ from typing import Annotated
 import numpy as np
 import typer
 
+from edgesmith.atomic import replacing_file
 from edgesmith.cli.arguments import ArtifactArgument
 from edgesmith.cli.console import console, table
 from edgesmith.cli.picture import (
@@ -178,12 +177,5 @@ def _write(path: Path, collected: Sequence[tuple[str, Arrays]]) -> None:
     """One ``.npz``: each output by its name; with several runs, stacked along a new first axis."""
     names = collected[0][1]
     stacked = {n: np.stack([o[n] for _, o in collected]) if len(collected) > 1 else collected[0][1][n] for n in names}
-    handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            np.savez(file, allow_pickle=False, **stacked)
-        os.chmod(part, 0o644)
-        os.replace(part, path)
-    except BaseException:
-        os.unlink(part)
-        raise
+    with replacing_file(path) as file:
+        np.savez(file, allow_pickle=False, **stacked)

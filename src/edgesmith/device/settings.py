@@ -6,11 +6,10 @@ Neither decides what the program computes, and the manifest's hashes cover the o
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
+from edgesmith.atomic import write_file
 from edgesmith.device.artifact import MANIFEST, load
 
 __all__ = ["PREPROCESS", "SOURCE", "keep", "source"]
@@ -29,15 +28,7 @@ def keep(artifact: Path, key: str, value: Any) -> None:
     if key not in _KEYS:
         raise ValueError(f"{key!r} is none of {_KEYS}")
     manifest = {**load(artifact).manifest, key: value}
-    handle, part = tempfile.mkstemp(dir=artifact, prefix=f".{MANIFEST}.")
-    try:
-        with os.fdopen(handle, "w") as file:
-            file.write(json.dumps(manifest, indent=1) + "\n")
-        os.chmod(part, 0o644)
-        os.replace(part, artifact / MANIFEST)
-    except BaseException:
-        os.unlink(part)
-        raise
+    write_file(artifact / MANIFEST, (json.dumps(manifest, indent=1) + "\n").encode())
 
 
 def source(artifact: Path, manifest: dict[str, Any]) -> str | None:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import os
-import tempfile
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from edgesmith.atomic import replacing_file
 from edgesmith.ir import Graph
 from edgesmith.quantize.notices import Notice
 from edgesmith.quantize.observers import OBSERVERS, Observer
@@ -135,15 +133,8 @@ class _Watch:
         for i, (value, watched) in enumerate(self._observers.items()):
             arrays[f"{i}/broken"] = np.array(value in self._broken)
             arrays |= {f"{i}/{name}": array for name, array in watched.state().items()}
-        handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                np.savez(file, allow_pickle=False, **arrays)
-            os.replace(part, path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(part)
-            raise
+        with replacing_file(path) as file:
+            np.savez(file, allow_pickle=False, **arrays)
 
     def load(self, path: Path) -> int:
         """Take up what ``save`` left, and return the runs that it counts; 0 where it is something else."""

@@ -59,10 +59,10 @@ class Error:
             low, high = parameters.range()
             half = parameters.scale / 2
             self.cut += int(np.count_nonzero((x < low - half) | (x > high + half)))
-        elif x.ndim > 1 and x.shape[0] * x.shape[-1] == x.size and x.shape[-1] > 1:
-            rows = (x.reshape(x.shape[0], -1), y.reshape(x.shape[0], -1))
+        elif x.ndim > 1 and x.shape[0] < x.size == x.shape[0] * max(x.shape[1:]):
+            tops = (array.reshape(x.shape[0], -1).argmax(1) for array in (x, y))
             self.rows += x.shape[0]
-            self.same_top += int(np.count_nonzero(rows[0].argmax(1) == rows[1].argmax(1)))
+            self.same_top += int(np.count_nonzero(np.equal(*tops)))
 
 
 def compare(

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 
+import onnx
+
 from edgesmith.errors import BadInput
+from edgesmith.export import to_onnx
 from edgesmith.ir import Graph
 from edgesmith.quantize.assign import parameters_for, weight_notices
 from edgesmith.quantize.calibration import Calibration, calibrate
@@ -49,6 +53,11 @@ class Quantized:
     errors: Mapping[str, Error]
     notices: tuple[Notice, ...]
     digest: str
+
+    @cached_property
+    def model(self) -> onnx.ModelProto:
+        """The quantised graph as ONNX."""
+        return to_onnx(self.graph)
 
     @property
     def products(self) -> tuple[str, ...]:
