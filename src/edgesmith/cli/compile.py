@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -27,6 +27,7 @@ from edgesmith.cli.picture import (
     preprocessing,
 )
 from edgesmith.cli.progress import stages
+from edgesmith.cli.quantizing import CalibrationOption, PrecisionOption, require_calibration
 from edgesmith.device import Artifact, load
 from edgesmith.device.settings import PREPROCESS, SOURCE, keep
 from edgesmith.report.units import count, nbytes
@@ -58,6 +59,8 @@ def command(
     cache: Annotated[
         bool, typer.Option("--cache/--no-cache", help="Use what the same model and options gave before.")
     ] = True,
+    precision: PrecisionOption = "f32",
+    calibration: CalibrationOption = None,
     name: Annotated[str | None, typer.Option(help="Prefix of the C symbols; default: the model's name.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the manifest.")] = False,
     size: SizeOption = None,
@@ -85,7 +88,9 @@ def command(
       edgesmith compile model.onnx -o out/ --tune full --budget 5m
       edgesmith compile model.onnx -o out/ --lock model.lock.json
       edgesmith compile model.onnx -o out/ --forbid winograd --forbid fft
+      edgesmith compile model.onnx -o out/ --precision int8 --calibration photos/
     """
+    require_calibration(precision, calibration)
     picture = preprocessing(None, size, fit, scale, mean, std, bgr, layout)
     start = time.perf_counter()
     with stages() as report:
@@ -105,6 +110,9 @@ def command(
             compiler=compiler,
             name=name,
             cache=cache,
+            precision=precision,
+            calibration=calibration,
+            preprocess=picture,
             progress=report,
         )
     seconds = time.perf_counter() - start
@@ -125,6 +133,7 @@ def _summary(artifact: Artifact, seconds: float) -> None:
     above = f" (+{arena / bound - 1:.1%})" if bound and arena > bound else ""
     rows = [
         ("artifact", str(artifact.path)),
+        *_precision(manifest["model"]),
         ("target", f"{manifest['target']}, {manifest['threads']} thread{'s' * (manifest['threads'] > 1)}"),
         ("inputs", ", ".join(f"{v} {t}" for v, t in artifact.inputs.items())),
         ("outputs", ", ".join(f"{v} {t}" for v, t in artifact.outputs.items())),
@@ -144,6 +153,13 @@ def _summary(artifact: Artifact, seconds: float) -> None:
     if not manifest["free"]:
         rows = [row for row in rows if row[0] != "moves"]
     console().print(figures(rows))
+
+
+def _precision(model: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What the model was quantised to, if it was."""
+    if "precision" not in model:
+        return []
+    return [("precision", f"{model['precision']}; calibration {model['quantization'][:12]}")]
 
 
 def _resident_bytes(memory: Mapping[str, int]) -> int:

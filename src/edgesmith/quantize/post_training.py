@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import onnx
 
@@ -42,6 +43,7 @@ class Quantized:
         errors: of stored values and outputs against the float graph, on calibration data; empty when not compared.
         notices: named warnings.
         digest: of the calibration data and the settings.
+        real: whether the calibration data were measured rather than made up.
     """
 
     source: Graph
@@ -53,6 +55,7 @@ class Quantized:
     errors: Mapping[str, Error]
     notices: tuple[Notice, ...]
     digest: str
+    real: bool
 
     @cached_property
     def model(self) -> onnx.ModelProto:
@@ -74,6 +77,44 @@ class Quantized:
     def outputs(self) -> dict[str, Error]:
         """The errors of the outputs."""
         return {v: self.errors[v] for v in self.source.outputs if v in self.errors}
+
+    def report(self) -> dict[str, Any]:
+        """All figures, as data."""
+        return {
+            "settings": self.settings.to_json(),
+            "digest": self.digest,
+            "runs": self.calibration.runs,
+            "synthetic": not self.real,
+            "integer_nodes": list(self.products),
+            "float_nodes": self.floats,
+            "weights_bytes": {"float": _constants_bytes(self.source), "quantized": _constants_bytes(self.graph)},
+            "outputs": [_figures(v, e) | {"agreement": e.agreement} for v, e in self.outputs.items()],
+            "values": [self._value(v) for v in self.parameters.values if v in self.errors],
+            "notices": [asdict(n) for n in self.notices],
+        }
+
+    def _value(self, value: str) -> dict[str, Any]:
+        q, error = self.parameters.values[value], self.errors[value]
+        producer = self.source.producer(value)
+        return {
+            **_figures(value, error),
+            "node": producer.name if producer else None,
+            "operator": producer.op.name if producer else None,
+            "dtype": str(q.dtype),
+            "scale": float(q.scale),
+            "zero": int(q.zero),
+            "cut_share": error.cut_share,
+        }
+
+
+def _figures(name: str, error: Error) -> dict[str, Any]:
+    return {"name": name, "sqnr_db": error.sqnr_db}
+
+
+def _constants_bytes(graph: Graph) -> int:
+    """Of the constants that nodes read."""
+    read = {v for n in graph.nodes for v in n.read}
+    return sum(a.nbytes for v, a in graph.constants.items() if v in read)
 
 
 def quantize(
@@ -102,7 +143,7 @@ def quantize(
     placement = place(graph, settings)
     _require(placement.products, placement.floats)
     found = calibrate(
-        graph, placement.values, samples, settings, state=state, progress=lambda i, n: report("calibrate", i, n)
+        graph, placement.values, samples, settings, state=state, progress=lambda i, n: report("calibrate", i, n or i)
     )
     parameters = parameters_for(graph, placement, found.ranges, settings)
     if not parameters.weights:
@@ -125,7 +166,7 @@ def quantize(
         )
     notices = (*found.notices, *weight_notices(placement, settings), *_saturated(errors))
     digest = settings.digest(samples.digest)
-    return Quantized(graph, result, parameters, settings, found, placement, errors, notices, digest)
+    return Quantized(graph, result, parameters, settings, found, placement, errors, notices, digest, samples.real)
 
 
 def _silent(stage: str, done: int, total: int) -> None:
