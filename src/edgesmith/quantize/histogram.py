@@ -64,18 +64,24 @@ class Histogram:
 
     def _cover(self, low: float, high: float) -> None:
         """Make room for numbers from ``low`` to ``high``."""
-        if self._counts.size:
-            edges = self.edges
-            low, high = min(low, float(edges[0])), max(high, float(np.nextafter(edges[-1], -math.inf)))
         exponent = max(self._exponent, math.frexp(max(-low, high) / BINS)[1] - 1)
-        while _index(high, exponent) - _index(low, exponent) >= BINS:
+        first, last = self._places(low, high, exponent)
+        while last - first >= BINS:
             exponent += 1
-        first, last = _index(low, exponent), _index(high, exponent)
+            first, last = self._places(low, high, exponent)
         merged = np.zeros(last - first + 1, np.int64)
-        if self._counts.size:
-            places = ((self._first + np.arange(self._counts.size)) >> (exponent - self._exponent)) - first
-            np.add.at(merged, places, self._counts)
+        places = (self._first + np.arange(self._counts.size)) >> (exponent - self._exponent)
+        np.add.at(merged, places - first, self._counts)
         self._counts, self._first, self._exponent = merged, first, exponent
+
+    def _places(self, low: float, high: float, exponent: int) -> tuple[int, int]:
+        """First and last interval of width 2**exponent that numbers from ``low`` to ``high``, or present ones, need."""
+        first, last = (math.floor(math.ldexp(x, -exponent)) for x in (low, high))
+        if self._counts.size:
+            wider = exponent - self._exponent
+            first = min(first, self._first >> wider)
+            last = max(last, (self._first + self._counts.size - 1) >> wider)
+        return first, last
 
     def state(self) -> dict[str, np.ndarray]:
         return {"counts": self._counts, "place": np.array([self._first, self._exponent, self.zeros], np.int64)}
@@ -83,7 +89,3 @@ class Histogram:
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
         self._counts = state["counts"]
         self._first, self._exponent, self.zeros = (int(v) for v in state["place"])
-
-
-def _index(x: float, exponent: int) -> int:
-    return math.floor(math.ldexp(x, -exponent))

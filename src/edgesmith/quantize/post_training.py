@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -61,6 +61,13 @@ class Quantized:
     def model(self) -> onnx.ModelProto:
         """The quantised graph as ONNX."""
         return to_onnx(self.graph)
+
+    def with_floats(self, floats: Collection[str]) -> Quantized:
+        """The same, but for some nodes that stay in floats; the errors are not measured anew."""
+        weights = {n: q for n, q in self.parameters.weights.items() if n not in floats}
+        parameters = replace(self.parameters, weights=weights)
+        graph = quantized_graph(self.source, parameters, self.settings) if weights else self.source
+        return replace(self, graph=graph, parameters=parameters, errors={})
 
     @property
     def products(self) -> tuple[str, ...]:

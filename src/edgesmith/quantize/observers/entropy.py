@@ -30,6 +30,8 @@ class Entropy(Searched):
         first, last = parameters.limits
         counts, centres = self.histogram.counts, self.histogram.centres
         inside = (centres >= range[0]) & (centres <= range[1])
+        if not counts.size:
+            return 0.0
         if np.count_nonzero(inside) <= min(last - first, counts.size - 1):
             return math.inf
         exact = np.where(inside, counts, 0).astype(np.float64)
