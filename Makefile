@@ -48,9 +48,12 @@ $(INSTALLED): pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
 
-# The tests use every C compiler that they find: gcc with its sanitizers, clang, and zig, which comes with the Python packages.
+# The tests use every C compiler that they find: gcc with its sanitizers, clang, and zig, which comes with the Python packages;
+# SIMDe computes AVX-512 on processors without it.
 compilers:
 	@command -v clang >/dev/null || { $(AS_DEBIAN_ROOT) && echo "installing clang" && apt-get update -qq && \
 		$(APT_INSTALL) clang >/dev/null; } || echo "clang is missing and cannot be installed here: its tests will be skipped"
 	@command -v gcc >/dev/null || { $(AS_DEBIAN_ROOT) && echo "installing gcc" && apt-get update -qq && \
 		$(APT_INSTALL) gcc libc6-dev >/dev/null; } || echo "gcc is missing and cannot be installed here: its tests will be skipped"
+	@test -d /usr/include/simde || { $(AS_DEBIAN_ROOT) && echo "installing SIMDe" && apt-get update -qq && \
+		$(APT_INSTALL) libsimde-dev >/dev/null; } || echo "SIMDe cannot be installed here: AVX-512 is not tested where the processor lacks it"

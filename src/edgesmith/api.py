@@ -20,7 +20,7 @@ from edgesmith.atomic import write_file
 from edgesmith.codegen import generate
 from edgesmith.codegen.selftest import selftest_header, selftest_inputs
 from edgesmith.device import Artifact
-from edgesmith.device.artifact import LOCK, MANIFEST, TIMES, VERIFICATION, sha256
+from edgesmith.device.artifact import LOCK, MANIFEST, PRECISION, TIMES, VERIFICATION, sha256
 from edgesmith.device.folder import FAILED, failed_folder, replacing
 from edgesmith.device.local import checked_threads
 from edgesmith.device.manifest import describe
@@ -32,7 +32,7 @@ from edgesmith.ir import DType, Graph
 from edgesmith.kernels import KERNELS
 from edgesmith.oracle import Oracle, half_precision
 from edgesmith.passes import optimize
-from edgesmith.plan import Lock, Plan, make_plan, own_memory
+from edgesmith.plan import CostModel, Lock, Plan, analytic, make_plan, own_memory
 from edgesmith.preprocess import Preprocess
 from edgesmith.quantize import NO_DATA, Quantized, Samples, Settings, Source, open_samples
 from edgesmith.quantize import quantize as post_training
@@ -50,7 +50,7 @@ Arrays = Mapping[str, np.ndarray]
 Progress = Callable[[str, int, int], None]
 """Called with the stage's name, the pieces done and the pieces in all."""
 
-FLOAT = "f32"
+FLOAT, AUTO = "f32", "auto"
 """The precision of models as they are."""
 QUANTIZED = "quantized.onnx"
 """The file of an artifact that holds the model it was quantised to."""
@@ -115,7 +115,8 @@ def compile(
         compiler: ``zig`` (bundled) or a command on the PATH.
         name: base of the C symbols and files (default: the model's name).
         cache: take the artifact from the build cache when the same model was compiled in the same way before.
-        precision: ``f32``: as the model computes; ``int8``: quantise it first (see ``quantize``). The artifact is then
+        precision: ``f32``: as the model computes; ``int8``: quantise it first (see ``quantize``); ``auto``: quantise
+            what is faster in integers, conversions included, by the times that ``tune`` says. The artifact is then
             compared with the quantised model, which it keeps as ``quantized.onnx``.
         calibration, quantization, preprocess: data, settings and pictures of ``quantize``.
         progress: told about each stage.
@@ -135,7 +136,7 @@ def compile(
     recipe = Recipe(target, _shapes(shapes), _digests(fixed), checked_threads(threads), tune, locked, compiler, allowed)
     quantizer = None
     if precision != FLOAT:
-        settings = _settings(precision, quantization)
+        settings = _settings("int8" if precision == AUTO else precision, quantization)
         quantizer = _Quantizer.of(_read(model, shapes, fixed)[0], calibration, settings, preprocess)
         recipe = replace(recipe, precision=precision, quantization=quantizer.digest)
     path = Path(model) if isinstance(model, str | Path) else None
@@ -147,8 +148,14 @@ def compile(
         return Artifact(place)
     source = {"name": title, "sha256": digest, "shapes": dict(recipe.shapes), "bindings": dict(recipe.bindings)}
     kept: dict[str, bytes] = {}
+    measured: dict[str, Any] = {}
     if quantizer:
-        model, shapes, fixed = quantizer.run(place, report).model, None, {}
+        quantized = quantizer.run(place, report)
+        if precision == AUTO:
+            choice = _mixed(quantized, recipe, budget_seconds, report)
+            quantized = quantized.with_floats(choice.floats)
+            measured = {PRECISION: choice.to_json()}
+        model, shapes, fixed = quantized.model, None, {}
         kept = {QUANTIZED: model.SerializeToString(deterministic=True)}
         source |= {"precision": precision, "quantization": quantizer.digest}
     report("read", 0, 1)
@@ -162,6 +169,7 @@ def compile(
         original=lambda feeds: _original(model, fixed, graph).run(feeds, outputs),
         source=source,
         files=kept,
+        measured=measured,
         roundoff=roundoff,
         verify=verify,
         budget_seconds=budget_seconds,
@@ -201,6 +209,7 @@ def compile_graph(
     original: Callable[[Arrays], Arrays] | None = None,
     source: Mapping[str, Any] | None = None,
     files: Mapping[str, bytes] | None = None,
+    measured: Mapping[str, Any] | None = None,
     roundoff: float = 0.0,
     verify: bool = True,
     budget_seconds: float = BUDGET_SECONDS,
@@ -212,6 +221,7 @@ def compile_graph(
         original: gives the outputs of the model that the graph comes from (default: the graph itself in ONNX Runtime).
         source: what the manifest says about that model.
         files: further files of the artifact.
+        measured: further files of it that have no hash, because they change from run to run, as data.
         roundoff: its unit roundoff where that is coarser than the graph's.
         budget_seconds: most time for measuring, when the recipe says so.
     """
@@ -260,7 +270,8 @@ def compile_graph(
         manifest["files"] = {p.relative_to(folder).as_posix(): sha256(p) for p in written}
         (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
         times = tuning.known_times(plan, tuning.recorded(target, tool), recipe.only) if recipe.tune != "off" else {}
-        (folder / TIMES).write_text(json.dumps(times, indent=1) + "\n")
+        for file, data in {TIMES: times, **(measured or {})}.items():
+            (folder / file).write_text(json.dumps(data, indent=1) + "\n")
         if verify:
             result = compare_layers(
                 Artifact(folder),
@@ -471,8 +482,6 @@ def _plan(
     if recipe.lock is not None:
         lock = Lock.from_json(recipe.lock)
         return make_plan(graph, target, only=recipe.only, lock=lock, progress=steps)
-    if recipe.tune == "off":
-        return make_plan(graph, target, only=recipe.only, progress=steps)
     if recipe.tune == "full":
         tuned = tuning.tune(
             graph,
@@ -483,9 +492,36 @@ def _plan(
             progress=lambda s: report("tune", min(int(s.seconds), int(budget_seconds)), int(budget_seconds)),
         )
         return tuned.plan
+    return make_plan(graph, target, _cost(recipe, target, tool), only=recipe.only, progress=steps)
+
+
+def _mixed(quantized: Quantized, recipe: Recipe, budget_seconds: float, report: Progress) -> tuning.PrecisionChoice:
+    """Which products stay in floats, by measured or predicted times."""
+    target, tool = parse(recipe.target), _compiler(recipe)
+    every = frozenset(quantized.products)
+
+    def graph_of(floats: frozenset[str]) -> Graph:
+        return optimize(quantized.with_floats(floats).graph)[0]
+
+    if recipe.tune == "full":
+        for floats in (every, frozenset[str]()):
+            _plan(graph_of(floats), target, tool, recipe, budget_seconds / 3, report)
+    return tuning.choose_precision(
+        quantized.products,
+        graph_of,
+        target,
+        _cost(recipe, target, tool),
+        recipe.only,
+        lambda i, n: report("precision", i, n),
+    )
+
+
+def _cost(recipe: Recipe, target: Target, tool: Compiler) -> CostModel:
+    """Measured times where the recipe allows and the database knows any, predicted ones elsewhere."""
+    if recipe.tune == "off":
+        return analytic
     allowed = None if recipe.only is None else frozenset(recipe.only)
-    cost = tuning.MeasuredCost(tuning.recorded(target, tool), only=allowed)
-    return make_plan(graph, target, cost, only=recipe.only, progress=steps)
+    return tuning.MeasuredCost(tuning.recorded(target, tool), only=allowed)
 
 
 def _allowed(only: Sequence[str] | None, forbid: Sequence[str]) -> tuple[str, ...] | None:

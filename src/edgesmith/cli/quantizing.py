@@ -19,7 +19,9 @@ CalibrationOption = Annotated[
         help="Typical inputs: a folder of pictures or arrays, FILE.npz or .npy, module:function, or none (synthetic).",
     ),
 ]
-PrecisionOption = Annotated[str, typer.Option("--precision", help="f32: as the model computes; int8.")]
+PrecisionOption = Annotated[
+    str, typer.Option("--precision", help="f32: as the model computes; int8; auto: int8 where it is faster.")
+]
 
 
 def require_calibration(precision: str, calibration: str | None) -> None:

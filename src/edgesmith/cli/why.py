@@ -43,9 +43,11 @@ def command(
     if as_json:
         passes = {key: manifest[key] for key in ("passes", "skipped")}
         steps = [{**step, "measured": times.get(step["name"], [])} for step in steps]
-        print_json({"steps": steps, "free": free, "copies": copies, **passes})
+        print_json({"steps": steps, "free": free, "copies": copies, "precision": loaded.precision, **passes})
     elif layer is None:
         _overview(manifest, times)
+        if loaded.precision:
+            _precision(loaded.precision)
     else:
         _details(steps, times, free | copies)
 
@@ -92,6 +94,18 @@ def _overview(manifest: dict[str, Any], times: dict[str, Any]) -> None:
             left.add_row(entry["pass"], entry["node"], entry["reason"])
         out.print(left)
     out.print("edgesmith why ARTIFACT LAYER shows every kernel that was considered for a layer", style="dim")
+
+
+def _precision(found: dict[str, Any]) -> None:
+    """Times of each product in floats and in integers, and which was taken."""
+    out = console()
+    rows = table("precision by time", "product|>f32|>int8|taken")
+    for name, layer in found["layers"].items():
+        taken = "f32" if layer["floats"] else "int8"
+        rows.add_row(name, duration(layer["float_ns"]), duration(layer["integer_ns"]), taken)
+    out.print(rows)
+    whole = ("all in f32", "float_ns"), ("int8 wherever possible", "integer_ns"), ("as chosen", "chosen_ns")
+    out.print("  ".join(f"{label} {duration(found[key])}" for label, key in whole), markup=False)
 
 
 def _next_best(measured: list[dict[str, Any]], chosen: dict[str, Any], rivals: list[dict[str, Any]]) -> str:

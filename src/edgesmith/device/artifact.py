@@ -16,13 +16,14 @@ from edgesmith.errors import ArtifactError
 from edgesmith.ir import DType, TensorType
 from edgesmith.target import parse
 
-__all__ = ["FORMAT", "LOCK", "MANIFEST", "TIMES", "VERIFICATION", "Artifact", "load", "sha256"]
+__all__ = ["FORMAT", "LOCK", "MANIFEST", "PRECISION", "TIMES", "VERIFICATION", "Artifact", "load", "sha256"]
 
 MANIFEST = "manifest.json"
 VERIFICATION = "verification.json"
 LOCK = "lock.json"
 """The choices behind the program; with it, the same program can be built again."""
 TIMES = "times.json"
+PRECISION = "precision.json"
 """Measured times behind the choices; like the verification in no hash, because they differ from run to run."""
 FORMAT = 1
 _ENTRIES = frozenset(("target", "model", "memory", "steps", "free", "copies", "passes", "skipped"))
@@ -109,6 +110,11 @@ class Artifact:
     def times(self) -> dict[str, Any]:
         """Measured times of the kernels that were considered for each step, fastest first, by the step's name."""
         return self._extra(TIMES) or {}
+
+    @property
+    def precision(self) -> dict[str, Any] | None:
+        """Times of each product in floats and in integers, by which ``precision="auto"`` chose; None without it."""
+        return self._extra(PRECISION)
 
     def _extra(self, file: str) -> dict[str, Any] | None:
         try:
