@@ -74,7 +74,8 @@ def optimize(graph: Graph, only: frozenset[str] | None = None) -> tuple[Graph, P
         only: names of the passes to run (default: all).
     """
     report = PassReport()
-    passes = {name: run for name, run in PASSES.items() if only is None or name in only}
+    ordered = sorted(PASSES.items(), key=lambda item: item[1].__module__)
+    passes = {name: run for name, run in ordered if only is None or name in only}
     while report.sweeps < MAX_SWEEPS and not report.settled:
         report.sweeps += 1
         patches, report.skipped = _sweep(graph, passes)

@@ -18,6 +18,7 @@ from edgesmith.ops.relu import Relu
 from edgesmith.passes.editing import Names, bypass, merged_origin, nodes_of
 from edgesmith.passes.engine import Skipped, rewrite
 from edgesmith.passes.facts import constant_input, scalar
+from edgesmith.passes.quantized_values import is_dequantized, is_movement
 
 RULE = "quantization-scales"
 _HOMOGENEOUS = frozenset(("Relu", "LeakyRelu", "Add", "Sub"))
@@ -43,7 +44,8 @@ def fold_scales(graph: Graph) -> Iterator[Patch | Skipped]:
         if redundant is not None:
             yield redundant
         elif scale != 1.0 and _is_computed(graph, node.inputs[0]):
-            yield _divided(graph, node, np.float64(scale))
+            patch = _divided(graph, node, np.float64(scale))
+            yield patch or Skipped(node.name, "what leads to it is about to become integers")
 
 
 def _is_computed(graph: Graph, value: str) -> bool:
@@ -95,6 +97,8 @@ class _Scaling:
     constants: dict[str, np.ndarray] = field(default_factory=dict)
     made: dict[str, str | None] = field(default_factory=dict)
     """Value -> its name divided."""
+    early: bool = False
+    """Whether another pass will put multiplications where none lead to the value yet."""
 
     def value(self, value: str, reader: Node) -> str | None:
         """The name of ``value`` divided; None where no multiplication leads to it."""
@@ -119,6 +123,9 @@ class _Scaling:
             inputs = None if scale is None else (node.inputs[0], self._constant(node.inputs[1], scale))
             return self._made(node, (*inputs, *node.inputs[2:]) if inputs else None, alone)
         if not alone:
+            return None
+        if _becomes_integers(self.graph, node):
+            self.early = True
             return None
         if node.op.name == "Mul":
             return self._made(node, self._factors(node), alone)
@@ -163,10 +170,22 @@ class _Scaling:
         return output
 
 
-def _divided(graph: Graph, node: Node, scale: np.float64) -> Patch:
+def _becomes_integers(graph: Graph, node: Node) -> bool:
+    """Whether ``integer_products`` or ``quantized_movement`` still have something to do with a node."""
+    if node.op.name in ("Conv", "Gemm", "MatMul"):
+        weights = graph.producer(node.inputs[1])
+        dequantized = weights is not None and weights.op.name.startswith("DequantizeLinear")
+        return dequantized and weights.inputs[0] in graph.constants  # type: ignore[union-attr]
+    return is_movement(node) and is_dequantized(graph, node.outputs[0])
+
+
+def _divided(graph: Graph, node: Node, scale: np.float64) -> Patch | None:
+    """The patch; None when it is too early."""
     names = Names(graph)
     scaling = _Scaling(graph, scale, names)
     x = scaling.value(node.inputs[0], node)
+    if x is None and scaling.early:
+        return None
     if x is None or not all(_is_normal(a) for a in scaling.constants.values()):
         reciprocal = np.asarray(1 / scale, np.float32)
         scaling = _Scaling(graph, scale, names)

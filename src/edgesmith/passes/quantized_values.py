@@ -11,6 +11,7 @@ from edgesmith.ir import DType, Graph, Node
 from edgesmith.ops.max_pool import MaxPool
 from edgesmith.ops.movement import Movement
 from edgesmith.ops.pad import Pad
+from edgesmith.ops.resize import NearestResize
 
 __all__ = ["BYTES", "Quantization", "common_quantization", "filled", "is_dequantized", "is_movement", "quantization"]
 
@@ -49,9 +50,11 @@ def quantization(graph: Graph, node: Node | None, kind: str) -> Quantization | N
 
 
 def is_movement(node: Node) -> bool:
-    """Whether every output element is some input element, or a constant that fills."""
+    """Whether every output element is some input element, or the constant of a Pad."""
     if isinstance(node.op, MaxPool):
         return not node.op.indices
+    if isinstance(node.op, NearestResize) and node.op.sampling.coordinate_transformation_mode == "tf_crop_and_resize":
+        return False
     return isinstance(node.op, Movement)
 
 
