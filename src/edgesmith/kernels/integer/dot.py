@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -25,6 +25,7 @@ class Dot:
         load_input: primitive that repeats the group of an input element in all lanes.
         load_weights: primitive that loads a group of weights for each lane.
         uops: micro-operations of one use, loads aside.
+        load_uops: those of loading weights, the load itself aside.
     """
 
     name: str
@@ -34,10 +35,18 @@ class Dot:
     load_input: str
     load_weights: str
     uops: float
+    load_uops: float = 0.0
 
     def shift(self, dtype: DType) -> int:
         """What is added to inputs of a type so that they fit ``element``."""
         return 128 if (self.element, dtype) == (DType.U8, DType.I8) else 0
+
+    @property
+    def widened(self) -> Dot | None:
+        """The same on weights that were converted to i16 beforehand; None where that changes nothing."""
+        if self.load_weights != "pairs_i8":
+            return None
+        return replace(self, weight=DType.I16, load_weights="pairs_i16", load_uops=0.0)
 
     @classmethod
     def of(cls, target: Target, weights: np.ndarray) -> Dot:
@@ -46,5 +55,5 @@ class Dot:
         if narrow and target.has("dot4"):
             return cls("dot4", 4, DType.U8, DType.I8, "quad", "quads_i8", 1.0)
         if narrow:
-            return cls("dot2", 2, DType.I16, DType.I8, "pair", "pairs_i8", 2.0)
+            return cls("dot2", 2, DType.I16, DType.I8, "pair", "pairs_i8", 2.0, 2.5)
         return cls("dot2", 2, DType.I16, DType.I16, "pair", "pairs_i16", 2.0)

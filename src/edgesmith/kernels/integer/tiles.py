@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import ClassVar
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from edgesmith.c.writer import Writer
 from edgesmith.ir import Graph, Node
-from edgesmith.kernels.base import SIGNATURE, Code, Kernel, Problem, Reject, Schedule, kernel, unpack
+from edgesmith.kernels.base import PREPARE_SIGNATURE, SIGNATURE, Code, Kernel, Problem, Reject, Schedule, kernel, unpack
 from edgesmith.kernels.cycles import GIGAHERTZ, L2_BYTES_PER_CYCLE, LOADS_PER_CYCLE, cycles_of, memory_ns
 from edgesmith.kernels.epilogue import strided
 from edgesmith.kernels.gemm.row_tiles import RowTiles
@@ -29,6 +29,7 @@ UOPS_PER_CYCLE = 4.0
 PRODUCTS_PER_CYCLE = 2.0
 TILE_CYCLES = 12.0
 PACK_ELEMENTS_PER_CYCLE = 8.0
+BROADCAST_UOPS = 0.5
 UNROLLED_GROUPS = 8
 SLACK = 16
 """Elements behind the packed lines that the last group may read; their weights are 0."""
@@ -69,16 +70,22 @@ class IntegerTiles(Kernel):
 
 @dataclass(frozen=True)
 class _Blocking:
-    """How the loops are cut: the register tile, and the lines, tiles of a line, and panels of a task."""
+    """How the loops are cut.
+
+    Args:
+        lines, tiles, panels: lines, register tiles of a line and panels of weights of a task.
+        wide: weights are converted to the width of the products once, before the first run.
+    """
 
     tile: TileShape
     lines: int
     tiles: int
     panels: int
+    wide: bool = False
 
     @classmethod
     def of(cls, s: Schedule) -> _Blocking:
-        return cls(TileShape(s["rows"], s["vectors"]), s["lines"], s["tiles"], s["panels"])
+        return cls(TileShape(s["rows"], s["vectors"]), s["lines"], s["tiles"], s["panels"], bool(s["wide"]))
 
     @property
     def schedule(self) -> Schedule:
@@ -88,6 +95,7 @@ class _Blocking:
             "lines": self.lines,
             "tiles": self.tiles,
             "panels": self.panels,
+            "wide": int(self.wide),
         }
 
 
@@ -135,18 +143,17 @@ class _Sums:
 
     def nanoseconds(self, b: _Blocking) -> float:
         """Predicted time on one core."""
-        target, dot, w = self.target, self.dot, self.window
+        target, dot, w = self.target, self.used(b), self.window
         panels = Panels(w.channels, target.lanes, b.tile.vectors)
         rows = RowTiles.of(self.columns, b.tile.rows)
         epilogue = cycles_of(w.epilogue.expr) + 2.0
-        widening = 1.0 if dot.load_weights == "pairs_i8" else 0.0
         cycles = 0.0
         for (vectors, _), count in panels.counted():
             panel_bytes = self.steps * vectors * target.lanes * dot.group * dot.weight.itemsize
             far = panel_bytes > target.l1_bytes // 2
             for height, number in rows.heights:
                 products = height * vectors
-                uops = products * dot.uops + vectors * widening
+                uops = products * dot.uops + vectors * dot.load_uops + height * BROADCAST_UOPS
                 loads = (height + vectors) / LOADS_PER_CYCLE
                 step = max(products / PRODUCTS_PER_CYCLE, uops / UOPS_PER_CYCLE, loads, 2.0 if products < 4 else 0.0)
                 if far:
@@ -157,6 +164,10 @@ class _Sums:
         cycles += prod(tasks) * (self.packed_elements(b) / PACK_ELEMENTS_PER_CYCLE + 40.0)
         compute = STEP_NS + cycles / GIGAHERTZ
         return max(compute, memory_ns(w.weights.size * dot.weight.itemsize))
+
+    def used(self, b: _Blocking) -> Dot:
+        """The instruction on the weights as they lie in memory when the program runs."""
+        return (self.dot.widened if b.wide else None) or self.dot
 
     def tasks(self, b: _Blocking) -> tuple[int, int, int, int]:
         """Images, groups of panels, blocks of lines, blocks of tiles."""
@@ -172,18 +183,20 @@ def _blockings(s: _Sums) -> Iterator[_Blocking]:
     shapes = [t for t in candidates(s.target, s.columns, vectors) if t.registers + 1 < s.target.registers]
     shapes = [t for t in shapes if RowTiles.of(s.columns, t.rows).height == t.rows]
 
-    def whole(tile: TileShape) -> _Blocking:
+    def whole(tile: TileShape, wide: bool) -> _Blocking:
         panels = Panels(s.window.channels, lanes, tile.vectors).count
-        return _Blocking(tile, s.lines, RowTiles.of(s.columns, tile.rows).count, panels)
+        return _Blocking(tile, s.lines, RowTiles.of(s.columns, tile.rows).count, panels, wide)
 
-    for tile in sorted(shapes, key=lambda t: (s.nanoseconds(whole(t)), t.vectors, -t.rows))[:TILES_KEPT]:
-        yield from dict.fromkeys(_cuts(s, whole(tile)))
+    for wide in (True, False) if s.dot.widened else (False,):
+        best = sorted(shapes, key=lambda t: (s.nanoseconds(whole(t, wide)), t.vectors, -t.rows))
+        for tile in best[:TILES_KEPT]:
+            yield from dict.fromkeys(_cuts(s, whole(tile, wide)))
 
 
 def _cuts(s: _Sums, whole: _Blocking) -> Iterator[_Blocking]:
     size, depth = s.dot.element.itemsize, s.window.x.shape[3]
     images = s.window.y.shape[0]
-    weight_bytes = s.window.weights.size * s.dot.weight.itemsize
+    weight_bytes = s.window.weights.size * s.used(whole).weight.itemsize
     panels = whole.panels
     if weight_bytes > s.target.l2_bytes // 2:
         panels = max(1, min(whole.panels, -(-whole.panels * (s.target.l2_bytes // 2) // weight_bytes)))
@@ -192,13 +205,13 @@ def _cuts(s: _Sums, whole: _Blocking) -> Iterator[_Blocking]:
             pixels = max(1, room // max(depth * size, 1))
             wanted = max(1, -(-whole.tiles * images // TARGET_TASKS))
             tiles = max(1, min(whole.tiles, pixels // whole.tile.rows, wanted))
-            yield _Blocking(whole.tile, 1, tiles, panels)
+            yield replace(whole, lines=1, tiles=tiles, panels=panels)
             continue
         line_bytes = s.input_columns(s.columns) * depth * size
         fits = (room // line_bytes - s.window.kernel[0]) // s.window.strides[0] + 1 if line_bytes else s.lines
         wanted = max(1, -(-s.lines * images // TARGET_TASKS))
         lines = max(1, min(s.lines, fits, wanted))
-        yield _Blocking(whole.tile, -(-s.lines // -(-s.lines // lines)), whole.tiles, panels)
+        yield replace(whole, lines=-(-s.lines // -(-s.lines // lines)), panels=panels)
 
 
 class _Emitter:
@@ -206,7 +219,7 @@ class _Emitter:
 
     def __init__(self, sums: _Sums, blocking: _Blocking) -> None:
         self.s, self.b, self.w = sums, blocking, sums.window
-        self.dot = sums.dot
+        self.dot = sums.used(blocking)
         self.lanes = sums.target.lanes
         self.panels = Panels(self.w.channels, self.lanes, blocking.tile.vectors)
         self.rows = RowTiles.of(sums.columns, blocking.tile.rows)
@@ -222,12 +235,17 @@ class _Emitter:
         epilogue = self.w.epilogue
         constants = [("weights", self._weights()), ("bias", self._bias()), *epilogue.constants]
         w = Writer()
+        if self.b.wide:
+            self._prepare(w, len(constants))
         self._pack(w)
         for variant, (vectors, tail) in enumerate(self.panels.variants()):
             for rows, _ in self.rows.heights:
                 self._tile(w, variant, rows, vectors, tail)
         with w.block(SIGNATURE):
             w.lines(unpack(self.w.problem, constants))
+            if self.b.wide:
+                w.line(f"const int16_t *const wide = (const int16_t *)p[{self._first + len(constants)}];")
+                w.line("(void)weights;")
             self._tasks(w)
         kernel_size = "x".join(map(str, self.w.kernel))
         operator = self.w.problem.anchor.op.name.lower()
@@ -240,7 +258,23 @@ class _Emitter:
             prod(self.s.tasks(self.b)),
             self.s.packed_elements(self.b) * self.dot.element.itemsize,
             functions=epilogue.functions,
+            prepared_bytes=constants[0][1].size * self.dot.weight.itemsize if self.b.wide else 0,
         )
+
+    @property
+    def _first(self) -> int:
+        """Position of the first constant among the step's operands."""
+        return len(self.w.problem.region.inputs) + len(self.w.problem.region.outputs)
+
+    def _prepare(self, w: Writer, constants: int) -> None:
+        """Write the function that widens the weights."""
+        source, target = self.s.dot.weight.c, self.dot.weight.c
+        with w.block(PREPARE_SIGNATURE):
+            w.line(f"const {source} *const weights = (const {source} *)p[{self._first}];")
+            w.line(f"{target} *const wide = ({target} *)p[{self._first + constants}];")
+            with w.block(f"for (ptrdiff_t i = 0; i < {self._weights().size}; ++i)"):
+                w.line("wide[i] = weights[i];")
+        w.line()
 
     def _weights(self) -> np.ndarray:
         """For each panel, for each group of products, the panel's channels side by side, each with its group."""
@@ -253,7 +287,7 @@ class _Emitter:
         grouped = padded.reshape(len(padded), -1, self.dot.group)
         width = self.panels.vectors * self.lanes
         parts = [grouped[i : i + width].transpose(1, 0, 2).reshape(-1) for i in range(0, len(grouped), width)]
-        return np.concatenate(parts).astype(self.dot.weight.numpy)
+        return np.concatenate(parts).astype(self.s.dot.weight.numpy)
 
     def _bias(self) -> np.ndarray:
         """What the sums start with: the bias, less what zero point and shift of the input add to every sum."""
@@ -383,7 +417,8 @@ class _Emitter:
             with w.block("for (int32_t panel = first_panel; panel < last_panel; ++panel)"):
                 width = self.panels.vectors * self.lanes
                 size = s.steps * width * self.dot.group
-                w.line(f"const {self.dot.weight.c} *const wp = weights + (ptrdiff_t)panel * {size};")
+                source = "wide" if self.b.wide else "weights"
+                w.line(f"const {self.dot.weight.c} *const wp = {source} + (ptrdiff_t)panel * {size};")
                 w.line(f"const int32_t *const bp = bias + panel * {width};")
                 with w.block("for (int32_t line = first_line; line < last_line; ++line)"):
                     self.panels.write_variants(w, "panel", lambda variant: self._tile_row(w, variant, width))
