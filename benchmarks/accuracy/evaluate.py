@@ -21,6 +21,7 @@ import onnx
 import onnxruntime
 
 import edgesmith
+from edgesmith.errors import EdgesmithError
 
 from .cases import CASES
 
@@ -83,7 +84,11 @@ def main() -> None:
         print(json.dumps({"done": done, "total": total}), flush=True)
 
     part = Path(task["outputs"]).with_suffix(".part.npz")
-    np.savez(part, **outputs(task, say))
+    try:
+        found = outputs(task, say)
+    except EdgesmithError as error:
+        sys.exit(f"{type(error).__name__}: {' '.join(error.why.split())}")
+    np.savez(part, **found)
     os.replace(part, task["outputs"])
 
 
