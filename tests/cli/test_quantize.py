@@ -1,0 +1,146 @@
+"""``edgesmith quantize`` and ``edgesmith compile --precision``, as a user calls them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from edgesmith import api
+from edgesmith.device import load
+from edgesmith.oracle import Oracle
+from edgesmith.quantize import Settings
+
+from .conftest import Run
+
+DIGITS_DATA = np.random.default_rng(7).random((40, 1, 8, 8), np.float32)
+
+
+@pytest.fixture
+def calibration(tmp_path: Path) -> Path:
+    path = tmp_path / "calibration.npz"
+    np.savez(path, DIGITS_DATA)
+    return path
+
+
+def test_help_has_examples(run: Run) -> None:
+    shown = run("quantize", "--help")
+    assert shown.exit_code == 0
+    for words in ("--calibration photos/", "--observer", "none", "SQNR"):
+        assert words in shown.stdout
+    assert "quantize" in run("--help").stdout
+
+
+def test_quantises_a_model_that_onnx_runtime_runs(run: Run, digits: Path, calibration: Path, tmp_path: Path) -> None:
+    result = run("quantize", digits, "--calibration", calibration, "--report", "r.json", "--samples", "30")
+    assert result.exit_code == 0, result.stderr
+    place = tmp_path / f"{digits.stem}.int8.onnx"
+    for words in (place.name, "30 runs, mse", "SQNR", "same class as in floats", "Least accurate values"):
+        assert words in result.stdout
+    report = json.loads((tmp_path / "r.json").read_text())
+    assert report["float_nodes"] == {} and len(report["integer_nodes"]) >= 2
+    sizes = report["weights_bytes"]
+    assert sizes["quantized"] < sizes["float"] * 0.35
+    assert {"name", "node", "operator", "sqnr_db", "scale", "zero", "dtype", "cut_share"} == set(report["values"][0])
+    assert all(v["sqnr_db"] > 20 for v in report["values"])
+    model = onnx.load(place)
+    kinds = {n.op_type for n in model.graph.node}
+    assert {"QuantizeLinear", "DequantizeLinear"} <= kinds
+    exact, rounded = Oracle(str(digits)), Oracle(str(place), optimized=False)
+    for x in DIGITS_DATA[:4]:
+        (a,), (b,) = (oracle.run({oracle.inputs[0]: x[None]}).values() for oracle in (exact, rounded))
+        assert np.abs(a - b).max() < 0.15 * max(1.0, float(np.abs(a).max()))
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted([place.name, "r.json", "calibration.npz"])
+
+
+def test_options_reach_the_settings(run: Run, digits: Path, calibration: Path) -> None:
+    chosen = "--observer percentile --percentile 99.5 --activations s8 --symmetric --per-tensor --power-of-two"
+    others = "--affine-weights --only-ops Conv --json"
+    result = run("quantize", digits, "--calibration", calibration, *chosen.split(), *others.split())
+    assert result.exit_code == 0, result.stderr
+    settings = json.loads(result.stdout)["settings"]
+    assert settings == json.loads(json.dumps(Settings().to_json())) | {
+        "observer": "percentile",
+        "percentile": 99.5,
+        "activations": "i8",
+        "symmetric_activations": True,
+        "per_channel": False,
+        "power_of_two": True,
+        "symmetric_weights": False,
+        "only": ["Conv"],
+    }
+
+
+def test_without_data_the_output_says_so(run: Run, digits: Path) -> None:
+    result = run("quantize", digits, "--calibration", "none", "-o", "q.onnx")
+    assert result.exit_code == 0
+    assert "(on synthetic inputs)" in result.stdout
+    assert "warning: data-free" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((), "no calibration data"),
+        (("--calibration", "nowhere.npz"), "no such file"),
+        (("--calibration", "calibration.npz", "--observer", "guess"), "no observer"),
+        (("--calibration", "calibration.npz", "--exclude", "guess"), "no node 'guess'"),
+        (("--calibration", "calibration.npz", "--activations", "u16"), "neither u8 nor s8"),
+        (("--calibration", "calibration.npz", "--precision", "int3"), "none of int8"),
+    ],
+)
+@pytest.mark.usefixtures("calibration")
+def test_wrong_use_is_told(run: Run, digits: Path, tmp_path: Path, arguments: tuple[str, ...], words: str) -> None:
+    result = run("quantize", digits, *arguments)
+    assert result.exit_code == 2
+    assert words in result.stderr
+    assert [p.name for p in tmp_path.iterdir()] == ["calibration.npz"]
+
+
+@pytest.mark.toolchain
+def test_compiles_to_the_program_of_the_quantised_model(
+    run: Run, digits: Path, calibration: Path, tmp_path: Path
+) -> None:
+    result = run("compile", digits, "-o", "out", "--precision", "int8", "--calibration", calibration, "--no-cache")
+    assert result.exit_code == 0, result.stderr
+    assert "int8; calibration " in result.stdout
+    artifact = load(tmp_path / "out")
+    assert {s["kernel"] for s in artifact.manifest["steps"]} & {"integer-tiles", "integer-depthwise"}
+    run("quantize", digits, "--calibration", calibration, "-o", "q.onnx")
+    assert (tmp_path / "q.onnx").read_bytes() == (tmp_path / "out" / api.QUANTIZED).read_bytes()
+    assert run("compile", "q.onnx", "-o", "same", "--no-cache", "--name", digits.stem).exit_code == 0
+    assert load(tmp_path / "same").manifest["graph"] == artifact.manifest["graph"]
+    assert run("verify", "out", "--seed", "3").exit_code == 0
+
+
+@pytest.mark.toolchain
+def test_other_data_are_another_recipe(run: Run, digits: Path, calibration: Path, tmp_path: Path) -> None:
+    def compiled() -> tuple[set[str], str]:
+        stages: list[str] = []
+        artifact = api.compile(
+            digits,
+            output=tmp_path / "out",
+            precision="int8",
+            calibration=str(calibration),
+            target="portable",
+            progress=lambda stage, i, n: stages.append(stage),
+        )
+        return set(stages), artifact.manifest["model"]["quantization"]
+
+    first, digest = compiled()
+    again, same = compiled()
+    assert "calibrate" in first and again == {"cache"} and same == digest
+    np.savez(calibration, DIGITS_DATA * 0.5)
+    assert compiled()[1] != digest
+
+
+def test_calibration_without_precision_is_an_error(run: Run, digits: Path, calibration: Path) -> None:
+    result = run("compile", digits, "--calibration", calibration)
+    assert result.exit_code == 2
+    assert "add --precision int8" in result.stderr
+    result = run("compile", digits, "--precision", "int8")
+    assert result.exit_code == 2
+    assert "int8 needs calibration data" in result.stderr
