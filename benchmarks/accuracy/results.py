@@ -64,8 +64,11 @@ class Results:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.rows: list[Row] = []
-        if path.is_file():
-            self.rows = json.loads(path.read_text())["rows"]
+        self._read()
+
+    def _read(self) -> None:
+        if self.path.is_file():
+            self.rows = json.loads(self.path.read_text())["rows"]
 
     def find(self, case: str, method: str, digest: str) -> Row | None:
         """The row of a case and a method, unless it failed or was found with another float model."""
@@ -74,17 +77,20 @@ class Results:
                 return row
         return None
 
-    def put(self, row: Row) -> None:
-        """Add a row in place of the one for the same case and method."""
-        key = (row["case"], row["method"])
-        self.rows = [r for r in self.rows if (r["case"], r["method"]) != key]
-        self.rows.append(row)
+    def add(self, row: Row, facts: Mapping[str, Any], cases: Sequence[str], methods: Sequence[str]) -> None:
+        """Put a row in place of the one for the same case and method, and write data and table.
 
-    def write(self, facts: Mapping[str, Any], cases: Sequence[str], methods: Sequence[str]) -> None:
-        """Write data and table, the rows in the order of ``cases`` and ``methods``; unknown ones are dropped."""
+        Rows that another process has written meanwhile stay.
+
+        Args:
+            facts: what else stands in the file: the command, the ``methods`` and the ``data`` in words, and more.
+            cases, methods: the order of rows; those of others are dropped.
+        """
+        self._read()
         places = {(c, m): (i, j) for i, c in enumerate(cases) for j, m in enumerate(methods)}
-        self.rows = [r for r in self.rows if (r["case"], r["method"]) in places]
-        self.rows.sort(key=lambda r: places[r["case"], r["method"]])
+        key = (row["case"], row["method"])
+        kept = [r for r in self.rows if (r["case"], r["method"]) in places.keys() - {key}]
+        self.rows = sorted([*kept, row], key=lambda r: places[r["case"], r["method"]])
         _replace(self.path, json.dumps({**facts, "rows": self.rows}, indent=1) + "\n")
         _replace(self.path.with_suffix(".md"), table(facts, self.rows))
 

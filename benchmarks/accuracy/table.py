@@ -189,8 +189,7 @@ def main() -> None:
                     comparison = Comparison(cases[case], options.material, show)
                 if options.fresh or results.find(case, method, comparison.digest) is None:
                     row = comparison.row(methods[method])
-                    results.put(row)
-                    results.write(facts, list(cases), list(methods))
+                    results.add(row, facts, list(cases), list(methods))
                     show.print(f"{case}: {method}: {row.get('failed') or _summary(row)}")
             show.whole("results", len(wanted), len(wanted))
     except EdgesmithError as error:

@@ -75,15 +75,17 @@ def row(case: str, method: str, **more: object) -> dict[str, object]:
     return {**found, "same": third, "sqnr_db": 30.0, "bytes": 1000, **more}
 
 
+FACTS = {"command": "made", "methods": {"a": "sa", "b": "sb"}, "data": {"x": "dx"}}
+
+
 def test_results_go_on_where_they_were(tmp_path: Path) -> None:
-    facts = {"command": "made", "methods": {"a": "sa", "b": "sb"}, "data": {"x": "dx"}}
     path = tmp_path / "accuracy.json"
-    results = Results(path)
-    for method in ("b", "a"):
-        results.put(row("x", method))
-    results.put(row("x", "b", accuracy={"value": 0.9}, difference={"value": -0.01, "low": -0.02, "high": 0.0}))
-    results.put(row("gone", "a"))
-    results.write(facts, ["x"], ["a", "b"])
+    results, beside = Results(path), Results(path)
+    for found in row("x", "b"), row("gone", "a"):
+        results.add(found, FACTS, ["x", "gone"], ["a", "b"])
+    better = {"accuracy": {"value": 0.9}, "difference": {"value": -0.01, "low": -0.02, "high": 0.0}}
+    beside.add(row("x", "b", **better), FACTS, ["x", "gone"], ["a", "b"])
+    results.add(row("x", "a"), FACTS, ["x"], ["a", "b"])
     again = Results(path)
     assert [(r["case"], r["method"]) for r in again.rows] == [("x", "a"), ("x", "b")]
     assert again.find("x", "b", "d") is not None
@@ -95,8 +97,8 @@ def test_results_go_on_where_they_were(tmp_path: Path) -> None:
 
 def test_failures_are_shown_and_tried_again(tmp_path: Path) -> None:
     results = Results(tmp_path / "accuracy.json")
-    results.put({"case": "x", "method": "a", "width": "int8", "digest": "d", "failed": "no such operator"})
-    results.write({"command": "", "methods": {}, "data": {}}, ["x"], ["a"])
+    failed = {"case": "x", "method": "a", "width": "int8", "digest": "d", "failed": "no such operator"}
+    results.add(failed, FACTS, ["x"], ["a"])
     assert "- x, a: no such operator" in (tmp_path / "accuracy.md").read_text()
     assert results.find("x", "a", "d") is None
 
