@@ -25,6 +25,7 @@ class QParams:
         dtype: type of the integers.
         axis: axis of the tensor that scales and zero points belong to; None: one for the whole tensor.
         low: smallest integer in use (weights leave out -128, so that their range is symmetric); None: the type's.
+        high: largest integer in use (weights of fewer bits); None: the type's.
     """
 
     scale: np.ndarray
@@ -32,6 +33,7 @@ class QParams:
     dtype: DType
     axis: int | None = None
     low: int | None = None
+    high: int | None = None
 
     @property
     def key(self) -> tuple[bytes, bytes, DType, int | None]:
@@ -42,7 +44,7 @@ class QParams:
     def limits(self) -> tuple[int, int]:
         """Smallest and largest integer in use."""
         info = np.iinfo(self.dtype.numpy)  # type: ignore[type-var]
-        return int(info.min) if self.low is None else self.low, int(info.max)
+        return int(info.min) if self.low is None else self.low, int(info.max) if self.high is None else self.high
 
     def along(self, array: np.ndarray, rank: int) -> np.ndarray:
         """Scales or zero points in a shape that broadcasts with a tensor of ``rank`` axes."""

@@ -17,10 +17,13 @@ from edgesmith.ir import Graph
 from edgesmith.quantize.assign import parameters_for, weight_notices
 from edgesmith.quantize.calibration import Calibration, calibrate
 from edgesmith.quantize.evaluate import Error, compare
-from edgesmith.quantize.insert import quantized_graph, quantized_products
+from edgesmith.quantize.insert import quantized_products
+from edgesmith.quantize.mixed_precision import Choice
 from edgesmith.quantize.notices import Notice
 from edgesmith.quantize.parameters import Parameters
 from edgesmith.quantize.placement import Placement, place
+from edgesmith.quantize.recover import Budget, Recoveries
+from edgesmith.quantize.recovery import Draft
 from edgesmith.quantize.samples import Samples
 from edgesmith.quantize.settings import Settings
 
@@ -38,17 +41,17 @@ class Quantized:
     """A quantised graph and where it comes from.
 
     Args:
-        source: the float graph.
-        graph: the quantised one, of the same inputs and outputs.
+        graph: the quantised one, of the same inputs and outputs as the float graph.
+        draft: what ``graph`` was made from.
         errors: of stored values and outputs against the float graph, on calibration data; empty when not compared.
         notices: named warnings.
         digest: of the calibration data and the settings.
         real: whether the calibration data were measured rather than made up.
+        choice: the layers that the accuracy budget keeps in floats; None: there was no budget.
     """
 
-    source: Graph
+    draft: Draft
     graph: Graph
-    parameters: Parameters
     settings: Settings
     calibration: Calibration
     placement: Placement
@@ -56,6 +59,17 @@ class Quantized:
     notices: tuple[Notice, ...]
     digest: str
     real: bool
+    choice: Choice | None = None
+
+    @property
+    def source(self) -> Graph:
+        """The float graph, equalised where that was asked for."""
+        return self.draft.exact
+
+    @property
+    def parameters(self) -> Parameters:
+        """Scales and zero points."""
+        return self.draft.parameters
 
     @cached_property
     def model(self) -> onnx.ModelProto:
@@ -64,10 +78,8 @@ class Quantized:
 
     def with_floats(self, floats: Collection[str]) -> Quantized:
         """The same, but for some nodes that stay in floats; the errors are not measured anew."""
-        weights = {n: q for n, q in self.parameters.weights.items() if n not in floats}
-        parameters = replace(self.parameters, weights=weights)
-        graph = quantized_graph(self.source, parameters, self.settings) if weights else self.source
-        return replace(self, graph=graph, parameters=parameters, errors={})
+        draft = self.draft.with_floats(floats)
+        return replace(self, draft=draft, graph=draft.quantized(), errors={})
 
     @property
     def products(self) -> tuple[str, ...]:
@@ -77,8 +89,9 @@ class Quantized:
     @property
     def floats(self) -> dict[str, str]:
         """Conv, Gemm and MatMul nodes in floats, and why."""
+        chosen = dict.fromkeys(self.choice.floats if self.choice else (), "the accuracy budget keeps it")
         unscaled = {n: "its input has no scale" for n in self.placement.products if n not in self.products}
-        return {**self.placement.floats, **unscaled}
+        return {**self.placement.floats, **unscaled, **chosen}
 
     @property
     def outputs(self) -> dict[str, Error]:
@@ -94,6 +107,7 @@ class Quantized:
             "synthetic": not self.real,
             "integer_nodes": list(self.products),
             "float_nodes": self.floats,
+            "accuracy_budget": None if self.choice is None else asdict(self.choice),
             "weights_bytes": {"float": _constants_bytes(self.source), "quantized": _constants_bytes(self.graph)},
             "outputs": [_figures(v, e) | {"agreement": e.agreement} for v, e in self.outputs.items()],
             "values": [self._value(v) for v in self.parameters.values if v in self.errors],
@@ -129,6 +143,7 @@ def quantize(
     samples: Samples,
     settings: Settings | None = None,
     *,
+    budget: Budget | None = None,
     state: Path | None = None,
     compared: int = COMPARED,
     progress: Progress | None = None,
@@ -136,7 +151,9 @@ def quantize(
     """Quantise an optimised float graph.
 
     Args:
-        state: file that keeps an interrupted calibration; see ``calibrate``.
+        budget: how much accuracy it may cost; layers stay in floats where it is more. None: it costs what it costs.
+        state: file that keeps an interrupted calibration; see ``calibrate``. Slow methods of recovery keep theirs
+            beside it.
         compared: most runs on which the result is compared with the float graph, evenly spaced where the number of
             samples is known; 0: none.
         progress: told (stage, pieces done, pieces in all).
@@ -147,33 +164,40 @@ def quantize(
     settings = settings or Settings()
     report = progress or _silent
     _check_float(graph)
+    recoveries = Recoveries(settings, samples, state, report)
     placement = place(graph, settings)
     _require(placement.products, placement.floats)
+    exact = recoveries.prepared(graph)
+    placement = place(exact, settings)
     found = calibrate(
-        graph, placement.values, samples, settings, state=state, progress=lambda i, n: report("calibrate", i, n or i)
+        exact, placement.values, samples, settings, state=state, progress=lambda i, n: report("calibrate", i, n or i)
     )
-    parameters = parameters_for(graph, placement, found.ranges, settings)
+    parameters = parameters_for(exact, placement, found.ranges, settings)
     if not parameters.weights:
         raise BadInput(
             "no value varies on the calibration data: " + "; ".join(str(n) for n in found.notices[:3]),
             where=samples.label,
             hint="give typical inputs",
         )
-    result = quantized_graph(graph, parameters, settings)
+    plain = Draft(exact, exact, parameters, settings)
+    draft, choice = recoveries.improved(plain), None
+    if budget is not None:
+        draft, choice = recoveries.within(budget, plain, draft)
+    result = draft.quantized()
     runs = min(compared, found.runs)
     errors: dict[str, Error] = {}
     if runs:
         chosen = islice(samples, 0, None, max(found.runs // runs, 1))
         errors = compare(
-            graph,
+            exact,
             result,
             islice(chosen, runs),
-            parameters.values,
+            draft.parameters.values,
             progress=lambda i: report("compare", i, runs),
         )
-    notices = (*found.notices, *weight_notices(placement, settings), *_saturated(errors))
-    digest = settings.digest(samples.digest)
-    return Quantized(graph, result, parameters, settings, found, placement, errors, notices, digest, samples.real)
+    notices = (*found.notices, *weight_notices(placement, settings), *_saturated(errors), *_unmet(choice))
+    digest = settings.digest(samples.digest, *(() if budget is None else (budget.digest,)))
+    return Quantized(draft, result, settings, found, placement, errors, notices, digest, samples.real, choice)
 
 
 def _silent(stage: str, done: int, total: int) -> None:
@@ -194,6 +218,11 @@ def _require(products: Mapping[str, object], floats: Mapping[str, str]) -> None:
             "nothing in the model can be quantised" + (f": {reasons}" if reasons else ""),
             hint="Conv, Gemm and MatMul with constant f32 weights can",
         )
+
+
+def _unmet(choice: Choice | None) -> Iterator[Notice]:
+    if choice is not None and not choice.met:
+        yield Notice("over-budget", "", f"{choice.loss:.2f} {choice.what}, which is more than allowed")
 
 
 def _saturated(errors: Mapping[str, Error]) -> Iterator[Notice]:

@@ -48,7 +48,7 @@ def value_parameters(range: Range, dtype: DType, *, symmetric: bool = False, pow
 
 
 def weight_parameters(form: Product, x: QParams, settings: Settings) -> QParams:
-    """The parameters of a product's weights: i8, by the settings.
+    """The parameters of a product's weights: i8 or part of its range, by the settings.
 
     A channel's scale is large enough for its bias to fit 30 bits in units of the scales of input and weights, and for
     the products of scales to be normal numbers.
@@ -60,15 +60,16 @@ def weight_parameters(form: Product, x: QParams, settings: Settings) -> QParams:
     others = tuple(a for a in range(form.weights.ndim) if a != axis)
     low = np.minimum(form.weights.min(axis=others), 0).astype(np.float64)
     high = np.maximum(form.weights.max(axis=others), 0).astype(np.float64)
-    scale = np.maximum(-low, high) / 127 if settings.symmetric_weights else (high - low) / 255
+    half = 2 ** (settings.weight_bits - 1)
+    scale = np.maximum(-low, high) / (half - 1) if settings.symmetric_weights else (high - low) / (2 * half - 1)
     scale = _large_enough(scale, form, float(x.scale), by_channel=axis is not None)
     if settings.power_of_two:
         scale = np.exp2(np.ceil(np.log2(scale)))
     scale = np.asarray(scale, np.float32)
     if settings.symmetric_weights:
-        return QParams(scale, np.zeros(scale.shape, np.int8), DType.I8, axis, -127)
-    zero = np.clip(np.rint(-128 - low / scale), -128, 127)
-    return QParams(scale, np.asarray(zero, np.int8), DType.I8, axis)
+        return QParams(scale, np.zeros(scale.shape, np.int8), DType.I8, axis, 1 - half, half - 1)
+    zero = np.clip(np.rint(-half - low / scale), -half, half - 1)
+    return QParams(scale, np.asarray(zero, np.int8), DType.I8, axis, -half, half - 1)
 
 
 def _large_enough(scale: np.ndarray, form: Product, x_scale: float, *, by_channel: bool) -> np.ndarray:

@@ -32,7 +32,10 @@ class Settings:
         symmetric_activations: zero is the middle of the integers, so that zero points are constants of the type.
         symmetric_weights: weights have the zero point 0 and integers from -127 to 127.
         per_channel: weights have a scale for each output channel; otherwise one for the whole tensor.
+        weight_bits: integers of weights have so many bits, 2 to 8; fewer than 8 are stored in 8.
         power_of_two: scales are powers of two (rounded up, so that nothing more is cut off).
+        recovery: methods that regain accuracy, in this order: ``equalize``, ``clip-activations``, ``clip-weights``,
+            ``adaround``, ``bias-correction``.
         exclude: names of nodes (of the optimised graph, or of the model) that stay in floats.
         only: operators that may be quantised, such as Conv and Gemm; None: all that can be.
     """
@@ -45,7 +48,9 @@ class Settings:
     symmetric_activations: bool = False
     symmetric_weights: bool = True
     per_channel: bool = True
+    weight_bits: int = 8
     power_of_two: bool = False
+    recovery: tuple[str, ...] = ("equalize", "bias-correction")
     exclude: tuple[str, ...] = ()
     only: tuple[str, ...] | None = None
 
@@ -54,6 +59,7 @@ class Settings:
             (self.precision in PRECISIONS, "precision", f"{self.precision!r} is none of {', '.join(PRECISIONS)}"),
             (self.activations in ACTIVATIONS, "activations", f"{self.activations} is neither u8 nor i8"),
             (50 < self.percentile <= 100, "percentile", f"{self.percentile} is not above 50 and at most 100"),
+            (2 <= self.weight_bits <= 8, "weight bits", f"{self.weight_bits} is not from 2 to 8"),
             (0 <= self.momentum < 1, "momentum", f"{self.momentum} is not from 0 to below 1"),
         ):
             if not holds:

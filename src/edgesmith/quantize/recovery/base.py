@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -22,7 +22,7 @@ __all__ = ["RECOVERIES", "Draft", "Evidence", "Recovery", "recovery"]
 
 Progress = Callable[[int, int], None]
 RUNS = 64
-"""Runs that a method looks at."""
+"""Most runs that a method looks at by itself."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +43,22 @@ class Draft:
 
     def quantized(self) -> Graph:
         """The graph with QuantizeLinear and DequantizeLinear."""
+        if not self.parameters.weights:
+            return self.exact
         return quantized_graph(self.graph, self.parameters, self.settings)
+
+    def with_floats(self, floats: Collection[str]) -> Draft:
+        """The draft with some nodes in floats, with the biases that they have there."""
+        known = self.parameters
+        weights = {n: q for n, q in known.weights.items() if n not in floats}
+        integers = {n: a for n, a in known.integers.items() if n not in floats}
+        graph = self.graph
+        for name in floats:
+            node, exact = (g.nodes[g.position[name]] for g in (graph, self.exact))
+            if node.inputs != exact.inputs:
+                constants = {v: self.exact.constants[v] for v in exact.inputs[2:]}
+                graph = apply(graph, [Patch("recovery", frozenset((name,)), (exact,), constants)])
+        return replace(self, graph=graph, parameters=replace(known, weights=weights, integers=integers))
 
     def with_bias(self, name: str, bias: np.ndarray) -> Draft:
         """The draft with another bias (f32, one for each output channel) of the Conv or Gemm node ``name``."""
@@ -64,6 +79,7 @@ class Evidence:
         state: file where a method keeps what it has done so far; None: nowhere.
         progress: told (pieces done, pieces in all).
         seed: of every random choice.
+        most: most runs to look at.
     """
 
     samples: Samples
@@ -71,13 +87,15 @@ class Evidence:
     state: Path | None = None
     progress: Progress = lambda done, total: None
     seed: int = 0
+    most: int = RUNS
 
     @property
     def used(self) -> int:
-        return min(self.runs, RUNS)
+        """How many runs it gives."""
+        return min(self.runs, self.most)
 
     def __iter__(self) -> Iterator[dict[str, np.ndarray]]:
-        """At most 64 runs, evenly spaced, in the same order each time."""
+        """The runs, evenly spaced, in the same order each time."""
         return islice(islice(self.samples, 0, None, max(self.runs // self.used, 1)), self.used)
 
 

@@ -22,9 +22,8 @@ class ClipWeights(Recovery):
     """Chooses for each scale of weights the one with the least error of the layer's results on calibration data.
 
     The error counts what the quantised network's inputs make of each weight's error, unlike the error of the weights
-    alone. It pays for few bits; int8 hardly changes. Source: the idea of Banner et al., Post training 4-bit quantization
-    of convolutional networks, 2019, with the output's error for the weights', as Nagel et al., A White Paper on Neural
-    Network Quantization, 2021, section 3.1, suggest.
+    alone. It pays for few bits; int8 hardly changes. Source: Banner et al., Post training 4-bit quantization of
+    convolutional networks, 2019, with the error of the output in place of that of the weights.
     """
 
     def improve(self, draft: Draft, evidence: Evidence) -> Draft:

@@ -150,7 +150,8 @@ class _Equalizer:
 
     def _read(self, path: Path, sink: str, first: int) -> np.ndarray:
         """The largest weight that reads each channel, unscaled."""
-        return np.abs(self._by_input(sink)).max(axis=(1, 3)).reshape(-1)[first : first + path.channels]
+        largest = np.abs(self._by_input(sink)).max(axis=(1, 3)).reshape(-1)
+        return np.asarray(largest[first : first + path.channels])
 
     def _by_input(self, name: str) -> np.ndarray:
         """Weights as (groups, output channels of a group, input channels of a group, taps)."""
@@ -200,7 +201,7 @@ class _Equalizer:
     def _rewritten(self) -> Graph:
         """The graph with scaled weights and biases; scaled values have other names."""
         names = Names(self._graph)
-        factors = {}
+        factors: dict[str, np.ndarray] = {}
         for path in self._paths:
             for value, first in path.values:
                 channels = factors.setdefault(value, np.ones(self._graph.type(value).shape[1]))

@@ -39,8 +39,8 @@ class Linear:
 
     def matrix(self, weights: np.ndarray) -> np.ndarray:
         """Weights of the node, or numbers shaped like them, as (g, m, k)."""
-        rows = np.moveaxis(weights, self.form.axis, 0)
-        return rows.reshape(self.groups, -1, self.terms)
+        rows = np.asarray(np.moveaxis(weights, self.form.axis, 0))
+        return np.asarray(rows.reshape(self.groups, -1, self.terms))
 
     def tensor(self, matrix: np.ndarray) -> np.ndarray:
         """The reverse of ``matrix``."""
@@ -62,17 +62,17 @@ class Linear:
         """The inputs of the sums at some places, (g, places, k)."""
         op = self.form.node.op
         if not isinstance(op, Conv):
-            return x[places].reshape(1, -1, self.terms)
-        image, *pixel = places
-        taps = [taken[(image, slice(None), *pixel)] for _, taken in op.window.taps(x, self.form.node.name)]
+            return np.asarray(x[places]).reshape(1, -1, self.terms)
+        taps = [_columns(taken, places) for _, taken in op.window.taps(x, self.form.node.name)]
         rows = np.stack(taps, axis=-1)
         return rows.reshape(rows.shape[0], self.groups, self.terms).transpose(1, 0, 2)
 
     def outputs(self, y: np.ndarray, places: tuple[np.ndarray, ...]) -> np.ndarray:
         """The results at some places, (g, places, m)."""
-        if isinstance(self.form.node.op, Conv):
-            image, *pixel = places
-            rows = y[(image, slice(None), *pixel)]
-        else:
-            rows = y[places].reshape(-1, self.form.channels)
+        rows = _columns(y, places) if isinstance(self.form.node.op, Conv) else y[places].reshape(-1, self.form.channels)
         return rows.reshape(rows.shape[0], self.groups, -1).transpose(1, 0, 2)
+
+
+def _columns(x: np.ndarray, places: tuple[np.ndarray, ...]) -> np.ndarray:
+    """All channels of (N, C, *spatial) at some places, (places, C)."""
+    return np.asarray(np.moveaxis(x, 1, -1)[places])

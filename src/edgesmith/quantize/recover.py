@@ -1,0 +1,116 @@
+"""The methods of accuracy recovery one after the other, and the layers that an accuracy budget keeps in floats."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from edgesmith.errors import BadInput
+from edgesmith.ir import Graph
+from edgesmith.quantize.mixed_precision import Choice, OutputError, choose_floats, judge_for, sensitivity
+from edgesmith.quantize.recovery import RECOVERIES, Draft, Evidence, Recovery
+from edgesmith.quantize.recovery.reconstruction import products_in_order
+from edgesmith.quantize.samples import Samples
+from edgesmith.quantize.settings import Settings, unknown
+
+__all__ = ["Budget", "Recoveries"]
+
+Progress = Callable[[str, int, int], None]
+RANKED = 16
+"""Runs by which layers are ranked."""
+JUDGED = 256
+"""Most runs by which a loss is measured where there are no labels."""
+
+
+@dataclass(frozen=True, eq=False)
+class Budget:
+    """How much accuracy quantisation may cost.
+
+    Args:
+        points: most points of top-1 accuracy lost; without labels, most percent of predictions changed, or, where the
+            output scores no classes, greatest relative error of the output in percent.
+        labels: the class of each calibration sample, (samples,) integers; None: not known.
+    """
+
+    points: float
+    labels: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        if not self.points >= 0:
+            raise BadInput(f"{self.points} is no drop of accuracy, in points", where="accuracy budget")
+
+    @property
+    def digest(self) -> str:
+        labels = b"" if self.labels is None else np.asarray(self.labels, np.int64).tobytes()
+        return hashlib.sha256(f"{self.points} ".encode() + labels).hexdigest()
+
+
+class Recoveries:
+    """The methods that settings name, with the data that they may look at.
+
+    Args:
+        state: beside this file, methods keep what they have done so far; None: nowhere.
+        progress: told (method, pieces done, pieces in all).
+
+    Raises:
+        BadInput: there is no such method.
+    """
+
+    def __init__(self, settings: Settings, samples: Samples, state: Path | None, progress: Progress) -> None:
+        self._methods: list[Recovery] = []
+        for name in settings.recovery:
+            if name not in RECOVERIES:
+                raise unknown("recovery method", name, RECOVERIES, "quantisation: recovery")
+            self._methods.append(RECOVERIES[name]())
+        self._settings, self._samples, self._state, self._progress = settings, samples, state, progress
+        self._runs = samples.count or sum(1 for _ in samples)
+
+    def prepared(self, graph: Graph) -> Graph:
+        """The float graph as the methods want it before calibration."""
+        for method in self._methods:
+            graph = method.prepare(graph, self._settings, self._evidence(method.name))
+        return graph
+
+    def improved(self, draft: Draft) -> Draft:
+        """The draft after all methods."""
+        for method in self._methods:
+            draft = method.improve(draft, self._evidence(method.name))
+        return draft
+
+    def within(self, budget: Budget, draft: Draft, improved: Draft) -> tuple[Draft, Choice]:
+        """``improved`` with the layers in floats that the budget asks for.
+
+        The methods then run once more, on what is left of ``draft``; the better result counts.
+        """
+        names = products_in_order(improved)
+
+        def build(floats: Collection[str]) -> Graph:
+            return improved.with_floats(floats).quantized()
+
+        def ranked() -> list[str]:
+            evidence = self._evidence("rank")
+            by_error = OutputError(improved.exact, list(islice(evidence, RANKED)))
+            errors = sensitivity(build, names, by_error, progress=evidence.progress)
+            return sorted(names, key=errors.__getitem__)
+
+        judged = self._samples if budget.labels is not None else self._evidence("judge", JUDGED)
+        judge = judge_for(improved.exact, judged, budget.labels)
+        choice = choose_floats(build, ranked, judge, budget.points)
+        if not choice.floats:
+            return improved, choice
+        result = improved.with_floats(choice.floats)
+        if result.parameters.weights:
+            again = self.improved(draft.with_floats(choice.floats))
+            if (loss := judge.loss(again.quantized())) <= choice.loss:
+                return again, replace(choice, loss=loss, met=loss <= budget.points)
+        return result, choice
+
+    def _evidence(self, stage: str, most: int | None = None) -> Evidence:
+        state = self._state and self._state.with_name(f"{self._state.name}.{stage}")
+        found = Evidence(self._samples, self._runs, state, lambda done, total: self._progress(stage, done, total))
+        return found if most is None else replace(found, most=most)
