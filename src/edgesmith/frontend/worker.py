@@ -24,6 +24,7 @@ from edgesmith.frontend.folding import fold, infer_shapes
 from edgesmith.frontend.library import guarded
 from edgesmith.frontend.limits import MAX_IR_VERSION, MAX_OPSET, MIN_IR_VERSION, MIN_OPSET
 from edgesmith.frontend.opset import convert
+from edgesmith.frontend.qoperators import to_qdq
 from edgesmith.frontend.signature import fix_inputs
 from edgesmith.frontend.skeleton import Skeleton
 from edgesmith.frontend.structure import (
@@ -55,6 +56,7 @@ def clean(
     model = _inline_functions(model)
     graph = model.graph
     name_nodes(graph)
+    to_qdq(graph, model.opset_import[0].version, {tensor.name: tensor for tensor in graph.initializer})
     check_operators(graph, model.opset_import[0].version)
     sort_nodes(graph)
     fix_inputs(graph, shapes, bindings)
@@ -63,6 +65,7 @@ def clean(
     static = fold(skeleton)
     _refuse_control_flow(skeleton.model.graph)
     convert(skeleton, static)
+    to_qdq(skeleton.model.graph, skeleton.opset, skeleton.constants())
     fold(skeleton)
     _require_static(skeleton)
     skeleton.model = _tidied(skeleton.model)
