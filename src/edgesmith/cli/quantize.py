@@ -31,6 +31,8 @@ from edgesmith.cli.quantizing import CalibrationOption
 from edgesmith.errors import BadInput
 from edgesmith.ir import DType
 from edgesmith.quantize import Quantized, Settings
+from edgesmith.quantize.labels import read_labels
+from edgesmith.quantize.mixed_precision import Choice
 from edgesmith.report.units import nbytes
 
 _TYPES = {"u8": DType.U8, "s8": DType.I8}
@@ -62,6 +64,31 @@ def command(
         bool, typer.Option("--per-channel/--per-tensor", help="Scales of weights.")
     ] = Settings.per_channel,
     power_of_two: Annotated[bool, typer.Option("--power-of-two", help="Scales are powers of two.")] = False,
+    weight_bits: Annotated[
+        int, typer.Option("--weight-bits", min=2, max=8, help="Bits of weights; fewer than 8 are stored in 8.")
+    ] = Settings.weight_bits,
+    recovery: Annotated[
+        str,
+        typer.Option(
+            "--recovery",
+            metavar="METHOD,METHOD",
+            help="Regain accuracy, in this order: equalize, clip-activations, clip-weights, adaround, bias-correction; "
+            "or none.",
+        ),
+    ] = ",".join(Settings.recovery),
+    max_accuracy_drop: Annotated[
+        float | None,
+        typer.Option(
+            "--max-accuracy-drop",
+            metavar="POINTS",
+            help="Keep the fewest layers in floats that lose at most so many points of top-1 accuracy on the "
+            "calibration data; without --labels, so many percent of predictions.",
+        ),
+    ] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option("--labels", help="The class of each calibration sample: .npy, .npz, or text, one a line."),
+    ] = None,
     exclude: Annotated[
         list[str] | None, typer.Option("--exclude", metavar="NODE", help="This node stays in floats; repeatable.")
     ] = None,
@@ -115,8 +142,12 @@ def command(
         symmetric_weights=symmetric_weights,
         per_channel=per_channel,
         power_of_two=power_of_two,
+        weight_bits=weight_bits,
+        recovery=tuple(name for name in _names(recovery) if name != "none"),
+        max_accuracy_drop=max_accuracy_drop,
+        labels=None if labels is None else read_labels(labels),
         exclude=tuple(exclude or ()),
-        only=None if only_ops is None else tuple(name.strip() for name in only_ops.split(",") if name.strip()),
+        only=None if only_ops is None else _names(only_ops),
     )
     place = output or Path(f"{Path(model.removeprefix(arguments.ZOO)).stem}.{precision}.onnx")
     start = time.perf_counter()
@@ -144,6 +175,10 @@ def command(
         error_console().print(f"warning: {notice}", style="yellow", markup=False)
 
 
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
 def _print(found: Quantized, report: Mapping[str, Any]) -> None:
     out = console()
     before, after = report["weights_bytes"]["float"], report["weights_bytes"]["quantized"]
@@ -152,6 +187,7 @@ def _print(found: Quantized, report: Mapping[str, Any]) -> None:
         ("calibration", f"{found.calibration.runs} runs, {found.settings.observer}"),
         ("integer", f"{len(found.products)} of {len(found.products) + len(found.floats)} Conv, Gemm and MatMul"),
         *(("in floats", f"{node}: {why}") for node, why in list(found.floats.items())[:_WORST]),
+        *([("budget", _kept(found.choice))] if found.choice else []),
         ("weights", f"{nbytes(before)} -> {nbytes(after)} ({after / max(before, 1):.1%})"),
         *(("output", f"{name}: {_accuracy(name, found)}") for name in found.outputs),
         ("time", f"{report['seconds']:.1f} s"),
@@ -172,6 +208,10 @@ def _accuracy(name: str, found: Quantized) -> str:
     if error.agreement is not None:
         text += f"; same class as in floats for {error.agreement:.1%} of {error.rows}"
     return text if found.real else f"{text} (on synthetic inputs)"
+
+
+def _kept(choice: Choice) -> str:
+    return f"{choice.loss:.2f} {choice.what} with {len(choice.floats)} layers in floats, {choice.before:.2f} with none"
 
 
 def _decibels(number: float) -> str:

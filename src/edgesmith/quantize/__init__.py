@@ -2,14 +2,12 @@
 
 from edgesmith.quantize.parameters import Parameters, QParams
 from edgesmith.quantize.post_training import Quantized, quantize
-from edgesmith.quantize.recover import Budget
 from edgesmith.quantize.samples import Samples
 from edgesmith.quantize.settings import Settings
 from edgesmith.quantize.sources import NO_DATA, Source, open_samples
 
 __all__ = [
     "NO_DATA",
-    "Budget",
     "Parameters",
     "QParams",
     "Quantized",

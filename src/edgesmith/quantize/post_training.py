@@ -22,7 +22,7 @@ from edgesmith.quantize.mixed_precision import Choice
 from edgesmith.quantize.notices import Notice
 from edgesmith.quantize.parameters import Parameters
 from edgesmith.quantize.placement import Placement, place
-from edgesmith.quantize.recover import Budget, Recoveries
+from edgesmith.quantize.recover import Recoveries
 from edgesmith.quantize.recovery import Draft
 from edgesmith.quantize.samples import Samples
 from edgesmith.quantize.settings import Settings
@@ -143,7 +143,6 @@ def quantize(
     samples: Samples,
     settings: Settings | None = None,
     *,
-    budget: Budget | None = None,
     state: Path | None = None,
     compared: int = COMPARED,
     progress: Progress | None = None,
@@ -151,7 +150,6 @@ def quantize(
     """Quantise an optimised float graph.
 
     Args:
-        budget: how much accuracy it may cost; layers stay in floats where it is more. None: it costs what it costs.
         state: file that keeps an interrupted calibration; see ``calibrate``. Slow methods of recovery keep theirs
             beside it.
         compared: most runs on which the result is compared with the float graph, evenly spaced where the number of
@@ -180,9 +178,7 @@ def quantize(
             hint="give typical inputs",
         )
     plain = Draft(exact, exact, parameters, settings)
-    draft, choice = recoveries.improved(plain), None
-    if budget is not None:
-        draft, choice = recoveries.within(budget, plain, draft)
+    draft, choice = recoveries.within_budget(plain, recoveries.improved(plain))
     result = draft.quantized()
     runs = min(compared, found.runs)
     errors: dict[str, Error] = {}
@@ -196,7 +192,7 @@ def quantize(
             progress=lambda i: report("compare", i, runs),
         )
     notices = (*found.notices, *weight_notices(placement, settings), *_saturated(errors), *_unmet(choice))
-    digest = settings.digest(samples.digest, *(() if budget is None else (budget.digest,)))
+    digest = settings.digest(samples.digest)
     return Quantized(draft, result, settings, found, placement, errors, notices, digest, samples.real, choice)
 
 

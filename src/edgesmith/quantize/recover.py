@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
-from edgesmith.errors import BadInput
 from edgesmith.ir import Graph
 from edgesmith.quantize.mixed_precision import Choice, OutputError, choose_floats, judge_for, sensitivity
 from edgesmith.quantize.recovery import RECOVERIES, Draft, Evidence, Recovery
@@ -18,36 +16,13 @@ from edgesmith.quantize.recovery.reconstruction import products_in_order
 from edgesmith.quantize.samples import Samples
 from edgesmith.quantize.settings import Settings, unknown
 
-__all__ = ["Budget", "Recoveries"]
+__all__ = ["Recoveries"]
 
 Progress = Callable[[str, int, int], None]
 RANKED = 16
 """Runs by which layers are ranked."""
 JUDGED = 256
 """Most runs by which a loss is measured where there are no labels."""
-
-
-@dataclass(frozen=True, eq=False)
-class Budget:
-    """How much accuracy quantisation may cost.
-
-    Args:
-        points: most points of top-1 accuracy lost; without labels, most percent of predictions changed, or, where the
-            output scores no classes, greatest relative error of the output in percent.
-        labels: the class of each calibration sample, (samples,) integers; None: not known.
-    """
-
-    points: float
-    labels: np.ndarray | None = None
-
-    def __post_init__(self) -> None:
-        if not self.points >= 0:
-            raise BadInput(f"{self.points} is no drop of accuracy, in points", where="accuracy budget")
-
-    @property
-    def digest(self) -> str:
-        labels = b"" if self.labels is None else np.asarray(self.labels, np.int64).tobytes()
-        return hashlib.sha256(f"{self.points} ".encode() + labels).hexdigest()
 
 
 class Recoveries:
@@ -82,11 +57,14 @@ class Recoveries:
             draft = method.improve(draft, self._evidence(method.name))
         return draft
 
-    def within(self, budget: Budget, draft: Draft, improved: Draft) -> tuple[Draft, Choice]:
-        """``improved`` with the layers in floats that the budget asks for.
+    def within_budget(self, draft: Draft, improved: Draft) -> tuple[Draft, Choice | None]:
+        """``improved`` with the layers in floats that the settings' greatest drop of accuracy asks for.
 
         The methods then run once more, on what is left of ``draft``; the better result counts.
         """
+        budget, labels = self._settings.max_accuracy_drop, self._settings.labels
+        if budget is None:
+            return improved, None
         names = products_in_order(improved)
 
         def build(floats: Collection[str]) -> Graph:
@@ -98,16 +76,16 @@ class Recoveries:
             errors = sensitivity(build, names, by_error, progress=evidence.progress)
             return sorted(names, key=errors.__getitem__)
 
-        judged = self._samples if budget.labels is not None else self._evidence("judge", JUDGED)
-        judge = judge_for(improved.exact, judged, budget.labels)
-        choice = choose_floats(build, ranked, judge, budget.points)
+        judged = self._evidence("judge", JUDGED) if labels is None else self._samples
+        judge = judge_for(improved.exact, judged, None if labels is None else np.array(labels))
+        choice = choose_floats(build, ranked, judge, budget)
         if not choice.floats:
             return improved, choice
         result = improved.with_floats(choice.floats)
         if result.parameters.weights:
             again = self.improved(draft.with_floats(choice.floats))
             if (loss := judge.loss(again.quantized())) <= choice.loss:
-                return again, replace(choice, loss=loss, met=loss <= budget.points)
+                return again, replace(choice, loss=loss, met=loss <= budget)
         return result, choice
 
     def _evidence(self, stage: str, most: int | None = None) -> Evidence:

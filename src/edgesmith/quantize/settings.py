@@ -36,6 +36,10 @@ class Settings:
         power_of_two: scales are powers of two (rounded up, so that nothing more is cut off).
         recovery: methods that regain accuracy, in this order: ``equalize``, ``clip-activations``, ``clip-weights``,
             ``adaround``, ``bias-correction``.
+        max_accuracy_drop: layers stay in floats, as few as a search finds, until no more is lost on calibration data
+            than so many points of top-1 accuracy; without labels, percent of predictions changed, or, where the first
+            output scores no classes, percent of relative error. None: no limit.
+        labels: the class of each calibration sample, as the model numbers them.
         exclude: names of nodes (of the optimised graph, or of the model) that stay in floats.
         only: operators that may be quantised, such as Conv and Gemm; None: all that can be.
     """
@@ -50,7 +54,9 @@ class Settings:
     per_channel: bool = True
     weight_bits: int = 8
     power_of_two: bool = False
-    recovery: tuple[str, ...] = ("equalize", "bias-correction")
+    recovery: tuple[str, ...] = ("bias-correction",)
+    max_accuracy_drop: float | None = None
+    labels: tuple[int, ...] | None = None
     exclude: tuple[str, ...] = ()
     only: tuple[str, ...] | None = None
 
@@ -61,6 +67,7 @@ class Settings:
             (50 < self.percentile <= 100, "percentile", f"{self.percentile} is not above 50 and at most 100"),
             (2 <= self.weight_bits <= 8, "weight bits", f"{self.weight_bits} is not from 2 to 8"),
             (0 <= self.momentum < 1, "momentum", f"{self.momentum} is not from 0 to below 1"),
+            ((self.max_accuracy_drop or 0) >= 0, "drop of accuracy", f"{self.max_accuracy_drop} is below 0"),
         ):
             if not holds:
                 raise BadInput(why, where=f"quantisation: {where}")

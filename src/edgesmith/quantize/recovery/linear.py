@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,9 +52,9 @@ class Linear:
         """One number for each output channel, or one for all, as (g, m or 1, 1)."""
         return array.reshape(self.groups, -1, 1) if array.size > 1 else array.reshape(1, 1, 1)
 
-    def places(self, y: np.ndarray, count: int, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
-        """At most ``count`` places of the output, one sum for each channel at each, as indices of all other axes."""
-        shape = (y.shape[0], *y.shape[2:]) if isinstance(self.form.node.op, Conv) else y.shape[:-1]
+    def places(self, shape: Sequence[int], count: int, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+        """At most ``count`` places of an output, one sum for each channel at each, as indices of its other axes."""
+        shape = (shape[0], *shape[2:]) if isinstance(self.form.node.op, Conv) else tuple(shape[:-1])
         total = int(np.prod(shape, dtype=np.int64))
         chosen = np.arange(total) if total <= count else np.sort(rng.choice(total, count, replace=False))
         return tuple(np.unravel_index(chosen, shape)) if shape else ()

@@ -91,7 +91,7 @@ def _rows(
     for feeds in evidence:
         (wanted,), (given,) = exact(feeds), got(feeds)
         y, x = wanted[result], given[rounded]
-        places = linear.places(y, count, rng)
+        places = linear.places(y.shape, count, rng)
         yield linear.inputs(x, places), linear.outputs(y, places)
 
 
