@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
@@ -20,6 +22,7 @@ def to_onnx(graph: Graph) -> onnx.ModelProto:
     Raises:
         GraphError: an operator cannot be stated in ONNX, or states something that ONNX does not allow.
     """
+    graph = _spelled_out(graph)
     operands: list[TensorProto] = []
     nodes = [_node(graph, node, operands) for node in graph.nodes]
     read = {v for node in graph.nodes for v in node.read} | set(graph.outputs)
@@ -43,6 +46,24 @@ def to_onnx(graph: Graph) -> onnx.ModelProto:
     except Exception as error:  # the checker raises types of its own, without a common base
         raise GraphError(f"the graph is no valid ONNX model: {error}", where=graph.name) from error
     return model
+
+
+def _spelled_out(graph: Graph) -> Graph:
+    """The graph in operators that ONNX Runtime has."""
+    nodes: list[Node] = []
+    types, constants = dict(graph.types), dict(graph.constants)
+    for node in graph.nodes:
+        assert isinstance(node.op, Operator)
+        found = node.op.spelled_out(node)
+        if found is None:
+            nodes.append(node)
+            continue
+        constants |= found[1]
+        types |= {v: TensorType.of(a) for v, a in found[1].items()}
+        for part in found[0]:
+            types |= zip(part.outputs, part.op.infer([types[v] for v in part.inputs]), strict=True)
+        nodes += found[0]
+    return replace(graph, nodes=tuple(nodes), types=types, constants=constants)
 
 
 def _node(graph: Graph, node: Node, operands: list[TensorProto]) -> onnx.NodeProto:

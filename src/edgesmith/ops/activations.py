@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
+
 from edgesmith.c.expr import Expr, call, polynomial, select
+from edgesmith.ir import Node
 from edgesmith.ops.base import Case, OnnxNode, Operator, f32, operator
 from edgesmith.ops.elementwise import Elementwise
+from edgesmith.ops.functions import Sigmoid
+from edgesmith.ops.mul import Mul
 
 
 @operator
@@ -136,6 +141,16 @@ class Swish(Elementwise):
     def expression(self, *args: Expr) -> Expr:
         (x,) = args
         return x * call("sigmoid", x if self.alpha == 1 else x * self.alpha)
+
+    def spelled_out(self, node: Node) -> tuple[tuple[Node, ...], Mapping[str, np.ndarray]] | None:
+        (x,), (y,) = node.inputs, node.outputs
+        scaled, alpha, gate = f"{y}:scaled", f"{y}:alpha", f"{y}:gate"
+        nodes = (
+            Node(f"{node.name}:scale", Mul(), (x, alpha), (scaled,), node.origin),
+            Node(f"{node.name}:sigmoid", Sigmoid(), (x if self.alpha == 1 else scaled,), (gate,), node.origin),
+            Node(node.name, Mul(), (x, gate), (y,), node.origin),
+        )
+        return (nodes[1:], {}) if self.alpha == 1 else (nodes, {alpha: np.asarray(self.alpha, np.float32)})
 
     @classmethod
     def cases(cls) -> Iterator[Case]:

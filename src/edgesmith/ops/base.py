@@ -10,7 +10,7 @@ import numpy as np
 
 from edgesmith.c.writer import Writer
 from edgesmith.errors import UnsupportedOp
-from edgesmith.ir import DType, Op, TensorType, View
+from edgesmith.ir import DType, Node, Op, TensorType, View
 from edgesmith.registry import Registry
 
 __all__ = ["OPS", "Array", "Case", "OnnxNode", "Operator", "broadcast_shape", "f32", "operator"]
@@ -129,6 +129,11 @@ class Operator(Op):
         """ONNX operator type, attributes, and constant operands that follow the run-time inputs."""
         shown = {k: v for k, v in self.attributes().items() if v is not None}
         return self.name, {k: list(v) if isinstance(v, tuple) else v for k, v in shown.items()}, ()
+
+    def spelled_out(self, node: Node) -> tuple[tuple[Node, ...], Mapping[str, np.ndarray]] | None:
+        """Nodes, and constants that they read, that compute the same with operators that ONNX Runtime has; None: it has
+        this one."""
+        return None
 
     def tasks(self, inputs: Sequence[TensorType | None], outputs: Sequence[TensorType]) -> int:
         """Number of independent pieces that ``portable`` is split into."""
