@@ -1,0 +1,113 @@
+"""The contract: the emitted program gives the simulator's integers, every one of them, whatever the instruction set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import edgesmith
+from edgesmith import api
+from edgesmith.device import Artifact
+from edgesmith.frontend.onnx import read
+from edgesmith.ir import Graph, Node
+from edgesmith.ops import Operator
+from edgesmith.passes import optimize
+from edgesmith.target import parse
+from edgesmith.zoo import build
+
+pytestmark = pytest.mark.toolchain
+
+MATERIAL = Path(__file__).parents[3] / "shared" / "material" / "models"
+NETWORKS: dict[str, dict[str, Any]] = {
+    "mobilenet-v2": {"width": 0.35, "image_size": 32},
+    "mobilenet-v3-small": {"image_size": 32},
+    "shufflenet-v2-1.0": {"image_size": 32},
+    "squeezenet-1.1": {"image_size": 32},
+    "resnet-18": {"image_size": 32},
+    "efficientnet-b0": {"image_size": 32},
+    "lenet-5": {},
+}
+EVERYWHERE = ("mobilenet-v2", "mobilenet-v3-small", "lenet-5")
+SHAPES = {"serving_default_input:0": (1, 1960)}
+REAL = (
+    "kws/kws_ref_model_int8.tf2onnx_qdq.onnx",
+    "kws_qdq/micro_kws_m_static_qdq.onnx",
+)
+
+
+def targets() -> list[str]:
+    return ["portable", *(f"native+{isa}" for isa in parse("native").isas)]
+
+
+def inputs(graph: Graph) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(11)
+    return {v: rng.standard_normal(graph.type(v).shape).astype(graph.type(v).dtype.numpy) for v in graph.inputs}
+
+
+def differences(artifact: Artifact, graph: Graph) -> tuple[dict[str, int], int]:
+    """Integer values that differ from the simulator's, with the number of elements, and how many were compared.
+
+    Each step runs alone, on the simulator's values. Left out are those that call a mathematical function: its last bits
+    depend on the instruction set.
+    """
+    feeds = inputs(graph)
+    with np.errstate(all="ignore"):
+        simulated = graph.reference(feeds)
+    nodes = {n.name: n for n in graph.nodes}
+    context = artifact.context()
+    outputs = [np.zeros(t.shape, t.dtype.numpy) for t in artifact.outputs.values()]
+    context.bind([np.ascontiguousarray(feeds[v]) for v in artifact.inputs], outputs)
+    wrong, compared = {}, 0
+    for i, step in enumerate(artifact.manifest["steps"]):
+        integers = [v for v in step["outputs"] if simulated[v].dtype.kind in "iu"]
+        if not integers or any(_calls_functions(graph, nodes[n]) for n in step["nodes"]):
+            continue
+        for value in step["inputs"]:
+            if value not in graph.inputs:
+                context.value(value)[...] = simulated[value]
+        context.run_steps(i, i + 1)
+        for value in integers:
+            want = simulated[value]
+            compared += want.size
+            count = int(np.count_nonzero(context.value(value) != want))
+            if count:
+                wrong[value] = count
+    return wrong, compared
+
+
+def _calls_functions(graph: Graph, node: Node) -> bool:
+    return isinstance(node.op, Operator) and bool(node.op.c_functions(graph.input_types(node)))
+
+
+@pytest.mark.parametrize("target", targets())
+@pytest.mark.parametrize("name", NETWORKS)
+def test_networks_of_the_zoo(name: str, target: str, tmp_path: Path) -> None:
+    if target != targets()[-1] and name not in EVERYWHERE:
+        pytest.skip("some networks stand for all on the lesser instruction sets")
+    model = build(name, **NETWORKS[name])
+    quantized = api.quantize(model, "none", samples=2).model
+    graph, _ = optimize(read(quantized))
+    artifact = edgesmith.compile(
+        quantized, target=target, output=tmp_path / "program", tune="off", verify=False, cache=False, name="network"
+    )
+    wrong, compared = differences(artifact, graph)
+    assert compared
+    assert not wrong, f"of {compared} integers"
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_real_models(name: str, tmp_path: Path) -> None:
+    path = MATERIAL / name
+    if not path.is_file():
+        pytest.skip(f"{path.name} is not here")
+    shapes = {v: shape for v, shape in SHAPES.items() if name.startswith("kws_qdq")}
+    graph, _ = optimize(read(path, shapes=shapes))
+    artifact = edgesmith.compile(
+        path, output=tmp_path / "program", shapes=shapes, tune="off", verify=False, cache=False, name="network"
+    )
+    wrong, compared = differences(artifact, graph)
+    assert compared
+    assert not wrong, f"of {compared} integers"
