@@ -37,7 +37,7 @@ class Evaluator:
         oracle = self._oracles[key]
         if oracle is None:
             return node.op.reference(*operands)
-        feeds = {n: np.ascontiguousarray(a) for n, a in zip(names, operands, strict=True) if a is not None}
+        feeds = {n: np.asarray(a, order="C") for n, a in zip(names, operands, strict=True) if a is not None}
         results = oracle.run(feeds)
         return tuple(results[f"y{i}"] for i in range(len(node.outputs)))
 
