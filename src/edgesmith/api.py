@@ -309,7 +309,7 @@ def quantize(
             a list or a function that gives arrays or dicts; ``none``: synthetic inputs (see ``open_samples``).
         precision: ``int8``.
         settings: how; default: 8-bit activations and weights, a scale for each channel of weights, ranges of least
-            squared error.
+            cubed error.
         output: write the model to this file. An interrupted calibration goes on from a file beside it.
         preprocess: how pictures become inputs.
         samples: most runs for calibration (default: all data).

@@ -38,7 +38,7 @@ def test_quantises_a_model_that_onnx_runtime_runs(run: Run, digits: Path, calibr
     result = run("quantize", digits, "--calibration", calibration, "--report", "r.json", "--samples", "30")
     assert result.exit_code == 0, result.stderr
     place = tmp_path / f"{digits.stem}.int8.onnx"
-    for words in (place.name, "30 runs, mse", "SQNR", "same class as in floats", "Least accurate values"):
+    for words in (place.name, "30 runs, l3", "SQNR", "same class as in floats", "Least accurate values"):
         assert words in result.stdout
     report = json.loads((tmp_path / "r.json").read_text())
     assert report["float_nodes"] == {} and len(report["integer_nodes"]) >= 2

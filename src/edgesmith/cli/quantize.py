@@ -48,7 +48,7 @@ def command(
     precision: Annotated[str, typer.Option(help="int8: 8-bit activations and weights.")] = "int8",
     samples: Annotated[int | None, typer.Option(min=1, help="Use so many samples at most; default: all.")] = None,
     observer: Annotated[
-        str, typer.Option(help="How ranges are chosen: min-max, moving-average, percentile, entropy, mse.")
+        str, typer.Option(help="How ranges are chosen: min-max, moving-average, percentile, entropy, mse, l3.")
     ] = Settings.observer,
     percentile: Annotated[
         float, typer.Option(help="Share of the elements that 'percentile' keeps.")

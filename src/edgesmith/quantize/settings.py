@@ -26,7 +26,7 @@ class Settings:
         precision: ``int8``: 8-bit activations and weights, sums in i32.
         activations: integer type of activations, u8 or i8.
         observer: how the range of a value is chosen from what it was in calibration: the name of an observer
-            (``min-max``, ``moving-average``, ``percentile``, ``entropy``, ``mse``).
+            (``min-max``, ``moving-average``, ``percentile``, ``entropy``, ``mse``, ``l3``).
         percentile: share of the elements, in percent, that ``percentile`` keeps within the range.
         momentum: weight of the past in ``moving-average``, below 1.
         symmetric_activations: zero is the middle of the integers, so that zero points are constants of the type.
@@ -46,7 +46,7 @@ class Settings:
 
     precision: str = "int8"
     activations: DType = DType.U8
-    observer: str = "mse"
+    observer: str = "l3"
     percentile: float = 99.99
     momentum: float = 0.9
     symmetric_activations: bool = False
