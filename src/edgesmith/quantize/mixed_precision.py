@@ -57,8 +57,8 @@ class Judge(ABC):
 
     @staticmethod
     def classes(outputs: np.ndarray) -> np.ndarray:
-        """The class with the highest score, for each sample of all runs."""
-        return np.asarray(outputs.reshape(-1, outputs.shape[-1] if outputs.ndim > 1 else 1).argmax(axis=-1))
+        """The class with the highest score, for each sample of all runs (runs, batch, ...)."""
+        return np.asarray(outputs.reshape(*outputs.shape[:2], -1).argmax(axis=-1).reshape(-1))
 
 
 class Top1(Judge):
