@@ -1,6 +1,6 @@
-"""Measure both suites against all peers and write data, tables and pictures into this folder.
+"""Measure the suites against all peers and write data, tables and pictures into this folder.
 
-    python benchmarks/suites.py [edge] [tiny] [--fresh] [--rounds N] [--threads 1,2] [--against all] [--tune cached]
+    python benchmarks/suites.py [edge] [tiny] [int8] [--fresh] [--rounds N] [--threads 1,2] [--against all] [--tune cached]
 
 Each network is saved when it is measured; after an interruption the same command goes on, and without --fresh it only
 draws what is there again. A full run takes one to two hours on two cores, the first one longer: it installs the peers.
@@ -18,12 +18,12 @@ from pathlib import Path
 from edgesmith.cli import main as edgesmith
 
 FOLDER = Path(__file__).parent
-SUITES = ("edge", "tiny")
+SUITES = ("edge", "tiny", "int8")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("suites", nargs="*", default=SUITES, help="edge, tiny (default: both)")
+    parser.add_argument("suites", nargs="*", default=SUITES, help="edge, tiny, int8 (default: all)")
     parser.add_argument("--against", default="all")
     parser.add_argument("--rounds", default="15")
     parser.add_argument("--threads", default="1,2")

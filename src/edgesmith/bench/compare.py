@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -110,7 +111,7 @@ class Comparison:
     def to_json(self) -> dict[str, Any]:
         return {
             "threads": self.threads,
-            "error_limit": self.error_limit,
+            "error_limit": self.error_limit if math.isfinite(self.error_limit) else None,
             "best_peer": self.best,
             "ratios": {p: self.ratio(p) for p in self.peers},
             "reduced_precision": [n for n in self.measured if self.reduced(n)],
@@ -121,7 +122,8 @@ class Comparison:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Comparison:
         runtimes = {n: Measured.from_json(m) for n, m in data["runtimes"].items()}
-        return cls(runtimes, data["absent"], data["error_limit"], data["threads"])
+        limit = math.inf if data["error_limit"] is None else data["error_limit"]
+        return cls(runtimes, data["absent"], limit, data["threads"])
 
 
 @dataclass

@@ -11,26 +11,41 @@ import onnx
 
 from edgesmith import zoo
 from edgesmith.errors import BadInput
+from edgesmith.frontend.onnx import read
+from edgesmith.passes import optimize
+from edgesmith.quantize import NO_DATA, Settings, open_samples, quantize
 
 __all__ = ["Entry", "Suite", "load_suite", "suite_names"]
 
+FLOAT = "f32"
+SAMPLES = 4
 _FOLDER = Path(__file__).parent / "suites"
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One network of the zoo at one batch size."""
+    """One network of the zoo at one batch size.
+
+    Args:
+        precision: ``f32``, or what it is quantised to.
+    """
 
     network: str
     batch: int = 1
+    precision: str = FLOAT
 
     @property
     def name(self) -> str:
         return self.network if self.batch == 1 else f"{self.network}@{self.batch}"
 
     def model(self) -> onnx.ModelProto:
-        """The network with its seeded weights."""
-        return zoo.build(self.network, batch=self.batch)
+        """The network with its seeded weights; quantised by synthetic inputs, which suffice for timing."""
+        model = zoo.build(self.network, batch=self.batch)
+        if self.precision == FLOAT:
+            return model
+        graph, _ = optimize(read(model))
+        samples = open_samples(NO_DATA, {v: graph.type(v) for v in graph.inputs}, limit=SAMPLES)
+        return quantize(graph, samples, Settings(precision=self.precision), compared=0).model
 
 
 @dataclass(frozen=True)
@@ -80,5 +95,6 @@ def load_suite(name: str) -> Suite:
     if name not in suite_names():
         raise BadInput(f"no suite {name!r}", where="--suite", hint=f"known: {', '.join(suite_names())}")
     data = tomllib.loads((_FOLDER / f"{name}.toml").read_text())
-    entries = tuple(Entry(network, batch) for network in data["networks"] for batch in data["batches"])
+    precision = data.get("precision", FLOAT)
+    entries = tuple(Entry(network, batch, precision) for network in data["networks"] for batch in data["batches"])
     return Suite(name, data["about"], entries)

@@ -6,6 +6,7 @@ import os
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from math import isfinite
 from pathlib import Path
 from statistics import geometric_mean
 from typing import Any
@@ -159,7 +160,7 @@ def _precision(record: Record) -> str:
                 f"{r.comparison.measured[n].error:.1e}" if n in r.comparison.measured else ""
                 for n in (OURS.name, *peers)
             ),
-            f"{r.comparison.error_limit:.1e}",
+            f"{r.comparison.error_limit:.1e}" if isfinite(r.comparison.error_limit) else "",
         ]
         for r in first
     ]
