@@ -144,3 +144,42 @@ def test_calibration_without_precision_is_an_error(run: Run, digits: Path, calib
     result = run("compile", digits, "--precision", "int8")
     assert result.exit_code == 2
     assert "int8 needs calibration data" in result.stderr
+
+
+def test_recovery_and_an_accuracy_budget(run: Run, digits: Path, calibration: Path, tmp_path: Path) -> None:
+    exact = Oracle(str(digits))
+    outputs = [next(iter(exact.run({exact.inputs[0]: x[None]}).values())) for x in DIGITS_DATA]
+    labels = tmp_path / "labels.txt"
+    labels.write_text("\n".join(str(int(y.argmax())) for y in outputs))
+    chosen = [
+        "--weight-bits",
+        "2",
+        "--recovery",
+        "clip-weights,adaround",
+        "--max-accuracy-drop",
+        "2",
+        "--labels",
+        labels,
+    ]
+    result = run("quantize", digits, "--calibration", calibration, *chosen, "--json")
+    assert result.exit_code == 0, result.stderr
+    report = json.loads(result.stdout)
+    assert report["settings"]["recovery"] == ["clip-weights", "adaround"]
+    assert report["settings"]["labels"] == [int(y.argmax()) for y in outputs]
+    budget = report["accuracy_budget"]
+    assert budget["met"] and budget["loss"] <= 2 and budget["what"] == "points of top-1 accuracy"
+    assert set(report["float_nodes"]) == set(budget["floats"])
+
+
+def test_recovery_none_and_errors(run: Run, digits: Path, calibration: Path, tmp_path: Path) -> None:
+    result = run("quantize", digits, "--calibration", calibration, "--recovery", "none", "--json")
+    assert json.loads(result.stdout)["settings"]["recovery"] == []
+    assert json.loads(result.stdout)["accuracy_budget"] is None
+    (tmp_path / "few.txt").write_text("1 2 3")
+    for options, words in (
+        (("--recovery", "adarond"), "adaround"),
+        (("--max-accuracy-drop", "-1"), "drop"),
+        (("--max-accuracy-drop", "1", "--labels", tmp_path / "few.txt"), "3 labels for 40 samples"),
+    ):
+        failed = run("quantize", digits, "--calibration", calibration, *options)
+        assert failed.exit_code and words in " ".join(failed.stderr.split())
