@@ -12,7 +12,7 @@ import pytest
 from edgesmith.ops.relu import Relu
 from edgesmith.quantize.recovery import RECOVERIES
 from edgesmith.quantize.recovery.adaround import rounded
-from edgesmith.quantize.recovery.reconstruction import products_in_order, reconstruction
+from edgesmith.quantize.recovery.reconstruction import Layers, products_in_order
 from edgesmith.quantize.recovery.rounding import dequantized_weights
 
 from .networks import draft, evidence, sqnr_db, uneven
@@ -23,7 +23,7 @@ from .networks import draft, evidence, sqnr_db, uneven
 def test_better_than_nearest_and_within_the_range(bits: int, symmetric: bool) -> None:
     made = draft(uneven(Relu()), weight_bits=bits, symmetric_weights=symmetric)
     for name in products_in_order(made):
-        found = reconstruction(made, name, evidence(made.exact))
+        found = Layers(made.exact, evidence(made.exact)).reconstruction(made, name)
         parameters = made.parameters.weights[name]
         integers, weights = rounded(found, parameters)
         low, high = parameters.limits
@@ -39,7 +39,7 @@ def test_better_than_nearest_and_within_the_range(bits: int, symmetric: bool) ->
 def test_near_the_best_of_all_roundings() -> None:
     made = draft(uneven(Relu()), weight_bits=4)
     name = products_in_order(made)[-1]
-    found = reconstruction(made, name, evidence(made.exact))
+    found = Layers(made.exact, evidence(made.exact)).reconstruction(made, name)
     parameters = made.parameters.weights[name]
     _, weights = rounded(found, parameters)
     floor = np.floor(found.linear.matrix(parameters.steps(found.form.weights)))

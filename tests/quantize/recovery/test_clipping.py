@@ -7,7 +7,7 @@ import numpy as np
 from edgesmith.ops.relu import Relu
 from edgesmith.quantize.recovery import RECOVERIES
 from edgesmith.quantize.recovery.clip_weights import clipped
-from edgesmith.quantize.recovery.reconstruction import products_in_order, reconstruction
+from edgesmith.quantize.recovery.reconstruction import Layers, products_in_order
 from edgesmith.quantize.recovery.rounding import dequantized_weights, with_weight_parameters
 from passes.graphs import Sketch
 
@@ -19,7 +19,7 @@ def test_weights_of_few_bits_are_cut_where_the_results_gain() -> None:
         made = draft(uneven(Relu()), weight_bits=3, per_channel=per_channel)
         gained = 0
         for name in products_in_order(made):
-            found = reconstruction(made, name, evidence(made.exact))
+            found = Layers(made.exact, evidence(made.exact)).reconstruction(made, name)
             known = made.parameters.weights[name]
             chosen = clipped(found, known)
             changed = with_weight_parameters(made, name, chosen)

@@ -13,7 +13,7 @@ from edgesmith.ops.relu import Relu
 from edgesmith.ops.window import Window
 from edgesmith.quantize.products import Product, product
 from edgesmith.quantize.recovery.linear import Linear
-from edgesmith.quantize.recovery.reconstruction import Reconstruction, products_in_order, reconstruction
+from edgesmith.quantize.recovery.reconstruction import Layers, Reconstruction, products_in_order
 from passes.graphs import Sketch
 
 from .networks import draft, evidence, feeds, uneven
@@ -56,7 +56,7 @@ def test_rows_times_weights_are_the_results(graph: Graph) -> None:
 @pytest.fixture(scope="module")
 def found() -> Reconstruction:
     made = draft(uneven(Relu()))
-    return reconstruction(made, products_in_order(made)[-1], evidence(made.exact))
+    return Layers(made.exact, evidence(made.exact)).reconstruction(made, products_in_order(made)[-1])
 
 
 def test_error_is_that_of_the_results_with_the_best_bias(found: Reconstruction) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from edgesmith.atomic import replacing_file
 from edgesmith.quantize.parameters import QParams
 from edgesmith.quantize.recovery.base import Draft, Evidence, Recovery, recovery
-from edgesmith.quantize.recovery.reconstruction import Reconstruction, products_in_order, reconstruction
+from edgesmith.quantize.recovery.reconstruction import Layers, Reconstruction, products_in_order
 from edgesmith.quantize.recovery.rounding import with_integers
 
 __all__ = ["AdaRound", "rounded"]
@@ -46,11 +46,11 @@ class AdaRound(Recovery):
     """
 
     def improve(self, draft: Draft, evidence: Evidence) -> Draft:
-        names = products_in_order(draft)
+        names, layers = products_in_order(draft), Layers(draft.exact, evidence)
         kept = _Kept(evidence.state, f"{draft.quantized().digest} {evidence.samples.digest} {evidence.used}")
         for done, name in enumerate(names, 1):
             if name not in kept.integers:
-                found = reconstruction(draft, name, evidence)
+                found = layers.reconstruction(draft, name)
                 parameters = draft.parameters.weights[name]
                 integers, weights = rounded(found, parameters)
                 kept.add(name, integers, found.bias(weights) if found.linear.takes_bias else None)

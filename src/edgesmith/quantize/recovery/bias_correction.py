@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from edgesmith.quantize.recovery.base import Draft, Evidence, Recovery, recovery
-from edgesmith.quantize.recovery.reconstruction import products_in_order, reconstruction
+from edgesmith.quantize.recovery.reconstruction import Layers, products_in_order
 from edgesmith.quantize.recovery.rounding import dequantized_weights
 
 __all__ = ["BiasCorrection"]
@@ -20,9 +20,9 @@ class BiasCorrection(Recovery):
     """
 
     def improve(self, draft: Draft, evidence: Evidence) -> Draft:
-        names = products_in_order(draft)
+        names, layers = products_in_order(draft), Layers(draft.exact, evidence)
         for done, name in enumerate(names, 1):
-            found = reconstruction(draft, name, evidence)
+            found = layers.reconstruction(draft, name)
             if found.linear.takes_bias:
                 draft = draft.with_bias(name, found.bias(dequantized_weights(draft, found.linear)))
             evidence.progress(done, len(names))

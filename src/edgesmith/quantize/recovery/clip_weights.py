@@ -8,7 +8,7 @@ import numpy as np
 
 from edgesmith.quantize.parameters import QParams
 from edgesmith.quantize.recovery.base import Draft, Evidence, Recovery, recovery
-from edgesmith.quantize.recovery.reconstruction import Reconstruction, products_in_order, reconstruction
+from edgesmith.quantize.recovery.reconstruction import Layers, Reconstruction, products_in_order
 from edgesmith.quantize.recovery.rounding import with_weight_parameters
 
 __all__ = ["ClipWeights", "clipped"]
@@ -29,9 +29,9 @@ class ClipWeights(Recovery):
     def improve(self, draft: Draft, evidence: Evidence) -> Draft:
         if draft.settings.power_of_two:
             return draft
-        names = products_in_order(draft)
+        names, layers = products_in_order(draft), Layers(draft.exact, evidence)
         for done, name in enumerate(names, 1):
-            found = reconstruction(draft, name, evidence)
+            found = layers.reconstruction(draft, name)
             draft = with_weight_parameters(draft, name, clipped(found, draft.parameters.weights[name]))
             evidence.progress(done, len(names))
         return draft

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -13,12 +12,15 @@ from edgesmith.quantize.insert import quantized_products
 from edgesmith.quantize.products import Product, product
 from edgesmith.quantize.recovery.base import Draft, Evidence
 from edgesmith.quantize.recovery.linear import Linear
-from edgesmith.quantize.run import Runner
+from edgesmith.quantize.recovery.stepwise import Stepwise
 
-__all__ = ["Reconstruction", "products_in_order", "reconstruction"]
+__all__ = ["Layers", "Reconstruction", "products_in_order"]
 
 ROWS = (4096, 16384)
 """Least and most places of the output that are looked at, over all runs; between them four for each term of a sum."""
+BUDGET_BYTES = 1 << 30
+"""Most memory for the values of all runs, about."""
+LEAST_RUNS = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,33 +68,42 @@ def products_in_order(draft: Draft) -> list[str]:
     return [n.name for n in draft.graph.nodes if n.name in found]
 
 
-def reconstruction(draft: Draft, name: str, evidence: Evidence) -> Reconstruction:
-    """The form of one node, with the layers before it as the draft quantises them (asymmetric reconstruction)."""
-    graph = draft.quantized()
-    form = product(draft.graph, draft.graph.nodes[draft.graph.position[name]])
-    assert isinstance(form, Product)
-    linear = Linear(form)
-    rounded = rounded_values(graph)[form.input]
-    sums = _Sums(linear)
-    for rows, results in _rows(draft, graph, rounded, linear, evidence):
-        sums.add(rows, results / form.gain)
-    return sums.reconstruction()
+class Layers:
+    """The forms of one layer after the other, in topological order.
 
+    Args:
+        exact: the float graph.
+        evidence: the runs are kept in memory with the values that later layers need, so fewer of them are used where
+            values are large.
+    """
 
-def _rows(
-    draft: Draft, graph: Graph, rounded: str, linear: Linear, evidence: Evidence
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Inputs of the quantised layer and results of the float one, run by run."""
-    (result,) = linear.form.node.outputs
-    least, most = ROWS
-    count = -(-int(np.clip(4 * linear.terms, least, most)) // evidence.used)
-    rng = np.random.default_rng(evidence.seed)
-    exact, got = Runner(draft.exact, [result]), Runner(graph, [rounded], optimized=False)
-    for feeds in evidence:
-        (wanted,), (given,) = exact(feeds), got(feeds)
-        y, x = wanted[result], given[rounded]
-        places = linear.places(y.shape, count, rng)
-        yield linear.inputs(x, places), linear.outputs(y, places)
+    def __init__(self, exact: Graph, evidence: Evidence) -> None:
+        largest = max(t.nbytes for t in exact.types.values())
+        self._evidence = replace(evidence, most=max(LEAST_RUNS, min(evidence.most, BUDGET_BYTES // (4 * largest))))
+        feeds = list(self._evidence)
+        self._exact_graph, self._exact = exact, Stepwise(feeds, optimized=True)
+        self._got = Stepwise(feeds, optimized=False)
+
+    def reconstruction(self, draft: Draft, name: str) -> Reconstruction:
+        """The form of a node, with the layers before it as the draft quantises them (asymmetric reconstruction).
+
+        Args:
+            draft: the same from call to call, but for this layer and later ones.
+        """
+        graph = draft.quantized()
+        form = product(draft.graph, draft.graph.nodes[draft.graph.position[name]])
+        assert isinstance(form, Product)
+        linear = Linear(form)
+        given = self._got.value(graph, rounded_values(graph)[form.input])
+        wanted = self._exact.value(self._exact_graph, form.node.outputs[0])
+        least, most = ROWS
+        count = -(-int(np.clip(4 * linear.terms, least, most)) // len(given))
+        rng = np.random.default_rng(self._evidence.seed)
+        sums = _Sums(linear)
+        for x, y in zip(given, wanted, strict=True):
+            places = linear.places(y.shape, count, rng)
+            sums.add(linear.inputs(x, places), linear.outputs(y, places) / form.gain)
+        return sums.reconstruction()
 
 
 class _Sums:
