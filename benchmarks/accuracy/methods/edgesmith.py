@@ -1,4 +1,4 @@
-"""Edgesmith's own quantiser: as it comes, and without anything clever."""
+"""Edgesmith's own quantiser: as it comes, without anything clever, and with everything."""
 
 from __future__ import annotations
 
@@ -8,18 +8,31 @@ from typing import Any
 
 PACKAGES = ()
 
+_ADAROUND = ["clip-activations", "adaround", "bias-correction"]
+
 VARIANTS = {
     "Edgesmith": {
         "engine": "edgesmith",
         "width": "int8",
         "settings": "edgesmith quantize with its defaults",
-        "options": {"precision": "int8"},
     },
     "Edgesmith, naive min-max": {
         "engine": "edgesmith",
         "width": "int8",
-        "settings": "ranges from the least to the greatest value, nothing else",
-        "options": {"precision": "int8", "settings": {"observer": "min-max"}},
+        "settings": "ranges from the least to the greatest value, no recovery of accuracy",
+        "options": {"observer": "min-max", "recovery": []},
+    },
+    "Edgesmith, AdaRound": {
+        "engine": "edgesmith",
+        "width": "int8",
+        "settings": f"recovery: {', '.join(_ADAROUND)}",
+        "options": {"recovery": _ADAROUND},
+    },
+    "Edgesmith, 4-bit weights": {
+        "engine": "edgesmith",
+        "width": "w4a8",
+        "settings": f"weights of 4 bits with a scale per channel, recovery: {', '.join(_ADAROUND)}",
+        "options": {"weight_bits": 4, "recovery": _ADAROUND},
     },
 }
 
@@ -32,13 +45,9 @@ def convert(model: Path, folder: Path) -> None:
     from edgesmith.quantize import Settings
 
     options: dict[str, Any] = json.loads((folder / "options.json").read_text())
-    settings = Settings(precision=options["precision"], **options["settings"]) if "settings" in options else None
-    found = api.quantize(
-        model,
-        folder / "calibration.npy",
-        precision=options["precision"],
-        settings=settings,
-        output=folder / "model.onnx",
-    )
+    if "recovery" in options:
+        options["recovery"] = tuple(options["recovery"])
+    settings = Settings(**options)
+    found = api.quantize(model, folder / "calibration.npy", settings=settings, output=folder / "model.onnx")
     layers = {value: error.sqnr_db for value, error in found.errors.items() if math.isfinite(error.sqnr_db)}
     (folder / "layers.json").write_text(json.dumps(layers))
