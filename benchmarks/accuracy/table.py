@@ -4,7 +4,7 @@
         [-o benchmarks/accuracy.json]
 
 Train the networks first (python -m benchmarks.accuracy.train). Each result is saved when it is there; after an
-interruption the same command goes on. --fresh does what is named anew. NAME is the beginning of a name. Each method
+interruption the same command goes on. --fresh does what is named anew. NAME is a name or its beginning. Each method
 quantises in a process and, where it needs other packages, in a virtual environment of its own; so does each evaluation.
 """
 
@@ -148,17 +148,19 @@ def _slug(name: str) -> str:
 
 
 def named(beginnings: str | None, names: Iterable[str], what: str) -> list[str]:
-    """The names that begin with one of those in a list with semicolons; all when nothing is said.
+    """The names in a list with semicolons, or those that begin like it; all when nothing is said.
 
     Raises:
         EdgesmithError: one of them begins no name.
     """
     names = list(names)
-    wanted = [b.strip() for b in (beginnings or "").split(";") if b.strip()]
-    for beginning in wanted:
-        if not any(n.startswith(beginning) for n in names):
-            raise EdgesmithError(f"no such {what}", where=beginning, hint="; ".join(names))
-    return [n for n in names if not wanted or n.startswith(tuple(wanted))]
+    found: set[str] = set()
+    for wanted in filter(None, map(str.strip, (beginnings or "").split(";"))):
+        hits = [wanted] if wanted in names else [n for n in names if n.startswith(wanted)]
+        if not hits:
+            raise EdgesmithError(f"no such {what}", where=wanted, hint="; ".join(names))
+        found.update(hits)
+    return [n for n in names if not beginnings or n in found]
 
 
 def main() -> None:

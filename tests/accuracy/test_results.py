@@ -116,5 +116,6 @@ def test_every_method_can_be_shown() -> None:
 def test_names_by_their_beginnings() -> None:
     assert named(None, ["ab", "ac", "b"], "case") == ["ab", "ac", "b"]
     assert named("a; b", ["c", "ab", "b", "ac"], "case") == ["ab", "b", "ac"]
+    assert named("a", ["ab", "a"], "case") == ["a"]
     with pytest.raises(EdgesmithError, match="no such case"):
         named("z", ["a"], "case")
