@@ -103,6 +103,11 @@ class MaxPool(Pool):
         yield Case(cls(window(2, 1, 1, 3)), (f32(1, 2, 3, 4, 5),), "3d")
         yield Case(cls(window(3, 1, 1)), (TensorType((1, 4, 5, 5), DType.U8),), "u8")
         yield Case(cls(window(2, 2, 0)), (TensorType((1, 4, 5, 5), DType.I8),), "i8")
+        yield Case(cls(window(3, 2, 1)), (TensorType((1, 70, 9, 8), DType.U8),), "u8-stride2-pad")
+        yield Case(cls(window(3, 2, 0, ceil=True)), (TensorType((2, 5, 8, 8), DType.I8),), "i8-ceil")
+        yield Case(cls(window(3, 1, 2, dilation=2)), (TensorType((1, 6, 5, 7), DType.U8),), "u8-dilated")
+        yield Case(cls(window(7, 1, 3)), (TensorType((1, 17, 9, 9), DType.I8),), "i8-7x7")
+        yield Case(cls(window(3, 2, 1, 1)), (TensorType((2, 6, 11), DType.U8),), "u8-1d")
         yield Case(cls(window(2, 1, 1), True), (f32(2, 3, 4, 5),), "indices")
         yield Case(cls(window(2, 2, 0), True, 1), (f32(2, 3, 4, 5),), "column-major indices")
 
