@@ -160,7 +160,7 @@ def _about_data(samples: Samples, runs: int) -> list[Notice]:
                 "data-free",
                 "",
                 "ranges and errors are those of synthetic inputs; on real ones the error may be far larger",
-                "give typical inputs with --calibration",
+                "give typical inputs with --calibration, or at least the preparation of pictures (--mean, --std)",
             )
         ]
     if runs * samples.batch < FEW:
