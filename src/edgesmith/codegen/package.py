@@ -12,6 +12,7 @@ from pathlib import Path
 from edgesmith.c.mathfunctions import definitions
 from edgesmith.c.vector import header as vector_header
 from edgesmith.c.writer import Writer
+from edgesmith.codegen.encoding import DECODER, encode
 from edgesmith.codegen.weights import Weights, aligned
 from edgesmith.ir import TensorType
 from edgesmith.kernels.base import PREPARE_SIGNATURE, SIGNATURE
@@ -220,11 +221,13 @@ class _Tables:
         operands: space and offset of each operand of each step.
         first: position of each step's first operand, and in the end the number of all.
         costs: name of the table for each list of task costs.
+        expansions: weights that ``prepare`` expands: where they lie, where they go, elements, kind of the encoding.
     """
 
     operands: tuple[tuple[int, int], ...]
     first: tuple[int, ...]
     costs: Mapping[tuple[int, ...], str]
+    expansions: tuple[tuple[int, int, int, int], ...]
     prepared_bytes: int
 
 
@@ -232,10 +235,20 @@ def _tables(plan: Plan, weights: Weights) -> _Tables:
     operands: list[tuple[int, int]] = []
     first = [0]
     costs: dict[tuple[int, ...], str] = {}
+    expanded: dict[tuple[int, int, int], int] = {}
     prepared_bytes = 0
     for step in plan.steps:
         operands += [operand_address(plan, v) for v in (*step.region.inputs, *step.region.outputs)]
-        operands += [(Space.WEIGHTS, weights.add(array)) for array in step.code.constants]
+        for array in step.code.constants:
+            short = encode(array)
+            if short is None:
+                operands.append((Space.WEIGHTS, weights.add(array)))
+                continue
+            key = weights.add(short.data), short.count, short.kind
+            if key not in expanded:
+                expanded[key] = prepared_bytes
+                prepared_bytes += aligned(short.nbytes)
+            operands.append((Space.PREPARED, expanded[key]))
         if step.code.prepared_bytes:
             operands.append((Space.PREPARED, prepared_bytes))
             prepared_bytes += aligned(step.code.prepared_bytes)
@@ -243,7 +256,8 @@ def _tables(plan: Plan, weights: Weights) -> _Tables:
         if step.code.task_costs:
             assert len(step.code.task_costs) == step.code.tasks and min(step.code.task_costs) > 0
             costs.setdefault(step.code.task_costs, f"costs_{len(costs)}")
-    return _Tables(tuple(operands), tuple(first), costs, prepared_bytes)
+    expansions = tuple((at, to, count, kind) for (at, count, kind), to in expanded.items())
+    return _Tables(tuple(operands), tuple(first), costs, expansions, prepared_bytes)
 
 
 def _cost_tables(costs: Mapping[tuple[int, ...], str]) -> list[str]:
@@ -252,6 +266,24 @@ def _cost_tables(costs: Mapping[tuple[int, ...], str]) -> list[str]:
         return ", ".join(map(str, accumulate((-(-v // unit) for v in values), initial=0)))
 
     return [f"static const int32_t {name}[] = {{{sums(values)}}};" for values, name in costs.items()]
+
+
+def _expansions(tables: _Tables) -> list[str]:
+    """The weights that are stored in fewer bits than they have in memory, and what expands them."""
+    if not tables.expansions:
+        return ["#define EXPAND_WEIGHTS(weights, prepared) (void)(prepared)", ""]
+    rows = [f"    {{{at}, {to}, {count}, {kind}}}," for at, to, count, kind in tables.expansions]
+    loop = "for (size_t i = 0; i < sizeof expansions / sizeof expansions[0]; ++i)"
+    call = f"{loop} expand(&expansions[i], weights, prepared)"
+    return [
+        DECODER,
+        "static const expansion expansions[] = {",
+        *rows,
+        "};",
+        "",
+        f"#define EXPAND_WEIGHTS(weights, prepared) {call}",
+        "",
+    ]
 
 
 def _step_rows(plan: Plan, functions: tuple[str, ...], tables: _Tables) -> list[str]:
@@ -359,6 +391,7 @@ def _model_source(plan: Plan, name: str, version: str, functions: tuple[str, ...
         "};",
         "",
         *_cost_tables(tables.costs),
+        *_expansions(tables),
         "static const step steps[] = {",
         *_step_rows(plan, functions, tables),
         "};",

@@ -61,6 +61,8 @@ static const operand operands[] = {
     {4, 0},
 };
 
+#define EXPAND_WEIGHTS(weights, prepared) (void)(prepared)
+
 static const step steps[] = {
     {es_conv_portable_f32__c_golden_first_0, NULL, NULL, 0, 4, 3, 1},
     {es_add_portable_f32__c_golden_add_1, NULL, NULL, 4, 3, 1, 1},
@@ -214,6 +216,7 @@ static void addresses(const es_context *context, const step *s, void **pointers)
 
 void golden_prepare(es_context *context) {
     if (!context) return;
+    EXPAND_WEIGHTS(golden_weights, context->prepared);
     for (int32_t i = 0; i < STEPS; ++i) {
         if (!steps[i].prepare) continue;
         void *pointers[MAX_OPERANDS];

@@ -117,6 +117,7 @@ static void addresses(const es_context *context, const step *s, void **pointers)
 
 void @NAME@_prepare(es_context *context) {
     if (!context) return;
+    EXPAND_WEIGHTS(@NAME@_weights, context->prepared);
     for (int32_t i = 0; i < STEPS; ++i) {
         if (!steps[i].prepare) continue;
         void *pointers[MAX_OPERANDS];
