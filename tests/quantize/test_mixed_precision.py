@@ -153,3 +153,15 @@ def test_labels_from_files(tmp_path: Path) -> None:
     for name in ("float.npy", "words.txt", "empty.txt", "missing.txt"):
         with pytest.raises(BadInput):
             read_labels(tmp_path / name)
+
+
+def test_synthetic_data_recover_nothing() -> None:
+    graph = uneven(Relu())
+    inputs = {v: graph.type(v) for v in graph.inputs}
+    plain, asked = (
+        quantize(graph, open_samples("none", inputs, limit=4), Settings(recovery=methods), compared=0)
+        for methods in ((), ("equalize", "bias-correction", "adaround"))
+    )
+    assert plain.graph.digest == asked.graph.digest
+    real = quantize(graph, open_samples(lambda: data(graph), inputs), Settings(recovery=("equalize",)), compared=0)
+    assert real.source.digest != graph.digest == asked.source.digest

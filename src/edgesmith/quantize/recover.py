@@ -28,6 +28,9 @@ JUDGED = 256
 class Recoveries:
     """The methods that settings name, with the data that they may look at.
 
+    With synthetic data there are none: what they would fit (means of channels, largest activations) is not that of real
+    inputs, and a network that fits it is worse on those (docs/quantisation.md has figures).
+
     Args:
         state: beside this file, methods keep what they have done so far; None: nowhere.
         progress: told (method, pieces done, pieces in all).
@@ -41,7 +44,8 @@ class Recoveries:
         for name in settings.recovery:
             if name not in RECOVERIES:
                 raise unknown("recovery method", name, RECOVERIES, "quantisation: recovery")
-            self._methods.append(RECOVERIES[name]())
+            if samples.real:
+                self._methods.append(RECOVERIES[name]())
         self._settings, self._samples, self._state, self._progress = settings, samples, state, progress
         self._runs = samples.count or sum(1 for _ in samples)
 

@@ -35,7 +35,7 @@ class Settings:
         weight_bits: integers of weights have so many bits, 2 to 8; fewer than 8 are stored in 8.
         power_of_two: scales are powers of two (rounded up, so that nothing more is cut off).
         recovery: methods that regain accuracy, in this order: ``equalize``, ``clip-activations``, ``clip-weights``,
-            ``adaround``, ``bias-correction``.
+            ``adaround``, ``bias-correction``. None is applied where the data are synthetic.
         max_accuracy_drop: layers stay in floats, as few as a search finds, until no more is lost on calibration data
             than so many points of top-1 accuracy; without labels, percent of predictions changed, or, where the first
             output scores no classes, percent of relative error. None: no limit.
@@ -54,7 +54,7 @@ class Settings:
     per_channel: bool = True
     weight_bits: int = 8
     power_of_two: bool = False
-    recovery: tuple[str, ...] = ("bias-correction",)
+    recovery: tuple[str, ...] = ("equalize", "bias-correction")
     max_accuracy_drop: float | None = None
     labels: tuple[int, ...] | None = None
     exclude: tuple[str, ...] = ()
