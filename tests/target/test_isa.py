@@ -24,7 +24,7 @@ HERE = parse("native").isas
 COMPILERS = {"zig": zig, "gcc": lambda: system("gcc")}
 GUARD = 0x5A
 """Byte of memory that a store must leave alone."""
-PER_LANE = {"pair": 2, "pairs": 2, "quad": 4, "quads": 4}
+PER_LANE = {"pair": 2, "pairs": 2, "quad": 4, "quads": 4, "shuffle16": 16}
 """Elements for each lane of the loads that put several into one."""
 ROUNDS = 4
 
@@ -98,6 +98,8 @@ def floats(name: str, lanes: int, rng: np.random.Generator) -> list[np.ndarray]:
     vectors = [rng.normal(scale=8, size=lanes).astype(np.float32) for _ in "abc"]
     if name == "exp2_biased":
         return [(rng.integers(-127, 129, lanes) + bias(DType.F32)).astype(np.float32)]
+    if name == "to_i32":
+        return [rng.integers(-(2**24), 2**24, lanes).astype(np.float32)]
     if name in ("exponent", "significand", "sqrt"):
         return [np.exp2(rng.uniform(-126, 127, lanes)).astype(np.float32)]
     if name not in ("sum", "fma"):

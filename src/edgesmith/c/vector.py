@@ -13,12 +13,14 @@ Kernels are written against these names; a header of ``static inline`` functions
 ``es_load_u8(p)``   load ES_LANES integers as floats; so for i8, u16, i16; ``es_load_u8_n(p,n)`` the first n
 ``es_store_u8(p, v)``  store lanes that hold such integers; ``es_store_u8_n(p,v,n)`` the first n
 ``es_load_i32(p)``, ``es_load_i32_n``, ``es_store_i32``, ``es_store_i32_n``  vectors of i32, whose type is ``es_m``
-``es_from_i32(m)``  integers as floats, rounded to nearest
+``es_from_i32(m)``  integers as floats, rounded to nearest; ``es_to_i32(v)`` floats that are integers as such
 ``es_dot2(c,a,b)``  c + the two products of i16 neighbours in each lane of a and b; ``es_dot4`` the four of u8 with i8;
                     modulo 2**32, nothing saturates
 ``es_pairs_i8(p)``  load 2 ES_LANES numbers as i16, two a lane; ``es_pairs_i16``; ``es_quads_i8``: four i8 a lane
 ``es_zip_u8(a, b)``  load ES_LANES u8 from a and from b: each lane holds one of either as i16; ``es_zip_i8``
 ``es_pair(p)``      two i16 from p in every lane; ``es_quad``: four u8
+``es_shuffle16(p,a)``  for each byte of a, its low half as an index of the 16 bytes at p; 0 where the byte is negative
+``es_minus16(a)``   each byte of a, as a signed number, less 16; -128 at least
 ``es_set1(x)``      x in all lanes
 ``es_first(n)``     mask of the first n lanes
 ``es_fma(a,b,c)``   a * b + c, fused where the instruction set can
@@ -192,7 +194,24 @@ VECTOR_PRIMITIVES: dict[str, VectorPrimitive] = {
         "{ sum += (es_u)(((a >> i) & 255) * ((es_m)((es_u)b << (24 - i)) >> 24)); } return (es_m)sum;",
         meaning.dot4,
     ),
+    "shuffle16": _p(
+        "es_m",
+        "const uint8_t *p, es_m a",
+        "int8_t b[4 * ES_LANES]; memcpy(b, &a, sizeof a); "
+        "for (int32_t i = 0; i < 4 * ES_LANES; ++i) { b[i] = (int8_t)(b[i] < 0 ? 0 : p[b[i] & 15]); } "
+        "memcpy(&a, b, sizeof a); return a;",
+        lambda p, a: np.where(a.view(np.int8) < 0, 0, p[a.view(np.int8) & 15]).astype(np.uint8).view(np.int32),
+    ),
+    "minus16": _p(
+        "es_m",
+        "es_m a",
+        "int8_t b[4 * ES_LANES]; memcpy(b, &a, sizeof a); "
+        "for (int32_t i = 0; i < 4 * ES_LANES; ++i) { b[i] = (int8_t)(b[i] < -112 ? -128 : b[i] - 16); } "
+        "memcpy(&a, b, sizeof a); return a;",
+        lambda a: np.maximum(a.view(np.int8).astype(np.int16) - 16, -128).astype(np.int8).view(np.int32),
+    ),
     "from_i32": _p("es_v", "es_m a", "return __builtin_convertvector(a, es_v);", lambda a: a.astype(np.float32)),
+    "to_i32": _p("es_m", "es_v a", "return __builtin_convertvector(a, es_m);", lambda a: a.astype(np.int32)),
     "set1": _p("es_v", "float x", "return x - (es_v){0.0f};", lambda x: x),
     "first": _p(
         "es_m",

@@ -3,6 +3,7 @@
 from edgesmith.target.isa import ISAS, Isa
 
 _TAIL_MASK = "_mm256_cmpgt_epi32(_mm256_set1_epi32({n}), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7))"
+_ENTRIES = "_mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)(const void *){0}))"
 
 _BYTES = "_mm_loadl_epi64((const __m128i *)(const void *){%d})"
 _ZIPPED = f"_mm_unpacklo_epi8({_BYTES % 0}, {_BYTES % 1})"
@@ -20,6 +21,8 @@ AVX2 = ISAS.register("avx2")(
         instr={
             "zip_u8": f"_mm256_cvtepu8_epi16({_ZIPPED})",
             "zip_i8": f"_mm256_cvtepi8_epi16({_ZIPPED})",
+            "shuffle16": f"_mm256_shuffle_epi8({_ENTRIES}, (__m256i){{1}})",
+            "minus16": "_mm256_subs_epi8((__m256i){0}, _mm256_set1_epi8(16))",
             "dot2": "_mm256_add_epi32((__m256i){0}, _mm256_madd_epi16((__m256i){1}, (__m256i){2}))",
             "fma": "_mm256_fmadd_ps({0}, {1}, {2})",
             "max": "_mm256_max_ps({0}, {1})",

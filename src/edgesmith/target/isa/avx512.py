@@ -3,6 +3,7 @@
 from edgesmith.target.isa import ISAS, Isa
 
 _TAIL_MASK = "(__mmask16)((1u << {n}) - 1u)"
+_ENTRIES = "_mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)(const void *){0}))"
 
 _BYTES = "_mm_loadu_si128((const __m128i *)(const void *){%d})"
 _HALVES = [f"_mm_unpack{half}_epi8({_BYTES % 0}, {_BYTES % 1})" for half in ("hi", "lo")]
@@ -21,6 +22,8 @@ AVX512 = ISAS.register("avx512")(
         instr={
             "zip_u8": f"_mm512_cvtepu8_epi16({_ZIPPED})",
             "zip_i8": f"_mm512_cvtepi8_epi16({_ZIPPED})",
+            "shuffle16": f"_mm512_shuffle_epi8({_ENTRIES}, (__m512i){{1}})",
+            "minus16": "_mm512_subs_epi8((__m512i){0}, _mm512_set1_epi8(16))",
             "dot2": "_mm512_add_epi32((__m512i){0}, _mm512_madd_epi16((__m512i){1}, (__m512i){2}))",
             "fma": "_mm512_fmadd_ps({0}, {1}, {2})",
             "max": "_mm512_max_ps({0}, {1})",
