@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -27,6 +28,25 @@ class IntegerProduct(Operator):
     Inputs are x, the weights w and, where there are any, the zero point of x (one element) and that of w: one element
     or one for each output channel.
     """
+
+    zero_axes: ClassVar[tuple[int, int]]
+    """Along which axis of x and of w their zero points lie."""
+
+    @abstractmethod
+    def product(self, x: np.ndarray, w: np.ndarray) -> np.ndarray:
+        """The sums of products of operands in f64, without zero points."""
+
+    def reference(self, *inputs: np.ndarray | None) -> tuple[np.ndarray, ...]:
+        return (_sums(self.product(*self._wide(inputs))),)
+
+    def squares(self, *inputs: np.ndarray | None) -> np.ndarray:
+        """For each sum that of the squares of its terms, in f64."""
+        return self.product(*map(np.square, self._wide(inputs)))
+
+    def _wide(self, inputs: Sequence[np.ndarray | None]) -> tuple[np.ndarray, np.ndarray]:
+        x, w, x_zero, w_zero = (*inputs, None, None)[:4]
+        assert x is not None and w is not None
+        return _wide(x, x_zero, self.zero_axes[0]), _wide(w, w_zero, self.zero_axes[1])
 
     def _check(self, inputs: Sequence[TensorType | None], channels: int) -> None:
         x, w, x_zero, w_zero = (*inputs, None, None)[:4]
@@ -68,6 +88,7 @@ class ConvInteger(IntegerProduct):
 
     name: ClassVar[str] = "ConvInteger"
     layout: ClassVar[Layout] = "channels_last"
+    zero_axes: ClassVar[tuple[int, int]] = (1, 0)
     window: Window
     group: int = 1
 
@@ -87,11 +108,9 @@ class ConvInteger(IntegerProduct):
         self._check(inputs, shape[1])
         return (TensorType(shape, DType.I32),)
 
-    def reference(self, *inputs: np.ndarray | None) -> tuple[np.ndarray, ...]:
-        x, w, x_zero, w_zero = (*inputs, None, None)[:4]
-        assert x is not None and w is not None
-        (y,) = Conv(self.window, self.group).reference(_wide(x, x_zero, 1), _wide(w, w_zero, 0))
-        return (_sums(y),)
+    def product(self, x: np.ndarray, w: np.ndarray) -> np.ndarray:
+        (y,) = Conv(self.window, self.group).reference(x, w)
+        return y
 
     def reduction_length(self, inputs: Sequence[TensorType | None]) -> int:
         return Conv(self.window, self.group).reduction_length(inputs)
@@ -148,6 +167,7 @@ class MatMulInteger(IntegerProduct):
     """
 
     name: ClassVar[str] = "MatMulInteger"
+    zero_axes: ClassVar[tuple[int, int]] = (-2, -1)
 
     def infer(self, inputs: Sequence[TensorType | None]) -> tuple[TensorType, ...]:
         a, b = inputs[0], inputs[1]
@@ -157,10 +177,8 @@ class MatMulInteger(IntegerProduct):
         self._check(inputs, b.shape[-1] if b.rank > 1 else 1)
         return (product,)
 
-    def reference(self, *inputs: np.ndarray | None) -> tuple[np.ndarray, ...]:
-        a, b, a_zero, b_zero = (*inputs, None, None)[:4]
-        assert a is not None and b is not None
-        return (_sums(np.asarray(_wide(a, a_zero, -2) @ _wide(b, b_zero, -1))),)
+    def product(self, x: np.ndarray, w: np.ndarray) -> np.ndarray:
+        return np.asarray(x @ w)
 
     def reduction_length(self, inputs: Sequence[TensorType | None]) -> int:
         return MatMul().reduction_length(inputs)

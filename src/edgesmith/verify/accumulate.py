@@ -15,15 +15,16 @@ effect is larger by the square root of that at least, so that the effect is take
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from edgesmith.ir import DType, Graph, Node
 from edgesmith.kernels.rounding import CONFIDENCE
+from edgesmith.ops.integer_products import IntegerProduct
 from edgesmith.verify.evaluate import Evaluator, Values
-from edgesmith.verify.tolerance import PROGRAMS, Computed, rounding_deviations, smallest
+from edgesmith.verify.tolerance import PROGRAMS, Computed, float_sum_deviation, rounding_deviations, smallest
 
 __all__ = ["SAFETY", "Accumulated", "accumulate"]
 
@@ -72,12 +73,17 @@ def accumulate(
     runs = [Values(graph, feeds) for _ in range(RUNS)]
     rng = np.random.default_rng(seed)
     stepped: set[str] = set()
+    sums: dict[str, np.ndarray] = {}
     found = Accumulated(tolerances=dict.fromkeys((*graph.inputs, *graph.constants), 0.0))
     for node in graph.nodes:
         operands = exact.operands(node)
         results = evaluator.run(node, operands)
         own = rounding_deviations(evaluator, node, operands, results, computed or {})
         own = [_coarser(b, r, roundoff) for b, r in zip(own, results, strict=True)]
+        own = [
+            np.hypot(b, s) if s is not None else b
+            for b, s in zip(own, _in_floats(node, operands, results, sums), strict=True)
+        ]
         exact.store(node, results)
         clean = all(isinstance(b, float) and b == 0.0 for b in own)
         for values in runs:
@@ -90,6 +96,26 @@ def accumulate(
             values.release(node)
     found.outputs = {v: exact[v] for v in graph.outputs}
     return found
+
+
+def _in_floats(
+    node: Node, operands: Sequence[np.ndarray | None], results: tuple[np.ndarray, ...], sums: dict[str, np.ndarray]
+) -> list[np.ndarray | None]:
+    """What a quantised model that computes in floats brings to each output of a node by its roundings of sums.
+
+    Args:
+        sums: the deviations of integer sums that are not floats yet; grows.
+    """
+    if isinstance(node.op, IntegerProduct):
+        sums[node.outputs[0]] = float_sum_deviation(node, operands, results[0])
+        return [None]
+    known = [sums[v] for v in node.inputs if v in sums]
+    if not known or len(results) > 1 or results[0].shape != known[0].shape:
+        return [None] * len(results)
+    if results[0].dtype.kind == "f":
+        return [known[0]]
+    sums[node.outputs[0]] = known[0]
+    return [None]
 
 
 def _coarser(deviation: np.ndarray | float, result: np.ndarray, roundoff: float) -> np.ndarray | float:

@@ -12,6 +12,9 @@ A kernel that reaches the sum by other ways (Winograd, FFT, Strassen) states the
 
 Elementwise operators: running error analysis of their expression (``verify.expressions``).
 
+Sums of products of integers: exact in our program. The quantised model computes them in f32 from dequantised operands,
+with the roundings of a sum of n products of rounded factors (``float_sum_deviation``).
+
 Movement and selection (MaxPool, Gather, TopK, ArgMax, ...): exact; on equal inputs also indices are.
 
 Everything else (softmax, normalisations, ...): the error of a backward stable algorithm, that is ``gamma(n)`` of the
@@ -33,12 +36,14 @@ from edgesmith.ir import DType, Node, TensorType
 from edgesmith.kernels import Kernel, Schedule
 from edgesmith.kernels.rounding import CONFIDENCE, gamma
 from edgesmith.ops import Elementwise, Movement, Operator
+from edgesmith.ops.integer_products import IntegerProduct
 from edgesmith.verify.evaluate import Evaluator
 from edgesmith.verify.expressions import Bounded, expression_bound
 
 __all__ = [
     "PROGRAMS",
     "Computed",
+    "float_sum_deviation",
     "region_bounds",
     "rounding_bounds",
     "rounding_deviations",
@@ -112,6 +117,18 @@ def rounding_deviations(
     variance = np.square(DType.of(results[0].dtype).unit_roundoff) * n / 3 * partial
     own = _own_rounding(computed, node, operands)
     return [np.sqrt(PROGRAMS * variance if own is None else (PROGRAMS - 1) * variance + np.square(own / CONFIDENCE))]
+
+
+def float_sum_deviation(node: Node, operands: Sequence[np.ndarray | None], sums: np.ndarray) -> np.ndarray:
+    """Standard deviation of an integer product's sums in a program that computes them in f32, in units of the integers.
+
+    The argument is that of ``rounding_deviations``; each term has three roundings more, of its factors' dequantisation
+    and of their product.
+    """
+    op = node.op
+    assert isinstance(op, IntegerProduct)
+    partial = np.square(sums.astype(np.float64)) + op.squares(*operands)
+    return np.asarray(DType.F32.unit_roundoff * np.sqrt((_length(node, operands) + 3) / 3 * partial))
 
 
 def region_bounds(
