@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 
 from edgesmith.c.writer import Writer
-from edgesmith.ir import Graph, Node
+from edgesmith.ir import DType, Graph, Node
 from edgesmith.kernels.base import (
     PREPARE_SIGNATURE,
     SIGNATURE,
@@ -23,11 +23,11 @@ from edgesmith.kernels.base import (
     kernel,
     unpack,
 )
-from edgesmith.kernels.cycles import GIGAHERTZ, LOADS_PER_CYCLE, cycles_of
+from edgesmith.kernels.cycles import FLOAT_BYTES, FMA_PER_CYCLE, GIGAHERTZ, LOADS_PER_CYCLE, cycles_of
 from edgesmith.kernels.epilogue import strided
 from edgesmith.kernels.gemm.row_tiles import RowTiles
 from edgesmith.kernels.integer.window import IntegerWindow, integer_window
-from edgesmith.kernels.lanes import store
+from edgesmith.kernels.lanes import load, store
 from edgesmith.kernels.region import Region, epilogue_chains
 from edgesmith.ops import Array
 from edgesmith.ops.integer_products import ConvInteger
@@ -39,7 +39,9 @@ PAIR_UOPS = 2.0
 DOT_UOPS = 2.0
 TILE_CYCLES = 12.0
 COPY_CYCLES = 1.5
-PAIR_BYTES = 4
+KEPT = 8
+EXACT_SUM = 2**24
+"""Integers up to this size are numbers of f32."""
 
 
 @kernel
@@ -49,6 +51,9 @@ class IntegerDepthwise(Kernel):
     Input lines of some channels are copied side by side, with the padding in place. Two lines of a column, interleaved
     by channel, are one vector; it serves every output whose window meets that column, with weights of two kernel lines
     (one of them 0 where the window begins or ends between the two).
+
+    Or they are copied as floats and multiplied as such, which is as exact while sums stay below 2**24, and faster where
+    an instruction that adds pairs of products does not add to a third operand.
     """
 
     name: ClassVar[str] = "integer-depthwise"
@@ -68,7 +73,9 @@ class IntegerDepthwise(Kernel):
     def schedules(self, problem: Problem) -> Sequence[Schedule]:
         window = integer_window(problem)
         found = [b for b in _blockings(window) if _Tile(window, b).registers < problem.target.registers]
-        return [b.schedule for b in sorted(found, key=lambda b: _nanoseconds(window, b))[:12]]
+        best = sorted(found, key=lambda b: _nanoseconds(window, b))
+        kinds = [[b for b in best if b.floats == floats][:KEPT] for floats in (False, True)]
+        return [b.schedule for kind in kinds for b in kind]
 
     def cost(self, problem: Problem, schedule: Schedule) -> float:
         return _nanoseconds(integer_window(problem), _Blocking.of(schedule))
@@ -88,20 +95,23 @@ class _Blocking:
         height, width: output lines and columns of a register tile.
         bands: register tiles above one another in a task.
         vectors: vectors of channels of a task.
+        floats: multiply floats.
     """
 
     height: int
     width: int
     bands: int
     vectors: int
+    floats: bool
 
     @classmethod
     def of(cls, s: Schedule) -> _Blocking:
-        return cls(s["height"], s["width"], s["bands"], s["vectors"])
+        return cls(s["height"], s["width"], s["bands"], s["vectors"], bool(s["floats"]))
 
     @property
     def schedule(self) -> Schedule:
-        return {"height": self.height, "width": self.width, "bands": self.bands, "vectors": self.vectors}
+        sizes = {"height": self.height, "width": self.width, "bands": self.bands, "vectors": self.vectors}
+        return {**sizes, "floats": int(self.floats)}
 
 
 class _Tile:
@@ -111,6 +121,7 @@ class _Tile:
         self.height, self.width = b.height, b.width
         self.kernel, self.strides = window.kernel, window.strides
         self.step = window.dilations[1]
+        self.floats = b.floats
         self.lines = (b.height - 1) * window.strides[0] + window.kernel[0]
         self.pairs = -(-self.lines // 2)
 
@@ -144,7 +155,7 @@ class _Tile:
 
     @property
     def registers(self) -> int:
-        return self.height * self.width + self.pairs + 2
+        return self.height * self.width + (1 if self.floats else self.pairs) + 2
 
 
 def _blockings(window: IntegerWindow) -> Iterator[_Blocking]:
@@ -162,7 +173,14 @@ def _blockings(window: IntegerWindow) -> Iterator[_Blocking]:
                 bands = -(-lines // height)
                 wanted = max(1, images * blocks * bands // TARGET_TASKS)
                 for some in sorted({min(bands, n) for n in (1, 2, 4, wanted)}):
-                    yield _Blocking(height, width, some, vectors)
+                    for floats in (False, True) if _fits_floats(window) else (False,):
+                        yield _Blocking(height, width, some, vectors, floats)
+
+
+def _fits_floats(window: IntegerWindow) -> bool:
+    """Whether sums of products as floats are exact."""
+    most = np.abs(window.weights.astype(np.int64)).reshape(window.channels, -1).sum(1).max(initial=0)
+    return bool(255 * most < EXACT_SUM)
 
 
 def _nanoseconds(window: IntegerWindow, b: _Blocking) -> float:
@@ -177,14 +195,20 @@ def _nanoseconds(window: IntegerWindow, b: _Blocking) -> float:
     for width, count in RowTiles.of(columns, b.width).heights:
         read = tile.columns(width) * tile.pairs
         dots = width * tile.dots
-        uops = (read * PAIR_UOPS + dots * DOT_UOPS) / UOPS_PER_CYCLE
-        loads = (2 * read + dots) / LOADS_PER_CYCLE
+        if b.floats:
+            products = width * b.height * window.kernel[0] * window.kernel[1]
+            uops, loads = products / FMA_PER_CYCLE, (tile.columns(width) * tile.lines + products) / LOADS_PER_CYCLE
+        else:
+            uops = (read * PAIR_UOPS + dots * DOT_UOPS) / UOPS_PER_CYCLE
+            loads = (2 * read + dots) / LOADS_PER_CYCLE
         cycles += count * (max(uops, loads) + TILE_CYCLES + width * b.height * epilogue)
     cycles *= images * bands * vectors
     packed = _packed_lines(tile, b) * _packed_columns(window, tile)
     tasks = images * -(-vectors // b.vectors) * -(-bands // b.bands)
-    spill = 2.0 if packed * b.vectors * target.lanes > target.l1_bytes // 2 else 1.0
-    cycles += tasks * (packed * (COPY_CYCLES + b.vectors * target.lanes / 64) * spill + 60.0)
+    size = FLOAT_BYTES if b.floats else 1
+    spill = 2.0 if packed * b.vectors * target.lanes * size > target.l1_bytes // 2 else 1.0
+    copying = COPY_CYCLES + b.vectors * target.lanes * size / 64 + (2.0 * b.vectors if b.floats else 0.0)
+    cycles += tasks * (packed * copying * spill + 60.0)
     return STEP_NS + cycles / GIGAHERTZ
 
 
@@ -210,8 +234,12 @@ class _Emitter:
         self.pixel = b.vectors * self.lanes
         """Packed bytes of a pixel."""
         self.line = _packed_columns(window, self.tile) * self.pixel
-        self.pairs = len(self.tile.shifts) * self.tile.weight_pairs * window.kernel[1]
-        """Pairs of weights of a channel."""
+        self.packed = DType.F32 if b.floats else window.x.dtype
+        taps = window.kernel[0] * window.kernel[1]
+        pairs = len(self.tile.shifts) * self.tile.weight_pairs * window.kernel[1]
+        self.prepared = taps if b.floats else 2 * pairs
+        """Prepared weights of a channel."""
+        self.weight = DType.F32 if b.floats else DType.I16
 
     def code(self) -> Code:
         epilogue = self.w.epilogue
@@ -226,7 +254,8 @@ class _Emitter:
         first = len(self.w.problem.region.inputs) + 1 + len(constants)
         with w.block(SIGNATURE):
             w.lines(unpack(self.w.problem, constants))
-            w.line(f"const int16_t *const pairs = (const int16_t *)p[{first}];")
+            kind = f"const {self.weight.c} *"
+            w.line(f"{kind}const prepared = ({kind})p[{first}];")
             w.line("(void)weights;")
             tasks = self._tasks(w)
         size = "x".join(map(str, self.w.kernel))
@@ -236,9 +265,9 @@ class _Emitter:
             label,
             tuple(a for _, a in constants),
             tasks,
-            _packed_lines(self.tile, self.b) * self.line,
+            _packed_lines(self.tile, self.b) * self.line * self.packed.itemsize,
             functions=epilogue.functions,
-            prepared_bytes=self.vectors * self.lanes * self.pairs * PAIR_BYTES,
+            prepared_bytes=self.vectors * self.lanes * self.prepared * self.weight.itemsize,
         )
 
     def _weights(self) -> np.ndarray:
@@ -260,7 +289,13 @@ class _Emitter:
         first = len(self.w.problem.region.inputs) + 1
         with w.block(PREPARE_SIGNATURE):
             w.line(f"const {kind} *const weights = (const {kind} *)p[{first}];")
-            w.line(f"int16_t *to = (int16_t *)p[{first + constants}];")
+            w.line(f"{self.weight.c} *to = ({self.weight.c} *)p[{first + constants}];")
+            if self.b.floats:
+                with w.nest([("vector", self.vectors), ("tap", lines * columns), ("lane", self.lanes)]):
+                    w.line(f"const int32_t channel = vector * {self.lanes} + lane;")
+                    at = f"channel * {lines * columns} + tap"
+                    w.line(f"*to++ = channel < {self.channels} ? (float)weights[{at}] : 0.0f;")
+                return
             shifts = ", ".join(map(str, self.tile.shifts))
             w.line(f"static const int32_t shifts[] = {{{shifts}}};")
             loops = [("vector", self.vectors), ("shift", len(self.tile.shifts)), ("pair", self.tile.weight_pairs)]
@@ -279,33 +314,50 @@ class _Emitter:
         columns = _packed_columns(self.w, self.tile)
         left = self.w.pads[1]
         last = min(columns, left + width)
-        parameters = f"const {kind} *x, const int32_t top, const int32_t lines, const int32_t channels, {kind} *to"
-        with (
-            w.block(f"static void @NAME@_pack({parameters})"),
-            w.block(f"for (int32_t i = 0; i < lines; ++i, to += {self.line})"),
-        ):
+        parameters = f"const {kind} *x, const int32_t top, const int32_t lines, const int32_t channels"
+        head = f"static void @NAME@_pack({parameters}, {self.packed.c} *to)"
+        with w.block(head), w.block(f"for (int32_t i = 0; i < lines; ++i, to += {self.line})"):
+            w.line("(void)channels;")
             w.line("const int32_t line = top + i;")
             with w.block(f"if (line < 0 || line >= {height})"):
-                w.line(f"memset(to, {self.w.x_zero}, {self.line});")
+                self._fill(w, "to", self.line)
                 w.line("continue;")
             if left:
-                w.line(f"memset(to, {self.w.x_zero}, {left * self.pixel});")
+                self._fill(w, "to", left * self.pixel)
             w.line(f"const {kind} *from = x + (ptrdiff_t)line * {x.strides[1]};")
             step = f"++column, from += {x.strides[2]}"
             with w.block(f"for (int32_t column = {left}; column < {last}; {step})"):
-                target = f"to + (ptrdiff_t)column * {self.pixel}"
-                if x.strides[3] == 1 or self.channels == 1:
-                    whole = f"channels == {self.pixel}"
-                    with w.block(f"if ({whole})"):
-                        w.line(f"memcpy({target}, from, {self.pixel});")
+                w.line(f"{self.packed.c} *const pixel = to + (ptrdiff_t)column * {self.pixel};")
+                if (x.strides[3] == 1 or self.channels == 1) and self.channels % self.pixel == 0:
+                    self._copy(w, str(self.pixel))
+                elif x.strides[3] == 1 or self.channels == 1:
+                    with w.block(f"if (channels == {self.pixel})"):
+                        self._copy(w, str(self.pixel))
                     with w.block("else"):
-                        w.line(f"memcpy({target}, from, (size_t)channels);")
+                        self._copy(w, "channels")
                 else:
                     with w.block("for (int32_t c = 0; c < channels; ++c)"):
-                        w.line(f"to[(ptrdiff_t)column * {self.pixel} + c] = from[(ptrdiff_t)c * {x.strides[3]}];")
+                        w.line(f"pixel[c] = from[(ptrdiff_t)c * {x.strides[3]}];")
             if columns > last:
-                w.line(f"memset(to + {last * self.pixel}, {self.w.x_zero}, {(columns - last) * self.pixel});")
+                self._fill(w, f"to + {last * self.pixel}", (columns - last) * self.pixel)
         w.line()
+
+    def _fill(self, w: Writer, at: str, count: int) -> None:
+        if self.b.floats:
+            with w.block(f"for (int32_t k = 0; k < {count}; ++k)"):
+                w.line(f"({at})[k] = {self.w.x_zero}.0f;")
+        else:
+            w.line(f"memset({at}, {self.w.x_zero}, {count});")
+
+    def _copy(self, w: Writer, count: str) -> None:
+        if not self.b.floats:
+            w.line(f"memcpy(pixel, from, {count if count.isdigit() else f'(size_t){count}'});")
+        elif count.isdigit():
+            with w.block(f"for (int32_t c = 0; c < {count}; c += {self.lanes})"):
+                w.line(f"es_store(pixel + c, {load(self.w.x.dtype, 'from + c')});")
+        else:
+            with w.block(f"for (int32_t c = 0; c < {count}; ++c)"):
+                w.line("pixel[c] = from[c];")
 
     def _heights(self) -> list[int]:
         """Output lines of register tiles: those of a whole band, and of the last one where it has fewer."""
@@ -324,36 +376,69 @@ class _Emitter:
 
     def _tile(self, w: Writer, height: int, width: int, tail: int | None) -> None:
         """Write the function of one register tile."""
-        epilogue, y, tile, kind = self.w.epilogue, self.w.y, self.tile, self.w.x.dtype
-        parameters = [f"const {kind.c} *x", "const int16_t *w", "const int32_t *b"]
+        epilogue, y = self.w.epilogue, self.w.y
+        parameters = [f"const {self.packed.c} *x", f"const {self.weight.c} *w", "const int32_t *b"]
         parameters.append(f"{y.dtype.c} *y{epilogue.parameters}")
         with w.block(f"static void {self._function(height, width, tail)}({', '.join(parameters)})"):
             w.line("const es_m bias = es_load_i32(b);")
-            for line in range(height):
-                w.line("es_m " + ", ".join(f"c{line}_{u} = bias" for u in range(width)) + ";")
-            pairs = tile.met(height - 1)[-1] + 1
-            for column in range(tile.columns(width)):
-                users = [(u, k) for u in range(width) for k in range(tile.kernel[1])]
-                users = [(u, k) for u, k in users if u * tile.strides[1] + k * tile.step == column]
-                if not users:
-                    continue
-                with w.block(""):
-                    for j in range(pairs):
-                        at = f"x + {2 * j * self.line + column * self.pixel}"
-                        w.line(f"const es_m a{j} = es_zip_{kind}({at}, {at} + {self.line});")
-                    for line in range(height):
-                        start, shift = tile.first(line)
-                        for j in tile.met(line):
-                            for u, k in users:
-                                number = tile.shifts.index(shift) * tile.weight_pairs + j - start
-                                weight = f"es_pairs_i16(w + {(number * tile.kernel[1] + k) * 2 * self.lanes})"
-                                w.line(f"c{line}_{u} = es_dot2(c{line}_{u}, a{j}, {weight});")
+            if self.b.floats:
+                self._float_sums(w, height, width)
+            else:
+                self._pair_sums(w, height, width)
             for line in range(height):
                 for u in range(width):
                     address = partial(self._address, line, u)
                     value = epilogue.apply(w, f"c{line}_{u}", address, tail)
                     w.line(store(y.dtype, address(Array("y", y)), value, tail))
         w.line()
+
+    def _pair_sums(self, w: Writer, height: int, width: int) -> None:
+        """Write the sums ``c<line>_<column>`` of pairs of products."""
+        tile, kind = self.tile, self.w.x.dtype
+        for line in range(height):
+            w.line("es_m " + ", ".join(f"c{line}_{u} = bias" for u in range(width)) + ";")
+        pairs = tile.met(height - 1)[-1] + 1
+        for column in range(tile.columns(width)):
+            users = [(u, k) for u in range(width) for k in range(tile.kernel[1])]
+            users = [(u, k) for u, k in users if u * tile.strides[1] + k * tile.step == column]
+            if not users:
+                continue
+            with w.block(""):
+                for j in range(pairs):
+                    at = f"x + {2 * j * self.line + column * self.pixel}"
+                    w.line(f"const es_m a{j} = es_zip_{kind}({at}, {at} + {self.line});")
+                for line in range(height):
+                    start, shift = tile.first(line)
+                    for j in tile.met(line):
+                        for u, k in users:
+                            number = tile.shifts.index(shift) * tile.weight_pairs + j - start
+                            weight = f"es_pairs_i16(w + {(number * tile.kernel[1] + k) * 2 * self.lanes})"
+                            w.line(f"c{line}_{u} = es_dot2(c{line}_{u}, a{j}, {weight});")
+
+    def _float_sums(self, w: Writer, height: int, width: int) -> None:
+        """Write the same by floats: each input vector meets every window that it lies in."""
+        tile = self.tile
+        for line in range(height):
+            w.line("es_v " + ", ".join(f"f{line}_{u} = es_set1(0.0f)" for u in range(width)) + ";")
+        for row in range((height - 1) * tile.strides[0] + tile.kernel[0]):
+            for column in range(tile.columns(width)):
+                lines = [(t, row - t * tile.strides[0]) for t in range(height)]
+                places = [(u, k) for u in range(width) for k in range(tile.kernel[1])]
+                users = [
+                    (t, u, i * tile.kernel[1] + k)
+                    for t, i in lines
+                    if 0 <= i < tile.kernel[0]
+                    for u, k in places
+                    if u * tile.strides[1] + k * tile.step == column
+                ]
+                if users:
+                    with w.block(""):
+                        w.line(f"const es_v a = es_load(x + {row * self.line + column * self.pixel});")
+                        for t, u, tap in users:
+                            w.line(f"f{t}_{u} = es_fma(a, es_load(w + {tap * self.lanes}), f{t}_{u});")
+        for line in range(height):
+            for u in range(width):
+                w.line(f"const es_m c{line}_{u} = es_to_i32(f{line}_{u}) + bias;")
 
     @staticmethod
     def _address(line: int, column: int, array: Array) -> str:
@@ -371,7 +456,7 @@ class _Emitter:
             w.line(f"const int32_t first_band = stack * {b.bands};")
             w.line(f"const int32_t more = {self.bands} - first_band;")
             w.line(f"const int32_t bands = more < {b.bands} ? more : {b.bands};")
-            kind = window.x.dtype.c
+            kind = self.packed.c
             w.line(f"{kind} *const packed = ({kind} *)scratch;")
             band = b.height * window.strides[0]
             lines = f"(bands - 1) * {band} + {2 * tile.pairs}"
@@ -383,7 +468,7 @@ class _Emitter:
             ):
                 w.line("const int32_t channel = first_channel + at;")
                 w.line(f"const int32_t line = (first_band + band) * {b.height};")
-                w.line(f"const int16_t *const wp = pairs + (ptrdiff_t)channel * {2 * self.pairs};")
+                w.line(f"const {self.weight.c} *const wp = prepared + (ptrdiff_t)channel * {self.prepared};")
                 self._row(w)
         return prod((window.y.shape[0], stacks, blocks))
 
