@@ -12,6 +12,7 @@ import numpy as np
 from edgesmith.ir import Graph
 from edgesmith.quantize.mixed_precision import Choice, OutputError, choose_floats, judge_for, sensitivity
 from edgesmith.quantize.recovery import RECOVERIES, Draft, Evidence, Recovery
+from edgesmith.quantize.recovery.bias_correction import BiasCorrection
 from edgesmith.quantize.recovery.reconstruction import products_in_order
 from edgesmith.quantize.samples import Samples
 from edgesmith.quantize.settings import Settings, unknown
@@ -64,33 +65,42 @@ class Recoveries:
     def within_budget(self, draft: Draft, improved: Draft) -> tuple[Draft, Choice | None]:
         """``improved`` with the layers in floats that the settings' greatest drop of accuracy asks for.
 
-        The methods then run once more, on what is left of ``draft``; the better result counts.
+        Layers are ranked without what the methods did: a corrected bias undoes the errors of other layers too. Where
+        biases were corrected, they are for each set of layers that is tried. At the end all methods run once more, on
+        what is left of ``draft``; the better result counts.
         """
         budget, labels = self._settings.max_accuracy_drop, self._settings.labels
         if budget is None:
             return improved, None
         names = products_in_order(improved)
 
-        def build(floats: Collection[str]) -> Graph:
-            return improved.with_floats(floats).quantized()
+        def with_floats(floats: Collection[str]) -> Draft:
+            mixed = improved.with_floats(floats)
+            return self._refitted(mixed) if floats and improved.graph is not draft.graph else mixed
 
         def ranked() -> list[str]:
             evidence = self._evidence("rank")
-            by_error = OutputError(improved.exact, list(islice(evidence, RANKED)))
-            errors = sensitivity(build, names, by_error, progress=evidence.progress)
+            by_error = OutputError(draft.exact, list(islice(evidence, RANKED)))
+            errors = sensitivity(
+                lambda f: draft.with_floats(f).quantized(), names, by_error, progress=evidence.progress
+            )
             return sorted(names, key=errors.__getitem__)
 
         judged = self._evidence("judge", JUDGED) if labels is None else self._samples
         judge = judge_for(improved.exact, judged, None if labels is None else np.array(labels))
-        choice = choose_floats(build, ranked, judge, budget)
+        choice = choose_floats(lambda f: with_floats(f).quantized(), ranked, judge, budget)
         if not choice.floats:
             return improved, choice
-        result = improved.with_floats(choice.floats)
+        result = with_floats(choice.floats)
         if result.parameters.weights:
             again = self.improved(draft.with_floats(choice.floats))
             if (loss := judge.loss(again.quantized())) <= choice.loss:
                 return again, replace(choice, loss=loss, met=loss <= budget)
         return result, choice
+
+    def _refitted(self, draft: Draft) -> Draft:
+        """The draft with biases that undo the errors of what is quantised in it, and of nothing else."""
+        return BiasCorrection().improve(draft, self._evidence("refit"))
 
     def _evidence(self, stage: str, most: int | None = None) -> Evidence:
         state = self._state and self._state.with_name(f"{self._state.name}.{stage}")
