@@ -18,9 +18,10 @@ from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from edgesmith.errors import UnsupportedOp
+from edgesmith.export import to_onnx
 from edgesmith.frontend.limits import MAX_IR_VERSION, TARGET_OPSET
 from edgesmith.frontend.onnx import bind
-from edgesmith.ir import DType, TensorType
+from edgesmith.ir import DType, Graph, Node, TensorType
 from edgesmith.ops import OPS, Elementwise, Operator
 from edgesmith.ops.base import Case
 
@@ -50,6 +51,8 @@ class Use:
     def model(self) -> onnx.ModelProto:
         """The operator as ONNX; constants of the case are initialisers."""
         op_type, attributes, trailing = self.op.to_onnx()
+        if not onnx.defs.has(op_type):
+            return self._exported()
         attributes = {k: numpy_helper.from_array(v) if isinstance(v, np.ndarray) else v for k, v in attributes.items()}
         given = [*((a, not isinstance(i, TensorType)) for a, i in zip(self.operands, self.case.inputs, strict=True))]
         given += [(a, True) for a in trailing]
@@ -71,6 +74,16 @@ class Use:
         )
         opset = helper.make_opsetid("", TARGET_OPSET)
         return helper.make_model(graph, opset_imports=[opset], ir_version=MAX_IR_VERSION)
+
+    def _exported(self) -> onnx.ModelProto:
+        """An operator that ONNX lacks, in the operators that the export spells it out in."""
+        named = {_name(i, a): (a, t) for i, (a, t) in enumerate(zip(self.operands, self.case.inputs, strict=True))}
+        constants = {v: t for v, (_, t) in named.items() if isinstance(t, np.ndarray)}
+        inputs = tuple(v for v, (_, t) in named.items() if isinstance(t, TensorType))
+        types = {v: TensorType.of(a) for v, (a, _) in named.items() if a is not None}
+        (types["y0"],) = self.op.infer([types[v] for v in named])
+        node = Node("node", self.op, tuple(named), ("y0",))
+        return to_onnx(Graph(inputs, ("y0",), (node,), types, constants))
 
     def feeds(self) -> dict[str, np.ndarray]:
         pairs = zip(self.operands, self.case.inputs, strict=True)

@@ -55,7 +55,7 @@ class Lookup(Operator):
         assert x is not None and table is not None
         index = [f"i{a}" for a in range(y.view.rank)]
         with w.block("if (begin < end)"), w.nest([(index[a], y.view.shape[a]) for a in y.view.order()]):
-            w.line(f"{y.at(*index)} = {table.pointer}[(uint8_t){x.at(*index)}];")
+            w.line(f"{y.at(*index)} = {table.at(f'(uint8_t){x.at(*index)}')};")
 
     @classmethod
     def cases(cls) -> Iterator[Case]:

@@ -156,7 +156,8 @@ class _Scaling:
 
     def _constant(self, name: str, array: np.ndarray) -> str:
         scaled = self.names(f"{name}:scaled")
-        self.constants[scaled] = np.asarray(array.astype(np.float64) / self.divisor, np.float32)
+        with np.errstate(over="ignore"):
+            self.constants[scaled] = np.asarray(array.astype(np.float64) / self.divisor, np.float32)
         return scaled
 
     def _made(self, node: Node, inputs: tuple[str, ...] | None, alone: bool) -> str | None:
