@@ -122,7 +122,7 @@ class ConvInteger(IntegerProduct):
         x, k, x_zero, w_zero = (*inputs, None, None)[:4]
         assert x is not None and k is not None
         x_offset = f"{x_zero.pointer}[0]" if x_zero else None
-        w_offset = f"{w_zero.pointer}[{'m' if w_zero.view.size > 1 else '0'}]" if w_zero else None
+        w_offset = w_zero.at(*["m"] * w_zero.view.rank) if w_zero else None
 
         def product(element: str, weight: str) -> str:
             return f"{_less(element, x_offset)} * {_less(weight, w_offset)}"
@@ -190,7 +190,7 @@ class MatMulInteger(IntegerProduct):
         a, b, a_zero, b_zero = (*inputs, None, None)[:4]
         assert a is not None and b is not None
         a_offset = f"{a_zero.pointer}[0]" if a_zero else None
-        b_offset = f"{b_zero.pointer}[{'j' if b_zero.view.size > 1 else '0'}]" if b_zero else None
+        b_offset = b_zero.at(*["j"] * b_zero.view.rank) if b_zero else None
 
         def product(x: str, z: str) -> str:
             return f"(uint32_t)({_less(x, a_offset)} * {_less(z, b_offset)})"
