@@ -105,17 +105,37 @@ def table(facts: Mapping[str, Any], rows: Sequence[Row]) -> str:
     """The rows as Markdown, with what the columns mean."""
     lines = [f"| {' | '.join(COLUMNS)} |", f"|{'---|' * len(COLUMNS)}", *(_line(r) for r in rows)]
     absent = [f"- {r['case']}, {r['method']}: {r['failed']}" for r in rows if "failed" in r]
-    settings = [f"- **{name}**: {text}" for name, text in facts["methods"].items()]
-    data = [f"- **{name}**: {text}" for name, text in facts["data"].items()]
+    seen = {r["case"] for r in rows} | {r["method"] for r in rows}
+    settings, data = (
+        [f"- **{name}**: {text}" for name, text in facts[key].items() if name in seen] for key in ("methods", "data")
+    )
     parts = [
         f"Made by `{facts['command']}`.",
         "\n".join(lines),
         *(["Without a result:\n\n" + "\n".join(absent)] if absent else []),
         EXPLANATION,
+        *_layers(rows),
         "Methods:\n\n" + "\n".join(settings),
         "Judged by:\n\n" + "\n".join(data),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+WORST = 5
+
+
+def _layers(rows: Sequence[Row]) -> list[str]:
+    """The least accurate intermediate values of each model and method that tells."""
+    told = [r for r in rows if r.get("layers_sqnr_db")]
+    if not told:
+        return []
+    lines = ["| model | width | method | values | mean SQNR (dB) | least |", "|---|---|---|---|---|---|"]
+    for r in told:
+        found = sorted(r["layers_sqnr_db"].items(), key=lambda item: item[1])
+        mean = sum(sqnr for _, sqnr in found) / len(found)
+        least = ", ".join(f"`{name}` {sqnr:.1f}" for name, sqnr in found[:WORST])
+        lines.append(f"| {r['case']} | {r['width']} | {r['method']} | {len(found)} | {mean:.1f} | {least} |")
+    return ["Intermediate values, each with all errors before it, on calibration data:\n\n" + "\n".join(lines)]
 
 
 EXPLANATION = """\

@@ -95,6 +95,15 @@ def test_results_go_on_where_they_were(tmp_path: Path) -> None:
     assert "| x | int8 | b | 90.00 | -1.00 (-2.00 to +0.00) | 50.00 (25.00 to 75.00) | 30.0 | 1 |" in lines
 
 
+def test_least_accurate_values_are_shown(tmp_path: Path) -> None:
+    layers = {f"v{i}": 40.0 - i for i in range(8)}
+    Results(tmp_path / "accuracy.json").add(row("x", "a", layers_sqnr_db=layers), FACTS, ["x"], ["a"])
+    text = (tmp_path / "accuracy.md").read_text()
+    assert "| x | int8 | a | 8 | 36.5 | `v7` 33.0, `v6` 34.0, `v5` 35.0, `v4` 36.0, `v3` 37.0 |" in text
+    assert "sa" in text
+    assert "sb" not in text
+
+
 def test_failures_are_shown_and_tried_again(tmp_path: Path) -> None:
     results = Results(tmp_path / "accuracy.json")
     failed = {"case": "x", "method": "a", "width": "int8", "digest": "d", "failed": "no such operator"}
