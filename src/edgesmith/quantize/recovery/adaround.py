@@ -51,8 +51,9 @@ class AdaRound(Recovery):
         for done, name in enumerate(names, 1):
             if name not in kept.integers:
                 found = layers.reconstruction(draft, name)
-                parameters = draft.parameters.weights[name]
-                integers, weights = rounded(found, parameters)
+                if not found.finite:
+                    continue
+                integers, weights = rounded(found, draft.parameters.weights[name])
                 kept.add(name, integers, found.bias(weights) if found.linear.takes_bias else None)
             draft = with_integers(draft, name, kept.integers[name])
             if name in kept.biases:
@@ -112,7 +113,8 @@ class _Problem:
         """The choice by gradient descent on rectified sigmoids, from the weights as they are."""
         low, high = STRETCH
         error = self.found.error(self.weights(nearest))
-        unit = error + 1e-6 * self.found.power + np.finfo(np.float32).tiny
+        unit = error + 1e-6 * self.found.power
+        unit = np.where(unit > 0, unit, 1.0)
         gain = (self.scale * self.floor.shape[-1] / unit[..., None]).astype(np.float32)
         gram = self.found.gram.astype(np.float32)
         target = self.found.slope(self.weights(np.zeros_like(self.floor))).astype(np.float32)

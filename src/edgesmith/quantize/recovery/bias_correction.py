@@ -23,7 +23,7 @@ class BiasCorrection(Recovery):
         names, layers = products_in_order(draft), Layers(draft.exact, evidence)
         for done, name in enumerate(names, 1):
             found = layers.reconstruction(draft, name)
-            if found.linear.takes_bias:
+            if found.linear.takes_bias and found.finite:
                 draft = draft.with_bias(name, found.bias(dequantized_weights(draft, found.linear)))
             evidence.progress(done, len(names))
         return draft

@@ -56,10 +56,10 @@ def _narrowed(draft: Draft, parameters: QParams, readers: Sequence[Linear], evid
     candidates = [parameters, *(activation_parameters((low * s, high * s), draft.settings) for s in SHARES[1:])]
     errors = np.zeros(len(candidates))
     for reader, rows in _inputs(draft, readers, evidence):
-        weights = reader.matrix(reader.form.weights).transpose(0, 2, 1)
+        weights = reader.matrix(reader.form.weights).transpose(0, 2, 1).astype(np.float64)
         for i, candidate in enumerate(candidates):
             wrong = (rows - candidate.dequantize(candidate.quantize(rows))) @ weights
-            errors[i] += float(np.square(wrong, dtype=np.float64).sum())
+            errors[i] += float(np.square(wrong).sum())
     return candidates[int(errors.argmin())]
 
 

@@ -32,7 +32,8 @@ class ClipWeights(Recovery):
         names, layers = products_in_order(draft), Layers(draft.exact, evidence)
         for done, name in enumerate(names, 1):
             found = layers.reconstruction(draft, name)
-            draft = with_weight_parameters(draft, name, clipped(found, draft.parameters.weights[name]))
+            if found.finite:
+                draft = with_weight_parameters(draft, name, clipped(found, draft.parameters.weights[name]))
             evidence.progress(done, len(names))
         return draft
 

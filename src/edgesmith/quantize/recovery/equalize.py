@@ -130,7 +130,7 @@ class _Equalizer:
         active = np.max([self._seen(path, s.node, s.first).largest for s in path.sinks], axis=0)
         readers = np.max([self._read(path, s.node, s.first) for s in path.sinks], axis=0)
         makers = np.abs(self._forms[path.source].weights).reshape(path.channels, -1).max(axis=1)
-        if not (active.max() > 0 and readers.max() > 0 and makers.max() > 0):
+        if not all(0 < a.max() < np.inf for a in (active, readers, makers)):
             return [np.ones(path.channels)]
         sizes = [np.log2(np.maximum(a / a.max(), floor)) for a in (active, readers, makers)]
         found = [np.ones(path.channels)]

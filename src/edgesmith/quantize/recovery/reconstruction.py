@@ -47,6 +47,11 @@ class Reconstruction:
     def form(self) -> Product:
         return self.linear.form
 
+    @property
+    def finite(self) -> bool:
+        """Whether all inputs and results were finite, so that the moments mean something."""
+        return bool(np.isfinite(self.mean_out).all() and np.isfinite(self.power).all() and np.isfinite(self.gram).all())
+
     def error(self, weights: np.ndarray) -> np.ndarray:
         """Mean squared error of each channel's results, (g, m), for weights (g, m, k)."""
         fitted = np.einsum("gmk,gmk->gm", weights @ self.gram - 2 * self.cross, weights)
@@ -119,8 +124,9 @@ class _Sums:
     def add(self, x: np.ndarray, y: np.ndarray) -> None:
         x, y = np.ascontiguousarray(x, np.float32), np.ascontiguousarray(y, np.float32)
         self._count += x.shape[1]
-        self._gram += x.transpose(0, 2, 1) @ x
-        self._cross += y.transpose(0, 2, 1) @ x
+        with np.errstate(invalid="ignore", over="ignore"):  # see ``Reconstruction.finite``
+            self._gram += x.transpose(0, 2, 1) @ x
+            self._cross += y.transpose(0, 2, 1) @ x
         self._power += np.square(y, dtype=np.float64).sum(axis=1)
         self._in += x.sum(axis=1, dtype=np.float64)
         self._out += y.sum(axis=1, dtype=np.float64)
@@ -130,7 +136,8 @@ class _Sums:
         gram, cross, power = self._gram / n, self._cross / n, self._power / n
         mean_in, mean_out = self._in / n, self._out / n
         if self._linear.takes_bias:
-            gram -= mean_in[:, :, None] * mean_in[:, None, :]
-            cross -= mean_out[:, :, None] * mean_in[:, None, :]
-            power -= mean_out**2
+            with np.errstate(invalid="ignore", over="ignore"):  # see ``finite``
+                gram -= mean_in[:, :, None] * mean_in[:, None, :]
+                cross -= mean_out[:, :, None] * mean_in[:, None, :]
+                power -= mean_out**2
         return Reconstruction(self._linear, gram, cross, power, mean_in, mean_out)
