@@ -1,6 +1,6 @@
 """Measure the suites against all peers and write data, tables and pictures into this folder.
 
-    python benchmarks/suites.py [edge] [tiny] [int8] [--fresh] [--rounds N] [--threads 1,2] [--against all] [--tune cached]
+    python benchmarks/suites.py [edge] [tiny] [int8] [--fresh] [--rounds N] [--threads 1,2] [--against all]
 
 Each network is saved when it is measured; after an interruption the same command goes on, and without --fresh it only
 draws what is there again. A full run takes one to two hours on two cores, the first one longer: it installs the peers.
