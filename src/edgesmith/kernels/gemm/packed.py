@@ -12,7 +12,7 @@ from edgesmith.kernels.base import SIGNATURE, Code, Kernel, Problem, Reject, Sch
 from edgesmith.kernels.epilogue import strided
 from edgesmith.kernels.gemm.blocking import Blocking, blockings
 from edgesmith.kernels.gemm.product import Product, split_product
-from edgesmith.kernels.gemm.row_tiles import RowTiles, lines_ahead
+from edgesmith.kernels.gemm.row_tiles import RowTiles, lines_ahead, write_range
 from edgesmith.kernels.region import Region, epilogue_chains
 from edgesmith.kernels.tile import Panels, Segment, accumulate, declare, pack, pack_bias
 from edgesmith.ops.conv import Conv
@@ -166,8 +166,8 @@ class ProductEmitter:
         slices = [(f"slice{i}", n) for i, n in enumerate(p.slices)]
         with w.block("for (int32_t task = begin; task < end; ++task)"):
             w.unravel("task", [*slices, ("group", groups), ("block", blocks)])
-            self._range(w, "tile", "block", self.b.tiles, rows.count)
-            self._range(w, "panel", "group", self.b.panels, self.panels.count)
+            write_range(w, "tile", "block", self.b.tiles, rows.count)
+            write_range(w, "panel", "group", self.b.panels, self.panels.count)
             position = [(axis, name) for axis, (name, _) in enumerate(slices)]
             w.line(f"const float *const xs = x0 + {strided(p.source, position)};")
             if self.b.packed:
@@ -181,15 +181,6 @@ class ProductEmitter:
                 w.line("(void)scratch;")
             self._passes(w)
         return blocks * groups * prod(p.slices)
-
-    @staticmethod
-    def _range(w: Writer, name: str, part: str, size: int, count: int) -> None:
-        """Write the bounds of the ``part``-th run of ``size`` among ``count``."""
-        w.line(f"const int32_t first_{name} = {part} * {size};")
-        if count % size == 0:
-            w.line(f"const int32_t last_{name} = first_{name} + {size};")
-        else:
-            w.line(f"const int32_t last_{name} = first_{name} + {size} < {count} ? first_{name} + {size} : {count};")
 
     def _passes(self, w: Writer) -> None:
         last = len(self.passes) - 1

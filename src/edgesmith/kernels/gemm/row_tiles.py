@@ -9,7 +9,7 @@ from edgesmith.c.writer import Writer
 from edgesmith.kernels.cycles import FLOAT_BYTES, LINE_BYTES
 from edgesmith.kernels.tile import steps_per_iteration
 
-__all__ = ["RowTiles", "lines_ahead"]
+__all__ = ["RowTiles", "lines_ahead", "write_range"]
 
 
 @dataclass(frozen=True)
@@ -69,3 +69,12 @@ def lines_ahead(rows: int, vectors: int, lanes: int, tiles: int) -> int:
     if tiles == 1:
         return 0
     return -(-steps_per_iteration(rows, vectors) * vectors * lanes * FLOAT_BYTES // (LINE_BYTES * tiles))
+
+
+def write_range(w: Writer, name: str, part: str, size: int, count: int) -> None:
+    """Write ``first_<name>`` and ``last_<name>``, the bounds of run ``part`` of ``size`` things among ``count``."""
+    w.line(f"const int32_t first_{name} = {part} * {size};")
+    if count % size == 0:
+        w.line(f"const int32_t last_{name} = first_{name} + {size};")
+    else:
+        w.line(f"const int32_t last_{name} = first_{name} + {size} < {count} ? first_{name} + {size} : {count};")

@@ -14,7 +14,7 @@ from edgesmith.ir import Graph, Node
 from edgesmith.kernels.base import PREPARE_SIGNATURE, SIGNATURE, Code, Kernel, Problem, Reject, Schedule, kernel, unpack
 from edgesmith.kernels.cycles import GIGAHERTZ, L2_BYTES_PER_CYCLE, LOADS_PER_CYCLE, cycles_of, memory_ns
 from edgesmith.kernels.epilogue import strided
-from edgesmith.kernels.gemm.row_tiles import RowTiles
+from edgesmith.kernels.gemm.row_tiles import RowTiles, write_range
 from edgesmith.kernels.integer.dot import Dot
 from edgesmith.kernels.integer.window import IntegerWindow, integer_window
 from edgesmith.kernels.region import Region, epilogue_chains
@@ -403,9 +403,9 @@ class _Emitter:
         images, groups, line_blocks, tile_blocks = s.tasks(b)
         with w.block("for (int32_t task = begin; task < end; ++task)"):
             w.unravel("task", [("n", images), ("group", groups), ("block", line_blocks), ("part", tile_blocks)])
-            _range(w, "panel", "group", b.panels, self.panels.count)
-            _range(w, "line", "block", b.lines, s.lines)
-            _range(w, "tile", "part", b.tiles, self.rows.count)
+            write_range(w, "panel", "group", b.panels, self.panels.count)
+            write_range(w, "line", "block", b.lines, s.lines)
+            write_range(w, "tile", "part", b.tiles, self.rows.count)
             w.line(f"const int32_t first_row = {self.rows.first_row('first_tile')};")
             element = self.dot.element.c
             w.line(f"{element} *const packed = ({element} *)scratch;")
@@ -434,12 +434,3 @@ class _Emitter:
             return f"{self._function(variant, height)}({', '.join(arguments)});"
 
         self.rows.write(w, "first_tile", "last_tile", None, call)
-
-
-def _range(w: Writer, name: str, part: str, size: int, count: int) -> None:
-    """Write the bounds of the ``part``-th run of ``size`` among ``count``."""
-    w.line(f"const int32_t first_{name} = {part} * {size};")
-    if count % size == 0:
-        w.line(f"const int32_t last_{name} = first_{name} + {size};")
-    else:
-        w.line(f"const int32_t last_{name} = first_{name} + {size} < {count} ? first_{name} + {size} : {count};")
