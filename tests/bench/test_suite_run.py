@@ -123,17 +123,23 @@ def test_other_settings_are_refused(tmp_path: Path) -> None:
 
 
 def test_suites_name_what_they_promise() -> None:
-    assert set(suite_names()) == {"edge", "tiny"}
+    assert set(suite_names()) == {"edge", "int8", "tiny"}
     edge, tiny = load_suite("edge"), load_suite("tiny")
     assert len(edge.entries) == 13 and not edge.per_image
     assert [e.batch for e in tiny.entries] == [2**k for k in range(9)] and tiny.per_image
     assert [e.name for e in tiny.only(["face-cnn@8"]).entries] == ["face-cnn@8"]
     with pytest.raises(BadInput, match="no-such"):
         edge.only(["no-such"])
-    with pytest.raises(BadInput, match="edge, tiny"):
+    with pytest.raises(BadInput, match="edge, int8, tiny"):
         load_suite("large")
 
 
-@pytest.mark.parametrize("name", ["edge", "tiny"])
+def test_networks_of_a_quantised_suite_are_quantised() -> None:
+    kinds = {n.op_type for n in Entry("lenet-5", precision="int8").model().graph.node}
+    assert {"QuantizeLinear", "DequantizeLinear"} <= kinds
+    assert all(e.precision == "int8" for e in load_suite("int8").entries)
+
+
+@pytest.mark.parametrize("name", ["edge", "int8", "tiny"])
 def test_networks_are_in_the_zoo(name: str) -> None:
     assert {e.network for e in load_suite(name).entries} <= set(zoo.names())

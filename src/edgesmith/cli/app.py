@@ -19,7 +19,7 @@ __all__ = ["COMMANDS", "app", "main"]
 
 COMMANDS = {
     "compile": "Turn a model into a native program and prove that it computes the same.",
-    "quantize": "Turn a float model into an integer one, from typical inputs.",
+    "quantize": "Quantise a model to 8-bit integers, from typical inputs.",
     "tune": "Measure kernels for the layers of a model, and keep the fastest.",
     "run": "Run a compiled model on pictures or arrays.",
     "verify": "Compare a compiled model with ONNX Runtime, output by output and layer by layer.",
