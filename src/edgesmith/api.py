@@ -36,6 +36,7 @@ from edgesmith.plan import CostModel, Lock, Plan, analytic, make_plan, own_memor
 from edgesmith.preprocess import Preprocess
 from edgesmith.quantize import NO_DATA, Quantized, Samples, Settings, Source, open_samples
 from edgesmith.quantize import quantize as post_training
+from edgesmith.quantize.settings import PRECISIONS
 from edgesmith.recipe import Recipe
 from edgesmith.target import Target, parse
 from edgesmith.toolchain import Compiler, build, zig
@@ -128,6 +129,9 @@ def compile(
         VerificationFailed: the program differs; it and the evidence are kept in ``<output>.failed``.
     """
     report = progress or _silent
+    if precision not in (FLOAT, AUTO, *PRECISIONS):
+        known = ", ".join((FLOAT, *PRECISIONS, AUTO))
+        raise BadInput(f"{precision!r} is not one of {known}", where="precision")
     if tune not in TUNING:
         raise BadInput(f"{tune!r} is not one of {', '.join(TUNING)}", where="tune")
     fixed = _arrays(bindings)

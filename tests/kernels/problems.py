@@ -18,7 +18,7 @@ from edgesmith.ops.integer_products import IntegerProduct
 from edgesmith.ops.quantize_linear import DequantizeLinear, QuantizeLinear
 from edgesmith.plan.layout import channels_last
 from edgesmith.target import Target
-from edgesmith.tune.trial import Trial
+from edgesmith.tune.trial import Trial, TrialLibrary
 from edgesmith.verify.evaluate import Evaluator
 from edgesmith.verify.tolerance import Computed, region_bounds, smallest
 
@@ -207,6 +207,21 @@ class Check:
                 f"{self.name} {value}: {int(wrong.sum())} of {wrong.size} elements differ too much, "
                 f"by up to {difference[wrong].max():.3g}"
             )
+
+
+def failures(todo: Sequence[Check], library: TrialLibrary) -> list[str]:
+    """What is wrong with checks that are the library's trials, in order: values, or that they depend on the split."""
+    found = []
+    for i, check in enumerate(todo):
+        try:
+            whole = library.run(i, check.feeds)
+            check.compare(whole)
+            apart = library.run(i, check.feeds, apart=True)
+            for value, result in whole.items():
+                np.testing.assert_array_equal(apart[value], result, err_msg=f"{check.name}: depends on the split")
+        except (AssertionError, RuntimeError) as error:
+            found.append(f"{check.name}: {str(error).strip()}")
+    return found
 
 
 def references(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from edgesmith.target import Target, parse
@@ -13,7 +12,7 @@ from edgesmith.target.isa import ISAS
 from edgesmith.toolchain.compiler import zig
 from edgesmith.tune.trial import TrialLibrary
 
-from .problems import Check, checks, operator_cases
+from .problems import Check, checks, failures, operator_cases
 
 SIMDE = Path("/usr/include/simde")
 CHECKS_OF_A_KERNEL = 6
@@ -67,14 +66,5 @@ def test_kernels_agree_with_the_reference(isa: str, headers: Path) -> None:
     if isa == "avx512vnni":
         todo = [c for c in todo if c.trial.kernel.name.startswith("integer")]
     library = TrialLibrary([c.trial for c in todo], target, zig(), ("-w", "-O1", f"-I{headers}"))
-    failures = []
-    for i, check in enumerate(todo):
-        try:
-            whole = library.run(i, check.feeds)
-            check.compare(whole)
-            apart = library.run(i, check.feeds, apart=True)
-            for value, result in whole.items():
-                np.testing.assert_array_equal(apart[value], result, err_msg=f"{check.name}: depends on the split")
-        except (AssertionError, RuntimeError) as error:
-            failures.append(f"{check.name}: {str(error).strip()}")
-    assert not failures, f"{len(failures)} of {len(todo)} failed\n" + "\n".join(failures[:20])
+    wrong = failures(todo, library)
+    assert not wrong, f"{len(wrong)} of {len(todo)} failed\n" + "\n".join(wrong[:20])

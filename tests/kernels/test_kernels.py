@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from functools import cache
 
-import numpy as np
 import pytest
 
 from edgesmith.kernels import KERNELS
@@ -17,7 +16,7 @@ from edgesmith.target import parse
 from edgesmith.toolchain.compiler import Compiler, system, zig
 from edgesmith.tune.trial import TrialLibrary
 
-from .problems import Check, checks, operator_cases
+from .problems import Check, checks, failures, operator_cases
 
 pytestmark = pytest.mark.toolchain
 
@@ -38,17 +37,8 @@ def all_checks(target: str) -> tuple[Check, ...]:
 def build_and_compare(target: str, compiler: Compiler, *, kernels: str = "") -> None:
     todo = [c for c in all_checks(target) if kernels in c.trial.kernel.name]
     library = TrialLibrary([c.trial for c in todo], parse(target), compiler, FLAGS)
-    failures = []
-    for i, check in enumerate(todo):
-        try:
-            whole = library.run(i, check.feeds)
-            check.compare(whole)
-            apart = library.run(i, check.feeds, apart=True)
-            for value, result in whole.items():
-                np.testing.assert_array_equal(apart[value], result, err_msg=f"{check.name}: depends on the split")
-        except (AssertionError, RuntimeError) as error:
-            failures.append(f"{check.name}: {str(error).strip()}")
-    assert not failures, f"{len(failures)} of {len(todo)} failed\n" + "\n".join(failures[:20])
+    wrong = failures(todo, library)
+    assert not wrong, f"{len(wrong)} of {len(todo)} failed\n" + "\n".join(wrong[:20])
 
 
 @pytest.mark.parametrize("target", available_targets())

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from functools import lru_cache
+from math import prod
 
 import numpy as np
 
@@ -66,8 +68,8 @@ class IntegerWindow:
             self.reject = f"{x.rank - 2} spatial axes, needs 2"
             return
         window = op.window
-        self.kernel, self.strides = (window.kernel[0], window.kernel[1]), (window.strides[0], window.strides[1])
-        self.pads, self.dilations = window.pads_begin[:2], (window.dilations[0], window.dilations[1])  # type: ignore[assignment]
+        self.kernel, self.strides = _pair(window.kernel), _pair(window.strides)
+        self.pads, self.dilations = _pair(window.pads_begin), _pair(window.dilations)
         self.group = op.group
         self.weights = self._weights(node, 0).transpose(0, 2, 3, 1)
         whole = (self.kernel, self.strides) == ((1, 1), (1, 1)) and not any(window.pads_begin + window.pads_end)
@@ -86,10 +88,7 @@ class IntegerWindow:
         self.kernel = self.strides = self.dilations = (1, 1)
         self.pads, self.group = (0, 0), 1
         self.weights = self._weights(node, 1).T[:, None, None, :]
-        self._place(
-            self.problem.view(node.inputs[0]),
-            lambda view: view.reshape((1, 1, -1 if not view.size else view.size // view.shape[-1], view.shape[-1])),
-        )
+        self._place(self.problem.view(node.inputs[0]), _one_image)
 
     def _weights(self, node: Node, axis: int) -> np.ndarray:
         graph = self.problem.graph
@@ -101,7 +100,8 @@ class IntegerWindow:
         along = [-1 if a == axis and points.size > 1 else 1 for a in range(weights.ndim)]
         return weights - points.reshape(along)
 
-    def _place(self, x: View, project) -> None:  # type: ignore[no-untyped-def]
+    def _place(self, x: View, project: Callable[[View], View | None]) -> None:
+        """Bring input and output into the axes that kernels loop over."""
         found, y = project(x), project(self.problem.view(self.problem.region.outputs[0]))
         if found is None or y is None or not y.size:
             self.reject = "rows are not evenly spaced in memory"
@@ -132,8 +132,8 @@ def _bias(problem: Problem) -> tuple[str, np.ndarray]:
     (sums,) = node.outputs
     channels = graph.type(sums).shape[1 if isinstance(node.op, ConvInteger) else -1]
     none = np.zeros(channels, np.int64)
-    follower = next((n for n in region.nodes if sums in n.read), None)
-    if follower is None or follower.op.name != "Add":
+    follower = graph.sole_consumer(sums)
+    if follower is None or follower.name not in region.names or follower.op.name != "Add":
         return sums, none
     (other,) = [v for v in follower.inputs if v != sums] or [""]
     constant = graph.constants.get(other)
@@ -145,6 +145,16 @@ def _bias(problem: Problem) -> tuple[str, np.ndarray]:
     if constant.size > 1 and shape[axis] != channels:
         return sums, none
     return follower.outputs[0], np.broadcast_to(constant.reshape(-1).astype(np.int64), (channels,))
+
+
+def _pair(numbers: Sequence[int]) -> tuple[int, int]:
+    first, second = numbers
+    return first, second
+
+
+def _one_image(view: View) -> View | None:
+    """(1, 1, rows, channels) of a stack of matrices, if its rows are evenly spaced."""
+    return view.reshape((1, 1, prod(view.shape[:-1]), view.shape[-1]))
 
 
 def _channels_last(view: View) -> View:
