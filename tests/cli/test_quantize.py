@@ -117,7 +117,11 @@ def test_compiles_to_the_program_of_the_quantised_model(
 
 
 @pytest.mark.toolchain
-def test_other_data_are_another_recipe(run: Run, digits: Path, calibration: Path, tmp_path: Path) -> None:
+def test_other_data_are_another_recipe(
+    run: Run, digits: Path, calibration: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EDGESMITH_CACHE_DIR", str(tmp_path / "cache"))
+
     def compiled() -> tuple[set[str], str]:
         stages: list[str] = []
         artifact = api.compile(

@@ -31,11 +31,10 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "lenet-5": {},
 }
 EVERYWHERE = ("mobilenet-v2", "mobilenet-v3-small", "lenet-5")
-SHAPES = {"serving_default_input:0": (1, 1960)}
-REAL = (
-    "kws/kws_ref_model_int8.tf2onnx_qdq.onnx",
-    "kws_qdq/micro_kws_m_static_qdq.onnx",
-)
+REAL = {
+    "kws/kws_ref_model_int8.tf2onnx_qdq.onnx": {"input_1": (1, 49, 10, 1)},
+    "kws_qdq/micro_kws_m_static_qdq.onnx": {"serving_default_input:0": (1, 1960)},
+}
 
 
 def targets() -> list[str]:
@@ -103,7 +102,7 @@ def test_real_models(name: str, tmp_path: Path) -> None:
     path = MATERIAL / name
     if not path.is_file():
         pytest.skip(f"{path.name} is not here")
-    shapes = {v: shape for v, shape in SHAPES.items() if name.startswith("kws_qdq")}
+    shapes = REAL[name]
     graph, _ = optimize(read(path, shapes=shapes))
     artifact = edgesmith.compile(
         path, output=tmp_path / "program", shapes=shapes, tune="off", verify=False, cache=False, name="network"
