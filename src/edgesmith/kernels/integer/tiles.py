@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from math import prod
 from typing import ClassVar
 
@@ -16,11 +17,11 @@ from edgesmith.kernels.cycles import GIGAHERTZ, L2_BYTES_PER_CYCLE, LOADS_PER_CY
 from edgesmith.kernels.epilogue import strided
 from edgesmith.kernels.gemm.row_tiles import RowTiles, write_range
 from edgesmith.kernels.integer.dot import Dot
-from edgesmith.kernels.integer.window import IntegerWindow, integer_window
+from edgesmith.kernels.integer.lines import LineSums, PackedLines, pack_weights, starting_sums
+from edgesmith.kernels.integer.window import integer_window
 from edgesmith.kernels.region import Region, epilogue_chains
 from edgesmith.kernels.tile import Panels, TileShape, candidates
 from edgesmith.ops.integer_products import IntegerProduct
-from edgesmith.target import Target
 
 STEP_NS = 60.0
 TILES_KEPT = 6
@@ -99,21 +100,8 @@ class _Blocking:
         }
 
 
-class _Sums:
-    """Sizes of a problem."""
-
-    def __init__(self, window: IntegerWindow) -> None:
-        self.window = window
-        self.target: Target = window.problem.target
-        self.dot = Dot.of(self.target, window.weights)
-        kernel_columns, depth = window.kernel[1], window.x.shape[3]
-        together = window.dilations[1] == 1
-        self.runs = 1 if together else kernel_columns
-        """Runs of neighbouring elements in a kernel line."""
-        self.run = depth * (kernel_columns if together else 1)
-        self.groups = -(-self.run // self.dot.group)
-        """Groups of a run."""
-        self.lines, self.columns = window.y.shape[1], window.y.shape[2]
+class _Sums(LineSums):
+    """Sizes of a problem under a blocking."""
 
     @classmethod
     def of(cls, problem: Problem) -> _Sums:
@@ -123,14 +111,6 @@ class _Sums:
     def steps(self) -> int:
         """Groups of all products of one sum."""
         return self.window.kernel[0] * self.runs * self.groups
-
-    def input_lines(self, lines: int) -> int:
-        w = self.window
-        return (lines - 1) * w.strides[0] + (w.kernel[0] - 1) * w.dilations[0] + 1
-
-    def input_columns(self, columns: int) -> int:
-        w = self.window
-        return (columns - 1) * w.strides[1] + (w.kernel[1] - 1) * w.dilations[1] + 1
 
     def block_columns(self, b: _Blocking) -> int:
         """Output columns of a task at most."""
@@ -225,19 +205,20 @@ class _Emitter:
         self.rows = RowTiles.of(sums.columns, blocking.tile.rows)
         self.depth = self.w.x.shape[3]
         self.shift = self.dot.shift(self.w.input_type)
-        self.columns = sums.input_columns(sums.block_columns(blocking))
-        self.line = self.columns * self.depth
-        """Packed elements of an input line."""
-        self.row = self.w.strides[1] * self.depth
-        """Packed elements from one output pixel to the next."""
+        columns = sums.input_columns(sums.block_columns(blocking))
+        self.packed = PackedLines(self.w, self.dot.element, self.shift, columns)
 
     def code(self) -> Code:
         epilogue = self.w.epilogue
-        constants = [("weights", self._weights()), ("bias", self._bias()), *epilogue.constants]
+        constants = [
+            ("weights", self.weights),
+            ("bias", starting_sums(self.w, self.shift, self.lanes)),
+            *epilogue.constants,
+        ]
         w = Writer()
         if self.b.wide:
             self._prepare(w, len(constants))
-        self._pack(w)
+        self.packed.write(w)
         for variant, (vectors, tail) in enumerate(self.panels.variants()):
             for rows, _ in self.rows.heights:
                 self._tile(w, variant, rows, vectors, tail)
@@ -272,60 +253,13 @@ class _Emitter:
         with w.block(PREPARE_SIGNATURE):
             w.line(f"const {source} *const weights = (const {source} *)p[{self._first}];")
             w.line(f"{target} *const wide = ({target} *)p[{self._first + constants}];")
-            with w.block(f"for (ptrdiff_t i = 0; i < {self._weights().size}; ++i)"):
+            with w.block(f"for (ptrdiff_t i = 0; i < {self.weights.size}; ++i)"):
                 w.line("wide[i] = weights[i];")
         w.line()
 
-    def _weights(self) -> np.ndarray:
-        """For each panel, for each group of products, the panel's channels side by side, each with its group."""
-        channels = self.w.weights.shape[0]
-        runs = self.w.weights.reshape(channels, -1, self.s.run)
-        padded = np.zeros(
-            (-(-channels // self.lanes) * self.lanes, runs.shape[1], self.s.groups * self.dot.group), np.int16
-        )
-        padded[:channels, :, : self.s.run] = runs
-        grouped = padded.reshape(len(padded), -1, self.dot.group)
-        width = self.panels.vectors * self.lanes
-        parts = [grouped[i : i + width].transpose(1, 0, 2).reshape(-1) for i in range(0, len(grouped), width)]
-        return np.concatenate(parts).astype(self.s.dot.weight.numpy)
-
-    def _bias(self) -> np.ndarray:
-        """What the sums start with: the bias, less what zero point and shift of the input add to every sum."""
-        totals = self.w.weights.astype(np.int64).reshape(self.w.channels, -1).sum(1)
-        padded = np.zeros(-(-self.w.channels // self.lanes) * self.lanes, np.int64)
-        padded[: self.w.channels] = self.w.bias - (self.w.x_zero + self.shift) * totals
-        return padded.astype(np.int32)
-
-    def _pack(self, w: Writer) -> None:
-        """Write the function that copies columns of some input lines, padded."""
-        x, depth = self.w.x, self.depth
-        source, target = x.dtype.c, self.dot.element.c
-        fill = self.w.x_zero + self.shift
-        height, width = x.shape[1], x.shape[2]
-        head = f"static void @NAME@_pack(const {source} *x, const int32_t top, const int32_t lines, const int32_t left"
-        with w.block(f"{head}, {target} *to)"), w.block(f"for (int32_t i = 0; i < lines; ++i, to += {self.line})"):
-            w.line("const int32_t line = top + i;")
-            w.line(f"const int32_t inside = line >= 0 && line < {height};")
-            w.line(f"const int32_t before = !inside ? {self.columns} : left < 0 ? -left : 0;")
-            w.line(f"const int32_t first = before < {self.columns} ? before : {self.columns};")
-            end = f"{width} - left < {self.columns} ? {width} - left : {self.columns}"
-            w.line(f"const int32_t stop = !inside ? first : {end};")
-            w.line("const int32_t last = stop > first ? stop : first;")
-            with w.block(f"for (int32_t k = 0; k < first * {depth}; ++k)"):
-                w.line(f"to[k] = {fill};")
-            shifted = f" + {self.shift}" if self.shift else ""
-            offset = f"(ptrdiff_t)(inside ? line : 0) * {x.strides[1]} + (ptrdiff_t)(left + first) * {x.strides[2]}"
-            w.line(f"const {source} *const from = x + {offset};")
-            if (depth == 1 or x.strides[3] == 1) and (x.strides[2] == depth or width == 1):
-                with w.block(f"for (int32_t k = 0; k < (last - first) * {depth}; ++k)"):
-                    w.line(f"to[first * {depth} + k] = ({target})(from[k]{shifted});")
-            else:
-                with w.block("for (int32_t column = 0; column < last - first; ++column)"), w.loop("c", depth):
-                    element = f"from[(ptrdiff_t)column * {x.strides[2]} + (ptrdiff_t)c * {x.strides[3]}]"
-                    w.line(f"to[(first + column) * {depth} + c] = ({target})({element}{shifted});")
-            with w.block(f"for (int32_t k = last * {depth}; k < {self.line}; ++k)"):
-                w.line(f"to[k] = {fill};")
-        w.line()
+    @cached_property
+    def weights(self) -> np.ndarray:
+        return pack_weights(self.s, self.s.groups, self.panels)
 
     def _function(self, variant: int, rows: int) -> str:
         return f"@NAME@_tile_{variant}_{rows}"
@@ -340,7 +274,7 @@ class _Emitter:
                 w.line(f"const es_m bias{v} = es_load_i32(b + {v * self.lanes});")
             for r in range(rows):
                 w.line("es_m " + ", ".join(f"c{r}_{v} = bias{v}" for v in range(vectors)) + ";")
-            kernel_lines, line_step = self.w.kernel[0], self.w.dilations[0] * self.line
+            kernel_lines, line_step = self.w.kernel[0], self.w.dilations[0] * self.packed.line
             loops = []
             if kernel_lines > 1:
                 loops.append(f"for (ptrdiff_t i = 0; i < {kernel_lines}; ++i)")
@@ -381,7 +315,7 @@ class _Emitter:
             w.line(f"const es_m b{v} = es_{dot.load_weights}(w + {at});")
 
         def element(u: int, r: int) -> None:
-            w.line(f"const es_m a{r} = es_{dot.load_input}(xk + {u * dot.group + r * self.row});")
+            w.line(f"const es_m a{r} = es_{dot.load_input}(xk + {u * dot.group + r * self.packed.pixel});")
 
         for u in range(count):
             with w.block(""):
@@ -426,7 +360,8 @@ class _Emitter:
     def _tile_row(self, w: Writer, variant: int, width: int) -> None:
         window = self.w
         position = [(0, "n"), (1, "line"), (2, "row"), (3, f"panel * {width}")]
-        at = f"(line - first_line) * {window.strides[0] * self.line} + (ptrdiff_t)(row - first_row) * {self.row}"
+        packed = self.packed
+        at = f"(line - first_line) * {window.strides[0] * packed.line} + (ptrdiff_t)(row - first_row) * {packed.pixel}"
         arguments = [f"packed + (ptrdiff_t){at}", "wp", "bp"]
         arguments.append(f"y0 + {strided(window.y, position)}{window.epilogue.arguments(position)}")
 
