@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from edgesmith.c.writer import Writer
+from edgesmith.ir import DType
 from edgesmith.kernels.cycles import (
     FLOAT_BYTES,
     FMA_LATENCY,
@@ -26,10 +27,12 @@ from edgesmith.kernels.cycles import (
 from edgesmith.target import Target
 
 __all__ = [
+    "FLOATS",
     "FLOAT_BYTES",
     "GIGAHERTZ",
     "LINE_BYTES",
     "Panels",
+    "Products",
     "Segment",
     "TileShape",
     "accumulate",
@@ -187,6 +190,34 @@ def pack_bias(bias: np.ndarray | None, panels: Panels) -> np.ndarray:
 
 
 @dataclass(frozen=True)
+class Products:
+    """How one reduction step multiplies and sums.
+
+    Args:
+        group: neighbouring input elements that a step multiplies in every lane.
+        element: type of input and weights in memory.
+        vector: C type of the operands in registers.
+        repeat: template of the group that begins ``{1}`` elements after the address ``{0}``, in every lane.
+        load: template of the weights at the address ``{0}``.
+        add: template of the sum ``{0}`` plus the products of ``{1}`` and ``{2}``.
+        cycles: of one step's products, in those of a multiply-add of floats.
+        registers: further ones that it needs.
+    """
+
+    group: int
+    element: DType
+    vector: str
+    repeat: str
+    load: str
+    add: str
+    cycles: float = 1.0
+    registers: int = 0
+
+
+FLOATS = Products(1, DType.F32, "es_v", "es_set1({0}[{1}])", "es_load({0})", "es_fma({1}, {2}, {0})")
+
+
+@dataclass(frozen=True)
 class Segment:
     """A run of reduction steps.
 
@@ -204,7 +235,13 @@ class Segment:
 
 
 def accumulate(
-    w: Writer, segment: Segment, row_offset: Callable[[int], int], vectors: int, lanes: int, ahead_lines: int = 0
+    w: Writer,
+    segment: Segment,
+    row_offset: Callable[[int], int],
+    vectors: int,
+    lanes: int,
+    ahead_lines: int = 0,
+    products: Products = FLOATS,
 ) -> None:
     """Write the loop of one segment: ``c<row>_<vector> += x[...] * weights``; advances the pointer ``w``.
 
@@ -215,13 +252,15 @@ def accumulate(
         ahead_lines: cache lines that each iteration requests from the pointer ``ahead`` on, which it advances.
     """
     rows = segment.rows
+    kind, width = products.vector, vectors * lanes * products.group
+    line = LINE_BYTES // products.element.itemsize
 
     def weight(u: int, v: int) -> None:
-        at = (u * vectors + v) * lanes
-        w.line(f"const es_v b{v} = es_load({f'w + {at}' if at else 'w'});")
+        at = u * width + v * lanes * products.group
+        w.line(f"const {kind} b{v} = {products.load.format(f'w + {at}' if at else 'w')};")
 
     def element(u: int, r: int) -> None:
-        w.line(f"const es_v a{r} = es_set1(xk[{u * segment.stride + row_offset(r)}]);")
+        w.line(f"const {kind} a{r} = {products.repeat.format('xk', u * segment.stride + row_offset(r))};")
 
     def step(u: int) -> None:
         wide = len(rows) < vectors
@@ -235,7 +274,7 @@ def accumulate(
             else:
                 element(u, outer)
             for r, v in ((r, outer) for r in rows) if wide else ((outer, v) for v in range(vectors)):
-                w.line(f"c{r}_{v} = es_fma(a{r}, b{v}, c{r}_{v});")
+                w.line(f"c{r}_{v} = {products.add.format(f'c{r}_{v}', f'a{r}', f'b{v}')};")
 
     def steps(count: int) -> None:
         for u in range(count):
@@ -245,20 +284,20 @@ def accumulate(
     unroll = segment.count if segment.count <= UNROLLED_STEPS else steps_per_iteration(len(rows), vectors)
     rounds, rest = divmod(segment.count, unroll)
     with w.block(""):
-        w.line(f"const float *xk = x{'' if segment.offset == '0' else f' + {segment.offset}'};")
+        w.line(f"const {products.element.c} *xk = x{'' if segment.offset == '0' else f' + {segment.offset}'};")
         if rounds > 1:
             with w.block(f"for (ptrdiff_t k = 0; k < {rounds}; ++k)"):
-                for line in range(ahead_lines):
-                    w.line(f"__builtin_prefetch(ahead + {line * LINE_BYTES // FLOAT_BYTES}, 0, 2);")
+                for number in range(ahead_lines):
+                    w.line(f"__builtin_prefetch(ahead + {number * line}, 0, 2);")
                 if ahead_lines:
-                    w.line(f"ahead += {ahead_lines * LINE_BYTES // FLOAT_BYTES};")
+                    w.line(f"ahead += {ahead_lines * line};")
                 steps(unroll)
                 w.line(f"xk += {unroll * segment.stride};")
-                w.line(f"w += {unroll * vectors * lanes};")
+                w.line(f"w += {unroll * width};")
         left = rest + (unroll if rounds == 1 else 0)
         if left:
             steps(left)
-            w.line(f"w += {left * vectors * lanes};")
+            w.line(f"w += {left * width};")
 
 
 def steps_per_iteration(rows: int, vectors: int) -> int:
