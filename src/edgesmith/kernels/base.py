@@ -10,7 +10,7 @@ from typing import ClassVar, TypeVar
 
 import numpy as np
 
-from edgesmith.ir import Cost, Graph, Node, TensorType, View
+from edgesmith.ir import Cost, DType, Graph, Node, TensorType, View
 from edgesmith.kernels.region import Region
 from edgesmith.ops import Array
 from edgesmith.registry import Registry
@@ -195,11 +195,17 @@ def operands(problem: Problem) -> dict[str, Array]:
     return inputs | {v: Array(f"y{i}", problem.view(v)) for i, v in enumerate(problem.region.outputs)}
 
 
-def unpack(problem: Problem, constants: Sequence[tuple[str, np.ndarray]] = (), prepared: str | None = None) -> str:
+def unpack(
+    problem: Problem,
+    constants: Sequence[tuple[str, np.ndarray]] = (),
+    prepared: str | None = None,
+    element: DType = DType.F32,
+) -> str:
     """The declarations at the top of a kernel function: typed pointers to operands and constants.
 
     Args:
-        prepared: name of a ``const float *`` to the prepared memory.
+        prepared: name of a pointer to the prepared memory.
+        element: of that memory.
     """
     lines = []
     for value, operand in operands(problem).items():
@@ -211,7 +217,8 @@ def unpack(problem: Problem, constants: Sequence[tuple[str, np.ndarray]] = (), p
         kind = f"const {TensorType.of(array).dtype.c} *"
         lines.append(f"{kind}const {name} = ({kind})p[{first + i}];")
     if prepared is not None:
-        lines.append(f"const float *const {prepared} = (const float *)p[{first + len(constants)}];")
+        kind = f"const {element.c} *"
+        lines.append(f"{kind}const {prepared} = ({kind})p[{first + len(constants)}];")
     return "\n".join(lines)
 
 

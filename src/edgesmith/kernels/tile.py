@@ -52,6 +52,34 @@ LOOP_CYCLES = 0.25
 
 
 @dataclass(frozen=True)
+class Products:
+    """How one reduction step multiplies and sums.
+
+    Args:
+        group: neighbouring input elements that a step multiplies in every lane.
+        element: type of input and weights in memory.
+        vector: C type of the operands in registers.
+        repeat: template of the group that begins ``{1}`` elements after the address ``{0}``, in every lane.
+        load: template of the weights at the address ``{0}``.
+        add: template of the sum ``{0}`` plus the products of ``{1}`` and ``{2}``.
+        cycles: of one step's products, in those of a multiply-add of floats.
+        registers: further ones that it needs.
+    """
+
+    group: int
+    element: DType
+    vector: str
+    repeat: str
+    load: str
+    add: str
+    cycles: float = 1.0
+    registers: int = 0
+
+
+FLOATS = Products(1, DType.F32, "es_v", "es_set1({0}[{1}])", "es_load({0})", "es_fma({1}, {2}, {0})")
+
+
+@dataclass(frozen=True)
 class TileShape:
     """``rows`` x ``vectors`` accumulators."""
 
@@ -79,13 +107,13 @@ def candidates(target: Target, rows: int, vectors: int) -> list[TileShape]:
     return found
 
 
-def cycles_per_step(tile: TileShape, input_cycles: float = 0.0) -> float:
+def cycles_per_step(tile: TileShape, input_cycles: float = 0.0, products: Products = FLOATS) -> float:
     """Cycles of one reduction step: multiply-add issue, load issue or latency, whichever binds.
 
     Args:
         input_cycles: load slots lost to bringing input rows into the first-level cache (see ``input_cycles``).
     """
-    multiply = tile.rows * tile.vectors / FMA_PER_CYCLE
+    multiply = tile.rows * tile.vectors * products.cycles / FMA_PER_CYCLE
     load = (tile.rows + tile.vectors) / LOADS_PER_CYCLE + input_cycles
     return max(multiply, load, FMA_LATENCY) + LOOP_CYCLES / steps_per_iteration(tile.rows, tile.vectors)
 
@@ -187,34 +215,6 @@ def pack_bias(bias: np.ndarray | None, panels: Panels) -> np.ndarray:
     if bias is not None:
         padded[: panels.channels] = bias
     return padded
-
-
-@dataclass(frozen=True)
-class Products:
-    """How one reduction step multiplies and sums.
-
-    Args:
-        group: neighbouring input elements that a step multiplies in every lane.
-        element: type of input and weights in memory.
-        vector: C type of the operands in registers.
-        repeat: template of the group that begins ``{1}`` elements after the address ``{0}``, in every lane.
-        load: template of the weights at the address ``{0}``.
-        add: template of the sum ``{0}`` plus the products of ``{1}`` and ``{2}``.
-        cycles: of one step's products, in those of a multiply-add of floats.
-        registers: further ones that it needs.
-    """
-
-    group: int
-    element: DType
-    vector: str
-    repeat: str
-    load: str
-    add: str
-    cycles: float = 1.0
-    registers: int = 0
-
-
-FLOATS = Products(1, DType.F32, "es_v", "es_set1({0}[{1}])", "es_load({0})", "es_fma({1}, {2}, {0})")
 
 
 @dataclass(frozen=True)

@@ -104,7 +104,10 @@ class Winograd(Kernel):
         return Epilogue(problem).in_place(problem)
 
     def emit(self, problem: Problem, schedule: Schedule) -> Code:
-        return WinogradCode(Tiling(problem, schedule)).code()
+        node, constants = problem.anchor, problem.graph.constants
+        tiling = Tiling(problem, schedule)
+        bias = constants[node.inputs[2]] if len(node.inputs) > 2 and node.inputs[2] else np.zeros(1, np.float32)
+        return WinogradCode(tiling, Epilogue(problem), constants[node.inputs[1]], bias).code()
 
     def rounding(self, node: Node, operands: Sequence[np.ndarray | None], schedule: Schedule) -> np.ndarray:
         op = node.op

@@ -6,7 +6,7 @@ from functools import cache
 
 from edgesmith.kernels.conv.winograd_tiling import Tiling
 from edgesmith.kernels.conv.winograd_transform import Matrix, Program
-from edgesmith.kernels.cycles import FLOAT_BYTES, GIGAHERTZ, L2_BYTES_PER_CYCLE, memory_ns
+from edgesmith.kernels.cycles import GIGAHERTZ, L2_BYTES_PER_CYCLE, memory_ns
 from edgesmith.kernels.tile import TileShape, cycles_per_step
 
 __all__ = ["nanoseconds"]
@@ -23,8 +23,8 @@ OVERLAP = 0.7
 
 def nanoseconds(t: Tiling) -> float:
     """Of one run on one core."""
-    weight_bytes = t.positions * t.in_channels * t.padded_out * FLOAT_BYTES
-    scratch_bytes = t.scratch_floats * FLOAT_BYTES
+    weight_bytes = t.positions * t.summed * t.padded_out * t.numbers.element_bytes
+    scratch_bytes = t.scratch_bytes
     arithmetic = _products(t)
     traffic = 0.0
     if t.prepared:
@@ -35,12 +35,12 @@ def nanoseconds(t: Tiling) -> float:
         traffic = memory_ns(t.weights_bytes) * GIGAHERTZ
         vectors = t.in_channels * t.padded_out / t.lanes
         arithmetic += t.blocks * vectors * _both(t, t.vertical.kernel, t.horizontal.kernel)
-    planes = t.tiles * t.positions * FLOAT_BYTES
-    moved = planes * (t.padded_in * (1 + t.chunks) + 2 * t.padded_out)
+    moved = t.padded_in * (1 + t.chunks) * t.numbers.element_bytes + 2 * t.padded_out * t.numbers.sums.itemsize
+    moved *= t.tiles * t.positions
     traffic += moved / _bandwidth(t, scratch_bytes)
-    transforms = t.tiles * t.padded_in / t.lanes * _both(t, t.vertical.input, t.horizontal.input)
+    transforms = t.tiles * t.padded_in / t.in_lanes * _both(t, t.vertical.input, t.horizontal.input)
     transforms += t.tiles * t.padded_out / t.lanes * _both(t, t.vertical.output, t.horizontal.output)
-    traffic += memory_ns((t.x.size + t.y.size) * FLOAT_BYTES) * GIGAHERTZ
+    traffic += memory_ns(t.x.size * t.x.dtype.itemsize + t.y.size * t.y.dtype.itemsize) * GIGAHERTZ
     work = arithmetic + transforms
     return STEP_NS + (max(work, traffic) + (1 - OVERLAP) * min(work, traffic)) / GIGAHERTZ
 
@@ -61,8 +61,9 @@ def _row(t: Tiling, rows: int) -> float:
     cycles = 0.0
     for vectors, panels in ((t.panels.vectors, t.panels.full), (t.panels.tail_vectors, 1)):
         if vectors and panels:
-            passes = len(t.steps) * (TILE_CYCLES + rows * vectors)
-            cycles += panels * (t.in_channels * cycles_per_step(TileShape(rows, vectors)) + passes)
+            passes = len(t.depths) * (TILE_CYCLES + rows * vectors)
+            step = cycles_per_step(TileShape(rows, vectors), products=t.numbers.products)
+            cycles += panels * (t.summed / t.numbers.group * step + passes)
     return cycles
 
 

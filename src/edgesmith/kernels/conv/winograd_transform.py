@@ -14,7 +14,7 @@ random data: for m + r - 1 = 6 it is 0.44 times that of the usual points 1 and 2
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
@@ -25,7 +25,7 @@ from edgesmith.c.expr import literal
 from edgesmith.c.writer import Writer
 from edgesmith.ir import DType
 
-__all__ = ["Matrix", "Program", "Step", "Transform", "points", "transform"]
+__all__ = ["Form", "Matrix", "Program", "Step", "Transform", "points", "side_by_side", "toom_cook", "transform"]
 
 Matrix = tuple[tuple[Fraction, ...], ...]
 
@@ -88,17 +88,29 @@ class Transform:
 
 @cache
 def transform(m: int, r: int, stride: int = 1) -> Transform:
-    """The matrices of F(m, r), exact.
-
-    A correlation with a stride s is the sum of s correlations without one: number p takes every s-th input and every
-    s-th tap, both from p on. Their forms stand side by side.
+    """The matrices of F(m, r) for floats, exact.
 
     Raises:
         ValueError: more taps or outputs than there are points for, or fewer taps than the stride.
     """
+    return side_by_side(m, r, stride, _dense)
+
+
+def side_by_side(m: int, r: int, stride: int, form: Callable[[int, int], Form]) -> Transform:
+    """F(m, r) with a stride from forms without one.
+
+    A correlation with a stride s is the sum of s correlations without one: number p takes every s-th input and every
+    s-th tap, both from p on. Their forms stand side by side.
+
+    Args:
+        form: of m outputs and some taps.
+
+    Raises:
+        ValueError: fewer taps than the stride.
+    """
     if stride > r:
         raise ValueError(f"{r} taps at stride {stride}: some inputs have none")
-    phases = [_dense(m, len(range(phase, r, stride))) for phase in range(stride)]
+    phases = [form(m, len(range(phase, r, stride))) for phase in range(stride)]
     inputs = [range(phase, (m - 1) * stride + r, stride) for phase in range(stride)]
     return Transform(
         m,
@@ -123,7 +135,7 @@ def _interleaved(matrices: Sequence[Matrix], columns: int) -> Matrix:
 
 
 @dataclass(frozen=True)
-class _Form:
+class Form:
     """A', G and B' of F(m, r) without a stride."""
 
     output: Matrix
@@ -131,18 +143,25 @@ class _Form:
     input: Matrix
 
 
-def _dense(m: int, r: int) -> _Form:
-    """F(m, r) without a stride; for one tap there is nothing to save.
+def _dense(m: int, r: int) -> Form:
+    """F(m, r) without a stride.
+
+    The columns of A' that belong to p and -p get a unit coefficient in a row of their own, which saves its
+    multiplication.
+    """
+    finite = points(m + r - 2) if r > 1 else ()
+    return toom_cook(m, r, finite, [_scale(p, i, m) for i, p in enumerate(finite)])
+
+
+def toom_cook(m: int, r: int, finite: Sequence[Fraction], scales: Sequence[Fraction]) -> Form:
+    """F(m, r) from m + r - 2 points besides infinity; for one tap there is nothing to save.
 
     Rows of B' and columns of A' may be scaled at will as long as the rows of G make up for it, for G is applied once:
-    B' has leading coefficients 1; the columns of A' that belong to p and -p get a unit coefficient in a row of their
-    own, which saves its multiplication.
+    B' has leading coefficients 1, and the columns of A' have ``scales``.
     """
     if r == 1:
         unit = tuple(tuple(Fraction(int(i == j)) for j in range(m)) for i in range(m))
-        return _Form(unit, ((Fraction(1),),) * m, unit)
-    finite = points(m + r - 2)
-    scales = [_scale(p, i, m) for i, p in enumerate(finite)]
+        return Form(unit, ((Fraction(1),),) * m, unit)
     output = tuple(
         (*(s * p**i for p, s in zip(finite, scales, strict=True)), Fraction(int(i == m - 1))) for i in range(m)
     )
@@ -154,7 +173,7 @@ def _dense(m: int, r: int) -> _Form:
         kernel.append(tuple(p**k / norm for k in range(r)))
     kernel.append(tuple(Fraction(int(k == r - 1)) for k in range(r)))
     rows = [(*_monic((*finite[:j], *finite[j + 1 :])), Fraction(0)) for j in range(len(finite))]
-    return _Form(output, tuple(kernel), (*rows, _monic(finite)))
+    return Form(output, tuple(kernel), (*rows, _monic(finite)))
 
 
 def _scale(point: Fraction, index: int, m: int) -> Fraction:
@@ -195,13 +214,16 @@ class Program:
     outputs: tuple[int | None, ...]
 
     @classmethod
-    def of(cls, matrix: Matrix) -> Program:
+    def of(cls, matrix: Matrix, integers: bool = False) -> Program:
         """A short program: the two terms that most rows share up to a factor become a value of their own, repeatedly.
 
         After C. Paar, "Optimized arithmetic for Reed-Solomon encoders", ISIT 1997, with factors. No program adds terms
         that cancel, so that on absolute values it computes the absolute matrix.
+
+        Args:
+            integers: all factors are integers, as those of the matrix must be.
         """
-        return _synthesize(matrix)
+        return _synthesize(matrix, integers)
 
     @property
     def operations(self) -> int:
@@ -216,15 +238,23 @@ class Program:
             depth.append(before + (step.y is not None or abs(step.factor) != 1))
         return max((depth[v] for v in self.outputs if v is not None), default=0)
 
-    def write(self, w: Writer, inputs: Sequence[str]) -> list[str]:
-        """Write the statements over ``es_v`` values; the C expression of each output.
+    def write(self, w: Writer, inputs: Sequence[str], vector: str = "es_v") -> list[str]:
+        """Write the statements; the C expression of each output.
 
         Args:
             inputs: names of C variables; those of zero columns are not used.
+            vector: their type. Vectors of integers need factors that are integers.
         """
         values = list(inputs)
         for step in self.steps:
             x = values[step.x]
+            if vector != "es_v":
+                text = f"{x} * {abs(step.factor)}" if abs(step.factor) != 1 else x
+                sign = "-" if step.factor < 0 else "+"
+                text = f"{values[step.y]} {sign} {text}" if step.y is not None else f"{sign.strip('+')}{text}"
+                values.append(w.fresh())
+                w.line(f"const {vector} {values[-1]} = {text};")
+                continue
             factor = f"es_set1({literal(float(step.factor), DType.F32)})"
             if step.y is None:
                 text = f"-{x}" if step.factor == -1 else f"{factor} * {x}"
@@ -234,7 +264,7 @@ class Program:
                 text = f"es_fma({factor}, {x}, {values[step.y]})"
             values.append(w.fresh())
             w.line(f"const es_v {values[-1]} = {text};")
-        return [values[v] if v is not None else "(es_v){0}" for v in self.outputs]
+        return [values[v] if v is not None else f"({vector}){{0}}" for v in self.outputs]
 
 
 def _is_exact(factor: Fraction) -> bool:
@@ -243,7 +273,13 @@ def _is_exact(factor: Fraction) -> bool:
 
 
 @cache
-def _synthesize(matrix: Matrix) -> Program:
+def _synthesize(matrix: Matrix, integers: bool) -> Program:
+    def suits(ratio: Fraction) -> bool:
+        return not integers or ratio.denominator == 1
+
+    def usable(c: Fraction, d: Fraction) -> bool:
+        return suits(d / c) or suits(c / d)
+
     inputs = len(matrix[0]) if matrix else 0
     forms = [{j: c for j, c in enumerate(row) if c} for row in matrix]
     steps: list[Step] = []
@@ -251,14 +287,14 @@ def _synthesize(matrix: Matrix) -> Program:
         shared: Counter[tuple[int, int, Fraction]] = Counter()
         for form in forms:
             terms = sorted(form.items())
-            shared.update((i, j, d / c) for a, (i, c) in enumerate(terms) for j, d in terms[a + 1 :])
+            shared.update((i, j, d / c) for a, (i, c) in enumerate(terms) for j, d in terms[a + 1 :] if usable(c, d))
         i, j, ratio = min(shared, key=lambda s: (-shared[s], s), default=(0, 0, Fraction(0)))
         if shared[i, j, ratio] < 2:
             break
         users = [f for f in forms if i in f and j in f and f[j] / f[i] == ratio]
         # The term that more often has the factor 1 keeps its own, so that using the sum needs no multiplication.
         units_i, units_j = (sum(abs(f[k]) == 1 for f in users) for k in (i, j))
-        if (units_j, _is_exact(1 / ratio)) > (units_i, _is_exact(ratio)):
+        if suits(1 / ratio) and (not suits(ratio) or (units_j, _is_exact(1 / ratio)) > (units_i, _is_exact(ratio))):
             i, j, ratio = j, i, 1 / ratio
         for form in users:
             form[inputs + len(steps)] = form.pop(i)
