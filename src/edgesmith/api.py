@@ -461,7 +461,7 @@ def _read(
 
 
 def _roundoff(model: onnx.ModelProto) -> float:
-    return DType.F16.unit_roundoff if half_precision(model) else 0.0
+    return max((DType(number).unit_roundoff for number in half_precision(model)), default=0.0)
 
 
 def _original(model: str | Path | onnx.ModelProto, fixed: Arrays, graph: Graph) -> Oracle:

@@ -46,12 +46,16 @@ _NUMPY = {"float": "float32", "double": "float64"}
 """ONNX Runtime's names of element types where numpy has another."""
 
 
-def half_precision(model: onnx.ModelProto) -> bool:
-    """Whether ONNX Runtime rounds intermediate values of the model to 16 bits."""
+def half_precision(model: onnx.ModelProto) -> frozenset[int]:
+    """The 16-bit element types in which ONNX Runtime computes values of the model; what Casts alone make, it rounds as
+    the graph does."""
     graph = model.graph
-    half = (onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16)
-    values = (*graph.input, *graph.output, *graph.value_info)
-    return any(v.type.tensor_type.elem_type in half for v in values)
+    cast = {v for n in graph.node if n.op_type == "Cast" for v in n.output}
+    values = (*graph.input, *graph.output, *(v for v in graph.value_info if v.name not in cast))
+    return frozenset(v.type.tensor_type.elem_type for v in values) & {
+        onnx.TensorProto.FLOAT16,
+        onnx.TensorProto.BFLOAT16,
+    }
 
 
 class Oracle:
@@ -61,6 +65,9 @@ class Oracle:
         model: a model or the path of its file.
         fixed: inputs with a value of their own, given to every run; converted to the input's element type.
         optimized: see ``session``.
+
+    Raises:
+        UnsupportedOp: inputs or outputs are bf16, of which the Python binding has no arrays.
     """
 
     def __init__(
@@ -72,6 +79,9 @@ class Oracle:
     ) -> None:
         self._session = session(model, optimized=optimized)
         declared = (*self._session.get_inputs(), *self._session.get_overridable_initializers())
+        for value in (*declared, *self._session.get_outputs()):
+            if value.type == "tensor(bfloat16)":
+                raise UnsupportedOp("ONNX Runtime takes and gives no arrays of bf16", where=value.name)
         types = {value.name: value.type.removeprefix("tensor(").removesuffix(")") for value in declared}
         self._fixed = {
             name: np.asarray(value).astype(_NUMPY.get(types[name], types[name])) if name in types else value

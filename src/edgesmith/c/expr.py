@@ -106,8 +106,12 @@ def cast(x: Expr, dtype: DType) -> Expr:
         return x
     if x.dtype is DType.F16:
         return cast(call("widen", x, dtype=DType.F32), dtype)
+    if x.dtype is DType.BF16:
+        return cast(call("widen_bf16", x, dtype=DType.F32), dtype)
     if dtype is DType.F16:
         return call("narrow", cast(x, DType.F64), dtype=dtype)
+    if dtype is DType.BF16:
+        return call("narrow_bf16", cast(x, DType.F32), dtype=dtype)
     return call("cast", x, dtype=dtype)
 
 
@@ -187,7 +191,7 @@ def vectorizable(expr: Expr) -> str | None:
         if not e.args:
             if e.dtype is DType.BOOL:
                 return "the vector layer has no truth values in memory"
-            if e.dtype is not DType.F32 and e.dtype not in NARROW and e.dtype is not DType.I32:
+            if e.dtype not in (DType.F32, DType.I32, *NARROW):
                 return f"the vector layer has no {e.dtype}"
             return None
         if PRIMITIVES[e.op].vector_c([""] * len(e.args), e.args[0].dtype, e.dtype) is None:

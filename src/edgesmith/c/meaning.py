@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from fractions import Fraction
 
+import ml_dtypes
 import numpy as np
 
 __all__ = [
+    "bf16_bits",
     "convert",
     "divide",
     "dot2",
     "dot4",
     "exp2_biased",
     "fma",
+    "from_bf16",
     "maximum",
     "minimum",
     "power",
     "quarter_turns",
+    "round_bf16",
     "sigmoid",
     "zipped",
 ]
@@ -74,6 +78,21 @@ def convert(a: np.ndarray, dtype: np.dtype[np.generic]) -> np.ndarray:
     too_large, too_small = a >= float(int(limits.max) + 1), a <= float(limits.min)
     inside = np.where(too_large | too_small | np.isnan(a), 0, a).astype(dtype)
     return np.where(too_large, limits.max, np.where(too_small, limits.min, inside)).astype(dtype)
+
+
+def from_bf16(bits: np.ndarray) -> np.ndarray:
+    """The f32 numbers whose upper halves are given."""
+    return np.asarray((bits.astype(np.uint32) << np.uint32(16)).view(np.float32))
+
+
+def bf16_bits(x: np.ndarray) -> np.ndarray:
+    """The upper halves of f32 numbers."""
+    return np.asarray((x.view(np.uint32) >> np.uint32(16)).astype(np.uint16))
+
+
+def round_bf16(x: np.ndarray) -> np.ndarray:
+    """The nearest f32 numbers that bf16 can hold, ties to even."""
+    return np.asarray(x.astype(ml_dtypes.bfloat16).astype(np.float32))
 
 
 def dot2(c: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:

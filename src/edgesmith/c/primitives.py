@@ -19,8 +19,8 @@ TypedText = Callable[[Sequence[str], DType, DType], str]
 VectorText = Callable[[Sequence[str], DType, DType], str | None]
 """The same in vector C; None where there is none for these types."""
 
-NARROW = frozenset((DType.U8, DType.I8, DType.U16, DType.I16))
-"""Integers that vector C holds as f32 lanes: every number of these types is one of f32."""
+NARROW = frozenset((DType.U8, DType.I8, DType.U16, DType.I16, DType.BF16))
+"""Types that vector C holds as f32 lanes: every number of these types is one of f32."""
 
 
 @dataclass(frozen=True)
@@ -133,6 +133,10 @@ def _vector_retype(args: Sequence[str], argument: DType, result: DType) -> str |
     return args[0] if argument is DType.F32 and result in NARROW else None
 
 
+def _vector(template: str) -> VectorText:
+    return lambda args, argument, result: template.format(*args)
+
+
 def _function(name: str, numpy: Callable[..., np.ndarray], arity: int = 1) -> Primitive:
     """A function of ``mathfunctions``."""
     args = ", ".join(f"{{{i}}}" for i in range(arity))
@@ -188,6 +192,9 @@ PRIMITIVES: dict[str, Primitive] = {
     # Between fp16, which C holds as its bits, and wider floats; ``expr.cast`` applies them.
     "widen": Primitive(lambda a: a, "es_widen_{t}({0})"),
     "narrow": Primitive(lambda a: a, "es_narrow_{t}({0})"),
+    # The same for bf16; lanes of vectors hold it as f32.
+    "widen_bf16": Primitive(lambda a: a, "es_widen_bf16({0})", _vector("{0}")),
+    "narrow_bf16": Primitive(lambda a: a, "es_narrow_bf16({0})", _vector("es_round_bf16({0})")),
     "exp": _function("exp", np.exp),
     "expm1": _function("expm1", np.expm1),
     "log": _function("log", np.log),

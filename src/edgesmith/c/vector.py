@@ -12,6 +12,8 @@ Kernels are written against these names; a header of ``static inline`` functions
 ``es_store_n(p,v,n)``  store the first n
 ``es_load_u8(p)``   load ES_LANES integers as floats; so for i8, u16, i16; ``es_load_u8_n(p,n)`` the first n
 ``es_store_u8(p, v)``  store lanes that hold such integers; ``es_store_u8_n(p,v,n)`` the first n
+``es_load_bf16(p)``  load ES_LANES bf16 (their bits) as floats; ``es_store_bf16(p, v)`` store lanes that bf16 can hold;
+                    also ``_n``; ``es_round_bf16(v)`` the nearest that it can hold, ties to even
 ``es_load_i32(p)``, ``es_load_i32_n``, ``es_store_i32``, ``es_store_i32_n``  vectors of i32, whose type is ``es_m``
 ``es_from_i32(m)``  integers as floats, rounded to nearest; ``es_to_i32(v)`` floats that are integers as such
 ``es_dot2(c,a,b)``  c + the two products of i16 neighbours in each lane of a and b; ``es_dot4`` the four of u8 with i8;
@@ -151,6 +153,34 @@ def _integers() -> dict[str, VectorPrimitive]:
     return found
 
 
+def _bf16() -> dict[str, VectorPrimitive]:
+    """Loads and stores of bf16, which is the upper half of an f32."""
+    widened = "return (es_v)((es_u)__builtin_convertvector({0}, es_m) << 16);"
+    narrowed = "__builtin_convertvector((es_u)v >> 16, es_u16)"
+    some = f"es_u16 v = {{0}}; memcpy(&v, p, (size_t)n * sizeof(*p)); {widened.format('v')}"
+    part = f"const es_u16 w = {narrowed}; memcpy(p, &w, (size_t)n * sizeof(*p));"
+    return {
+        "load_bf16": _p("es_v", "const uint16_t *p", widened.format("*(const es_u16_unaligned *)p"), meaning.from_bf16),
+        "load_bf16_n": _p(
+            "es_v", "const uint16_t *p, int32_t n", some, lambda p, n: _first(n, meaning.from_bf16(p), 0.0)
+        ),
+        "store_bf16": _p(
+            "void", "uint16_t *p, es_v v", f"*(es_u16_unaligned *)p = {narrowed};", lambda p, v: meaning.bf16_bits(v)
+        ),
+        "store_bf16_n": _p(
+            "void", "uint16_t *p, es_v v, int32_t n", part, lambda p, v, n: _first(n, meaning.bf16_bits(v), p)
+        ),
+        # Adding half a unit, less one where the last bit kept is even, carries into that bit; NaN becomes quiet.
+        "round_bf16": _p(
+            "es_v",
+            "es_v a",
+            "const es_u bits = (es_u)a, nearest = bits + 0x7fff + ((bits >> 16) & 1); const es_m nan = a != a; "
+            "return (es_v)((((nearest & ~(es_u)nan) | ((bits | 0x400000) & (es_u)nan))) & 0xffff0000u);",
+            meaning.round_bf16,
+        ),
+    }
+
+
 VECTOR_PRIMITIVES: dict[str, VectorPrimitive] = {
     "load": _p("es_v", "const float *p", "return *(const es_v_unaligned *)p;", lambda p: p),
     "store": _p("void", "float *p, es_v v", "*(es_v_unaligned *)p = v;", lambda p, v: v),
@@ -167,6 +197,7 @@ VECTOR_PRIMITIVES: dict[str, VectorPrimitive] = {
         lambda p, v, n: _first(n, v, p),
     ),
     **_integers(),
+    **_bf16(),
     "set1_i32": _p("es_m", "int32_t x", "return x - (es_m){0};", lambda x: x),
     "pairs_i8": _p(
         "es_m",
@@ -302,6 +333,19 @@ ES_UNUSED static inline float es_exponent_f32(const float a) {
     uint32_t bits;
     memcpy(&bits, &a, sizeof bits);
     return (float)(int32_t)((bits >> 23) & 0xffu) - 127.0f;
+}
+
+ES_UNUSED static inline float es_widen_bf16(const uint16_t a) {
+    const uint32_t bits = (uint32_t)a << 16;
+    float x;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+ES_UNUSED static inline uint16_t es_narrow_bf16(const float a) {
+    uint32_t bits;
+    memcpy(&bits, &a, sizeof bits);
+    return (uint16_t)((a != a ? bits | 0x400000u : bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
 }
 
 ES_UNUSED static inline float es_significand_f32(const float a) {

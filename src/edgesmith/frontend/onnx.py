@@ -42,12 +42,16 @@ def read(
 def bind(model: onnx.ModelProto) -> Graph:
     """The graph of a normalised model (see ``normalize``): static shapes, one opset, sorted nodes.
 
-    Between its fp16 inputs and outputs it computes in f32 (see ``widen``).
+    Between inputs and outputs in fp16 it computes in f32 (see ``widen``).
     """
     graph = widen(model).graph
     constants = {t.name: numpy_helper.to_array(t) for t in graph.initializer}
     types = {name: _array_type(array, name) for name, array in constants.items()}
     inputs = [i for i in graph.input if i.name not in constants]
+    for value in (*inputs, *graph.output):
+        if value.type.tensor_type.elem_type == onnx.TensorProto.BFLOAT16:
+            why, hint = "inputs and outputs of type BFLOAT16 are not supported", "cast from and to FLOAT in the model"
+            raise UnsupportedOp(why, where=value.name, hint=hint)
     for value in inputs:
         types[value.name] = _declared_type(value)
     nodes: list[Node] = []

@@ -1,4 +1,4 @@
-"""Models in fp16 become models that compute in f32, where no kernel computes in fp16."""
+"""Models in fp16 or bf16 become models that compute in f32."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_h
 __all__ = ["widen"]
 
 _TYPE_ATTRIBUTES = ("dtype", "output_dtype")
+_HALVES = (TensorProto.FLOAT16, TensorProto.BFLOAT16)
 
 
 def widen(model: ModelProto) -> ModelProto:
-    """The model with f32 in the place of fp16; without fp16, the model itself.
+    """The model with f32 in the place of fp16 and bf16; without these, the model itself.
 
     Inputs and outputs keep their type: Casts stand between them and the f32 values. So does what the model itself casts
-    to fp16, which keeps that rounding. All other roundings to fp16 are gone, so results are nearer to the exact ones
-    than the model's; weights are exact in f32.
+    to 16 bits, which keeps that rounding. All other roundings to 16 bits are gone, so results are nearer to the exact
+    ones than the model's; weights are exact in f32.
     """
     return _Widening(model).model if _has_half(model) else model
 
@@ -26,7 +27,7 @@ def widen(model: ModelProto) -> ModelProto:
 def _has_half(model: ModelProto) -> bool:
     graph = model.graph
     tensors = (*(t.data_type for t in graph.initializer), *(_element(v) for v in (*graph.input, *graph.output)))
-    return TensorProto.FLOAT16 in tensors or any(_casts_to_half(n) or _half_attributes(n) for n in graph.node)
+    return any(t in _HALVES for t in tensors) or any(_casts_to_half(n) or _half_attributes(n) for n in graph.node)
 
 
 def _element(value: onnx.ValueInfoProto) -> int:
@@ -34,16 +35,16 @@ def _element(value: onnx.ValueInfoProto) -> int:
 
 
 def _casts_to_half(node: NodeProto) -> bool:
-    return node.op_type == "Cast" and any(a.name == "to" and a.i == TensorProto.FLOAT16 for a in node.attribute)
+    return node.op_type == "Cast" and any(a.name == "to" and a.i in _HALVES for a in node.attribute)
 
 
 def _half_attributes(node: NodeProto) -> list[onnx.AttributeProto]:
-    """Attributes that make fp16 out of nothing: a type, or a tensor."""
+    """Attributes that make such numbers out of nothing: a type, or a tensor."""
     return [
         a
         for a in node.attribute
-        if (a.name in _TYPE_ATTRIBUTES and a.i == TensorProto.FLOAT16)
-        or (a.type == onnx.AttributeProto.TENSOR and a.t.data_type == TensorProto.FLOAT16)
+        if (a.name in _TYPE_ATTRIBUTES and a.i in _HALVES)
+        or (a.type == onnx.AttributeProto.TENSOR and a.t.data_type in _HALVES)
     ]
 
 
@@ -56,17 +57,17 @@ class _Widening:
         graph = self.model.graph
         self._taken = set(_names(graph))
         self._wide: dict[str, str] = {}
-        """Value that stays fp16 -> its f32 version."""
-        self._outputs = {o.name for o in graph.output if _element(o) == TensorProto.FLOAT16}
+        """Value that stays as it is -> its f32 version."""
+        self._outputs = {o.name: _element(o) for o in graph.output if _element(o) in _HALVES}
         kept = {v for n in graph.node if _casts_to_half(n) for v in n.output}
         for value in graph.value_info:
-            if _element(value) == TensorProto.FLOAT16 and value.name not in kept:
+            if _element(value) in _HALVES and value.name not in kept:
                 value.type.tensor_type.elem_type = TensorProto.FLOAT
         weights = {t.name for t in graph.initializer}
         nodes = [
             self._cast(value.name, self._widened(value.name), TensorProto.FLOAT)
             for value in graph.input
-            if _element(value) == TensorProto.FLOAT16 and value.name not in weights
+            if _element(value) in _HALVES and value.name not in weights
         ]
         nodes += self._weights(graph)
         for node in graph.node:
@@ -90,10 +91,10 @@ class _Widening:
 
     def _weights(self, graph: GraphProto) -> Iterator[NodeProto]:
         for tensor in graph.initializer:
-            if tensor.data_type == TensorProto.FLOAT16:
+            if tensor.data_type in _HALVES:
                 name = self._widened(tensor.name) if tensor.name in self._outputs else tensor.name
                 if name != tensor.name:
-                    yield self._cast(name, tensor.name, TensorProto.FLOAT16)
+                    yield self._cast(name, tensor.name, tensor.data_type)
                 tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float32), name))
 
     def _node(self, node: NodeProto) -> Iterator[NodeProto]:
@@ -112,7 +113,7 @@ class _Widening:
                 after.append(self._cast(value, self._widened(value), TensorProto.FLOAT))
             elif value in self._outputs:
                 changed.output[i] = self._widened(value)
-                after.append(self._cast(changed.output[i], value, TensorProto.FLOAT16))
+                after.append(self._cast(changed.output[i], value, self._outputs[value]))
         yield changed
         yield from after
 

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from enum import Enum
 
+import ml_dtypes  # noqa: F401  (numpy knows bfloat16 by it)
 import numpy as np
 
 __all__ = ["DType", "TensorType"]
@@ -26,6 +27,7 @@ class DType(Enum):
     F64 = 11
     U32 = 12
     U64 = 13
+    BF16 = 16
 
     @property
     def numpy(self) -> np.dtype[np.generic]:
@@ -37,12 +39,12 @@ class DType(Enum):
 
     @property
     def c(self) -> str:
-        """The C99 type of one element; fp16 is stored as its bits."""
+        """The C99 type of one element; fp16 and bf16 are stored as their bits."""
         return _C[self]
 
     @property
     def is_float(self) -> bool:
-        return self in (DType.F16, DType.F32, DType.F64)
+        return self in (DType.F16, DType.BF16, DType.F32, DType.F64)
 
     @property
     def is_signed(self) -> bool:
@@ -51,7 +53,7 @@ class DType(Enum):
     @property
     def unit_roundoff(self) -> float:
         """Largest relative error of rounding a real number to this type (half an ULP); 0 for integers."""
-        return float(np.finfo(self.numpy).eps) / 2 if self.is_float else 0.0  # type: ignore[type-var]
+        return 2.0 ** -_SIGNIFICAND_BITS[self] if self.is_float else 0.0
 
     @classmethod
     def of(cls, dtype: np.dtype[np.generic] | type) -> DType:
@@ -75,12 +77,15 @@ _NUMPY = {
     DType.F64: "float64",
     DType.U32: "uint32",
     DType.U64: "uint64",
+    DType.BF16: "bfloat16",
 }
+_SIGNIFICAND_BITS = {DType.BF16: 8, DType.F16: 11, DType.F32: 24, DType.F64: 53}
 _BY_NUMPY = {np.dtype(name): dtype for dtype, name in _NUMPY.items()}
 _C = {dtype: f"{name}_t" for dtype, name in _NUMPY.items()} | {
     DType.F32: "float",
     DType.F64: "double",
     DType.F16: "uint16_t",
+    DType.BF16: "uint16_t",
     DType.BOOL: "uint8_t",
 }
 

@@ -46,8 +46,9 @@ class Cast(Elementwise):
 
     @classmethod
     def cases(cls) -> Iterator[Case]:
-        for source in DType:
-            for to in DType:
+        types = [t for t in DType if t is not DType.BF16]  # of which ONNX Runtime takes and gives no arrays
+        for source in types:
+            for to in types:
                 values: TensorType | np.ndarray = TensorType((3, 7), source)
                 if source.is_float and not to.is_signed and to is not DType.BOOL:
                     values = np.linspace(0, 200, 21).astype(source.numpy).reshape(3, 7)

@@ -24,7 +24,7 @@ def require_types(operator: str, dtypes: Sequence[DType], *exprs: Expr) -> None:
     if DType.F64 in dtypes:
         called = [name for e in exprs for name in functions_of(e) if name in FUNCTIONS]
         missing += [name for name in called if not FUNCTIONS[name].full_precision or FUNCTIONS[name].dtype is DType.F32]
-    if missing or DType.F16 in (*dtypes, *(e.dtype for e in exprs)):
+    if missing or {DType.F16, DType.BF16} & {*dtypes, *(e.dtype for e in exprs)}:
         raise UnsupportedOp(
             f"{operator} on {', '.join(map(str, dict.fromkeys(dtypes)))} is not implemented",
             hint="convert the model to f32",

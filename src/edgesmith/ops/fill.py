@@ -11,7 +11,7 @@ __all__ = ["stored_literal"]
 
 
 def stored_literal(value: object, dtype: DType) -> str:
-    """C text of ``value`` as it is stored: fp16 as its bits, everything else as a number."""
-    if dtype is DType.F16:
-        return str(int(np.float16(value).view(np.uint16)))  # type: ignore[arg-type]
+    """C text of ``value`` as it is stored: fp16 and bf16 as their bits, everything else as a number."""
+    if dtype in (DType.F16, DType.BF16):
+        return str(int(np.asarray(value, dtype.numpy).view(np.uint16)))
     return literal(value, dtype)

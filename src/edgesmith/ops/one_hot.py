@@ -44,7 +44,8 @@ class OneHot(Operator):
     def infer(self, inputs: Sequence[TensorType | None]) -> tuple[TensorType, ...]:
         indices, _, values = inputs
         assert indices is not None and values is not None
-        if values.shape != (2,) or self.axis > indices.rank or self.depth < 1 or indices.dtype is DType.F16:
+        half = indices.dtype in (DType.F16, DType.BF16)
+        if values.shape != (2,) or self.axis > indices.rank or self.depth < 1 or half:
             raise ModelError(f"{self} of {indices} with {values}", where=self.name)
         return (TensorType((*indices.shape[: self.axis], self.depth, *indices.shape[self.axis :]), values.dtype),)
 
