@@ -17,7 +17,7 @@ from edgesmith.codegen.encoding import DECODER, LEAST_BYTES, encode
 from edgesmith.target import parse
 from edgesmith.toolchain import build, zig
 
-INTEGERS = {2: (-1, 1), 3: (-2, 1), 4: (-8, 7)}
+INTEGERS = {2: (-1, 1), 3: (-2, 1), 4: (-8, 7), 5: (0, 15)}
 """Kind -> the smallest and the largest number."""
 
 
@@ -56,7 +56,7 @@ def test_small_integers_come_back(decoder: ctypes.CDLL, kind: int, count: int) -
     array = np.random.default_rng(kind).choice(numbers, count).astype(np.int8)
     short = encode(array)
     assert short is not None and short.kind == kind
-    assert short.data.nbytes <= count * {2: 1, 3: 2, 4: 4}[kind] / 8 + 1
+    assert short.data.nbytes <= count * {2: 1, 3: 2, 4: 4, 5: 4}[kind] / 8 + 1
     np.testing.assert_array_equal(decoded(decoder, array), array)
 
 

@@ -83,7 +83,7 @@ def requantized(graph: Graph) -> Graph | None:
     shape = graph.type(y).shape
     if len(shape) < 2 or not isinstance(node.op, IntegerProduct):
         return None
-    axis = 1 if node.op.name == "ConvInteger" else len(shape) - 1
+    axis = 1 if "window" in node.op.attributes() else len(shape) - 1
     along = (-1, *(1,) * (len(shape) - 1 - axis))
     rng = np.random.default_rng(5)
     channels = shape[axis]

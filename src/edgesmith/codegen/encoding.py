@@ -33,8 +33,8 @@ class Encoded:
 def encode(array: np.ndarray) -> Encoded | None:
     """The shortest form from which every element comes back as it was; None: the array itself.
 
-    f32 numbers that fp16 or bf16 can hold are stored so; i8 numbers from -8 to 7 in four bits, from -2 to 1 (ternary
-    weights) in two, and -1 and 1 (binary weights) in one.
+    f32 numbers that fp16 or bf16 can hold are stored so; i8 numbers from -8 to 7 or from 0 to 15 in four bits, from -2
+    to 1 (ternary weights) in two, and -1 and 1 (binary weights) in one.
     """
     if array.nbytes < LEAST_BYTES:
         return None
@@ -75,7 +75,7 @@ def _bits(width: int, low: int, step: int = 1) -> Callable[[np.ndarray], np.ndar
 
 _FORMS: dict[str, tuple[tuple[int, Callable[[np.ndarray], np.ndarray | None]], ...]] = {
     "float32": ((0, _fp16), (1, _bf16)),
-    "int8": ((2, _bits(1, -1, 2)), (3, _bits(2, -2)), (4, _bits(4, -8))),
+    "int8": ((2, _bits(1, -1, 2)), (3, _bits(2, -2)), (4, _bits(4, -8)), (5, _bits(4, 0))),
 }
 """By element type, the forms from the shortest on."""
 
@@ -83,7 +83,7 @@ DECODER = """#include <string.h>
 
 typedef struct {
     size_t from, to, count; /* bytes into the weights and into prepared memory, elements */
-    int32_t kind; /* 0 fp16, 1 bf16 to f32; 2, 3, 4: one, two, four bits to i8 */
+    int32_t kind; /* 0 fp16, 1 bf16 to f32; 2 to 5: one, two, four, four bits to i8 */
 } expansion;
 
 static float from_fp16(uint32_t half) {
@@ -116,10 +116,11 @@ static void expand(const expansion *e, const unsigned char *weights, unsigned ch
         return;
     }
     const int width = e->kind == 2 ? 1 : e->kind == 3 ? 2 : 4, per_byte = 8 / width;
+    const int least = e->kind == 5 ? 0 : -(1 << (width - 1));
     int8_t *const to = (int8_t *)(prepared + e->to);
     for (size_t i = 0; i < e->count; ++i) {
         const int code = from[i / (size_t)per_byte] >> (int)(i % (size_t)per_byte) * width & ((1 << width) - 1);
-        to[i] = (int8_t)(e->kind == 2 ? 2 * code - 1 : code - (1 << (width - 1)));
+        to[i] = (int8_t)(e->kind == 2 ? 2 * code - 1 : code + least);
     }
 }
 """

@@ -11,7 +11,8 @@ import numpy as np
 from edgesmith.ir import DType, Node, View
 from edgesmith.kernels.base import Problem
 from edgesmith.kernels.epilogue import Epilogue
-from edgesmith.ops.integer_products import ConvInteger, IntegerProduct, MatMulInteger
+from edgesmith.ops.integer_products import ConvInteger, IntegerProduct
+from edgesmith.ops.sign_products import SignConv
 
 __all__ = ["IntegerWindow", "integer_window"]
 
@@ -21,6 +22,9 @@ class IntegerWindow:
 
     A matrix product is a 1x1 window on one line, and so is a pointwise convolution whose pixels are evenly spaced. When
     ``reject`` says why there is none, nothing else is defined.
+
+    Args:
+        of_signs: whether the kernel reads signs rather than numbers.
     """
 
     x: View
@@ -38,12 +42,14 @@ class IntegerWindow:
     x_zero: int
     epilogue: Epilogue
 
-    def __init__(self, problem: Problem) -> None:
+    def __init__(self, problem: Problem, of_signs: bool = False) -> None:
         self.problem = problem
         self.reject: str | None = None
         node, graph = problem.anchor, problem.graph
         if not isinstance(node.op, IntegerProduct):
             self.reject = f"{node.op.name} has no integer products"
+        elif node.op.of_signs != of_signs:
+            self.reject = "reads signs" if of_signs else "reads numbers, not signs"
         elif problem.target.isa is None:
             self.reject = "needs vectors, the target is portable C"
         elif any(v not in graph.constants for v in node.read[1:]) or node.inputs[0] in graph.constants:
@@ -54,15 +60,14 @@ class IntegerWindow:
             zero = node.inputs[2] if len(node.inputs) > 2 else ""
             self.x_zero = int(graph.constants[zero].item()) if zero else 0
             self.sums, self.bias = _bias(problem)
-            if isinstance(node.op, ConvInteger):
+            if isinstance(node.op, ConvInteger | SignConv):
                 self._convolution(node.op, node)
             else:
-                assert isinstance(node.op, MatMulInteger)
                 self._product(node)
         if self.reject is None:
             self._check()
 
-    def _convolution(self, op: ConvInteger, node: Node) -> None:
+    def _convolution(self, op: ConvInteger | SignConv, node: Node) -> None:
         x, y = self.problem.view(node.inputs[0]), self.problem.view(self.problem.region.outputs[0])
         if x.rank != 4:
             self.reject = f"{x.rank - 2} spatial axes, needs 2"
@@ -130,7 +135,8 @@ def _bias(problem: Problem) -> tuple[str, np.ndarray]:
     """
     node, graph, region = problem.anchor, problem.graph, problem.region
     (sums,) = node.outputs
-    channels = graph.type(sums).shape[1 if isinstance(node.op, ConvInteger) else -1]
+    convolution = isinstance(node.op, ConvInteger | SignConv)
+    channels = graph.type(sums).shape[1 if convolution else -1]
     none = np.zeros(channels, np.int64)
     follower = graph.sole_consumer(sums)
     if follower is None or follower.name not in region.names or follower.op.name != "Add":
@@ -140,7 +146,7 @@ def _bias(problem: Problem) -> tuple[str, np.ndarray]:
     if constant is None or constant.dtype != np.int32 or constant.size not in (1, channels):
         return sums, none
     rank = graph.type(sums).rank
-    axis = 1 if isinstance(node.op, ConvInteger) else rank - 1
+    axis = 1 if convolution else rank - 1
     shape = (1,) * (rank - constant.ndim) + constant.shape
     if constant.size > 1 and shape[axis] != channels:
         return sums, none
@@ -168,5 +174,5 @@ def _one_line(view: View) -> View | None:
 
 
 @lru_cache(maxsize=16)
-def integer_window(problem: Problem) -> IntegerWindow:
-    return IntegerWindow(problem)
+def integer_window(problem: Problem, of_signs: bool = False) -> IntegerWindow:
+    return IntegerWindow(problem, of_signs)
