@@ -36,7 +36,7 @@ from edgesmith.plan import CostModel, Lock, Plan, analytic, make_plan, own_memor
 from edgesmith.preprocess import Preprocess
 from edgesmith.quantize import NO_DATA, Quantized, Samples, Settings, Source, open_samples
 from edgesmith.quantize import quantize as post_training
-from edgesmith.quantize.settings import PRECISIONS
+from edgesmith.quantize.precisions import PRECISIONS
 from edgesmith.recipe import Recipe
 from edgesmith.target import Target, parse
 from edgesmith.toolchain import Compiler, build, zig
@@ -116,9 +116,10 @@ def compile(
         compiler: ``zig`` (bundled) or a command on the PATH.
         name: base of the C symbols and files (default: the model's name).
         cache: take the artifact from the build cache when the same model was compiled in the same way before.
-        precision: ``f32``: as the model computes; ``int8``: quantise it first (see ``quantize``); ``auto``: quantise
-            what is faster in integers, conversions included, by the times that ``tune`` says. The artifact is then
-            compared with the quantised model, which it keeps as ``quantized.onnx``.
+        precision: ``f32``: as the model computes; ``int8``, ``int16x8``, ``int16``, ``fp16``, ``bf16``: quantise it
+            first (see ``quantize``); ``auto``: quantise to int8 what is faster in integers, conversions included, by
+            the times that ``tune`` says. The artifact is then compared with the quantised model, which it keeps as
+            ``quantized.onnx``.
         calibration, quantization, preprocess: data, settings and pictures of ``quantize``.
         progress: told about each stage.
 
@@ -294,7 +295,7 @@ def compile_graph(
 @_within_memory()
 def quantize(
     model: str | Path | onnx.ModelProto,
-    calibration: Source,
+    calibration: Source | None = None,
     *,
     precision: str = "int8",
     settings: Settings | None = None,
@@ -306,14 +307,16 @@ def quantize(
     progress: Progress | None = None,
 ) -> Quantized:
     """Quantise a model after training; ``.model`` of the result is standard ONNX with QuantizeLinear and
-    DequantizeLinear, ``.errors`` says what it costs in accuracy, ``.notices`` what is doubtful.
+    DequantizeLinear (or weights in 16-bit floats), ``.errors`` says what it costs in accuracy, ``.notices`` what is
+    doubtful.
 
     Args:
         calibration: typical inputs: a folder of pictures or arrays, a .npz or .npy file, ``module:function``, arrays,
-            a list or a function that gives arrays or dicts; ``none``: synthetic inputs (see ``open_samples``).
-        precision: ``int8``.
-        settings: how; default: 8-bit activations and weights, a scale for each channel of weights, ranges of least
-            cubed error.
+            a list or a function that gives arrays or dicts; ``none``: synthetic inputs (see ``open_samples``). fp16 and
+            bf16 need none; where there are any, they tell the error.
+        precision: ``int8``, ``int16x8`` (16-bit activations), ``int16``, or ``fp16`` and ``bf16``: weights that are
+            stored in 16 bits, arithmetic in f32.
+        settings: how; default: a scale for each channel of weights, ranges of least cubed error.
         output: write the model to this file. An interrupted calibration goes on from a file beside it.
         preprocess: how pictures become inputs.
         samples: most runs for calibration (default: all data).
@@ -416,7 +419,7 @@ class _Quantizer:
     """A float graph, the data to calibrate it with, and how."""
 
     graph: Graph
-    samples: Samples
+    samples: Samples | None
     settings: Settings
 
     @classmethod
@@ -428,6 +431,8 @@ class _Quantizer:
         preprocess: Preprocess | None,
         limit: int | None = None,
     ) -> _Quantizer:
+        if calibration is None and not settings.kind.is_integer:
+            return cls(graph, None, settings)
         if calibration is None:
             hint = f'typical inputs: calibration="folder", "file.npz" or "module:function"; or {NO_DATA!r}'
             raise BadInput(f"{settings.precision} needs calibration data", where="calibration", hint=hint)
@@ -436,7 +441,7 @@ class _Quantizer:
 
     @property
     def digest(self) -> str:
-        return self.settings.digest(self.samples.digest)
+        return self.settings.digest(self.samples.digest) if self.samples else self.settings.digest()
 
     def run(self, output: Path | None, report: Progress) -> Quantized:
         """Quantise; the state of an interrupted calibration is kept beside ``output``."""

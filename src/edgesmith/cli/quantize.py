@@ -33,9 +33,17 @@ from edgesmith.ir import DType
 from edgesmith.quantize import Quantized, Settings
 from edgesmith.quantize.labels import read_labels
 from edgesmith.quantize.mixed_precision import Choice
+from edgesmith.quantize.precisions import PRECISIONS
 from edgesmith.report.units import nbytes
 
-_TYPES = {"u8": DType.U8, "s8": DType.I8}
+_TYPES = {
+    "u8": DType.U8,
+    "s8": DType.I8,
+    "u16": DType.U16,
+    "s16": DType.I16,
+    "f32": DType.F32,
+    "bf16": DType.BF16,
+}
 _WORST = 5
 
 
@@ -43,9 +51,11 @@ def command(
     model: ModelArgument,
     calibration: CalibrationOption = None,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="The quantised model. [default: NAME.int8.onnx]")
+        Path | None, typer.Option("-o", "--output", help="The quantised model. [default: NAME.PRECISION.onnx]")
     ] = None,
-    precision: Annotated[str, typer.Option(help="int8: 8-bit activations and weights.")] = "int8",
+    precision: Annotated[
+        str, typer.Option(help="; ".join(f"{p.name}: {p.meaning}" for p in PRECISIONS.values()) + ".")
+    ] = "int8",
     samples: Annotated[int | None, typer.Option(min=1, help="Use so many samples at most; default: all.")] = None,
     observer: Annotated[
         str, typer.Option(help="How ranges are chosen: min-max, moving-average, percentile, entropy, mse, l3.")
@@ -53,10 +63,17 @@ def command(
     percentile: Annotated[
         float, typer.Option(help="Share of the elements that 'percentile' keeps.")
     ] = Settings.percentile,
-    activations: Annotated[str, typer.Option(help="u8 or s8.")] = "u8",
+    activations: Annotated[
+        str | None,
+        typer.Option(help="u8 or s8; s16 or u16; with bf16 weights f32 or bf16. [default: the first]"),
+    ] = None,
     symmetric: Annotated[
-        bool, typer.Option("--symmetric/--affine", help="Whether activations have the middle of the type for 0.")
-    ] = Settings.symmetric_activations,
+        bool | None,
+        typer.Option(
+            "--symmetric/--affine",
+            help="Whether activations have the middle of the type for 0. [default: affine; in 16 bits symmetric]",
+        ),
+    ] = None,
     symmetric_weights: Annotated[
         bool, typer.Option("--symmetric-weights/--affine-weights", help="Whether weights have the zero point 0.")
     ] = Settings.symmetric_weights,
@@ -113,6 +130,9 @@ def command(
     kernels and ONNX Runtime runs. Pictures are prepared by the options below, as for 'edgesmith run'. An interrupted
     calibration goes on where it was when the same command is given again.
 
+    fp16 and bf16 store weights in 16 bits, which halves the file; arithmetic is in f32, and no calibration is needed.
+    With --activations bf16 what products read is rounded as well, so that AMX can multiply bf16.
+
     SQNR is the power of a value over the power of its error, in dB, with all errors before it: 20 dB is an error of
     a tenth, 40 dB of a hundredth.
 
@@ -123,19 +143,21 @@ def command(
       edgesmith quantize model.onnx --calibration x.npz --observer entropy --samples 200
       edgesmith quantize model.onnx --calibration mydata:batches --report report.json
       edgesmith quantize model.onnx --calibration x.npy --exclude /head/Conv --only-ops Conv,Gemm
+      edgesmith quantize model.onnx --calibration photos/ --precision int16x8
+      edgesmith quantize model.onnx --precision fp16
       edgesmith quantize model.onnx --calibration none          (no data: synthetic inputs, less accurate)
     """
-    if calibration is None:
+    if calibration is None and (precision not in PRECISIONS or PRECISIONS[precision].is_integer):
         raise BadInput(
             "no calibration data",
             where="quantize",
             hint="--calibration FOLDER, FILE.npz or module:function; 'none' for synthetic inputs",
         )
-    if activations not in _TYPES:
-        raise BadInput(f"{activations!r} is neither u8 nor s8", where="--activations")
+    if activations is not None and activations not in _TYPES:
+        raise BadInput(f"{activations!r} is none of {', '.join(_TYPES)}", where="--activations")
     settings = Settings(
         precision=precision,
-        activations=_TYPES[activations],
+        activations=None if activations is None else _TYPES[activations],
         observer=observer,
         percentile=percentile,
         symmetric_activations=symmetric,
@@ -184,8 +206,7 @@ def _print(found: Quantized, report: Mapping[str, Any]) -> None:
     before, after = report["weights_bytes"]["float"], report["weights_bytes"]["quantized"]
     rows = [
         ("model", report["path"]),
-        ("calibration", f"{found.calibration.runs} runs, {found.settings.observer}"),
-        ("integer", f"{len(found.products)} of {len(found.products) + len(found.floats)} Conv, Gemm and MatMul"),
+        *_form(found),
         *(("in floats", f"{node}: {why}") for node, why in list(found.floats.items())[:_WORST]),
         *([("budget", _kept(found.choice))] if found.choice else []),
         ("weights", f"{nbytes(before)} -> {nbytes(after)} ({after / max(before, 1):.1%})"),
@@ -200,6 +221,17 @@ def _print(found: Quantized, report: Mapping[str, Any]) -> None:
             cells = (_decibels(row["sqnr_db"]), f"{row['cut_share']:.2%}", f"{row['scale']:.4g}", str(row["zero"]))
             worst.add_row(row["name"], *cells)
         out.print(worst)
+
+
+def _form(found: Quantized) -> list[tuple[str, str]]:
+    """What the products are in, and by what data."""
+    runs, settings = found.calibration.runs, found.settings
+    done = found.products or found.rounded
+    of_all = f"{len(done)} of {len(done) + len(found.floats)} Conv, Gemm and MatMul"
+    if settings.kind.is_integer:
+        return [("calibration", f"{runs} runs, {settings.observer}"), ("integer", of_all)]
+    activations = ", activations rounded to bf16" if settings.activation_type is DType.BF16 else ""
+    return [(f"in {settings.precision}", f"weights of {of_all}{activations}; arithmetic in f32")]
 
 
 def _accuracy(name: str, found: Quantized) -> str:

@@ -8,6 +8,7 @@ import typer
 
 from edgesmith.api import FLOAT
 from edgesmith.errors import BadInput
+from edgesmith.quantize.precisions import PRECISIONS
 
 __all__ = ["CalibrationOption", "PrecisionOption", "require_calibration"]
 
@@ -20,7 +21,12 @@ CalibrationOption = Annotated[
     ),
 ]
 PrecisionOption = Annotated[
-    str, typer.Option("--precision", help="f32: as the model computes; int8; auto: int8 where it is faster.")
+    str,
+    typer.Option(
+        "--precision",
+        help=f"f32: as the model computes; {'; '.join(f'{p.name}: {p.meaning}' for p in PRECISIONS.values())}; "
+        "auto: int8 where it is faster.",
+    ),
 ]
 
 

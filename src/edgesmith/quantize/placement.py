@@ -13,7 +13,7 @@ from edgesmith.ops.movement import Movement
 from edgesmith.quantize.products import Product, product
 from edgesmith.quantize.settings import Settings, unknown
 
-__all__ = ["Placement", "Role", "place", "reads_integers", "role", "stored_values"]
+__all__ = ["Placement", "Role", "check_names", "is_allowed", "place", "reads_integers", "role", "stored_values"]
 
 
 class Role(Enum):
@@ -76,13 +76,13 @@ def place(graph: Graph, settings: Settings) -> Placement:
     Raises:
         BadInput: ``exclude`` or ``only`` name what the graph does not have.
     """
-    _check_names(graph, settings)
+    check_names(graph, settings)
     products: dict[str, Product] = {}
     floats: dict[str, str] = {}
     for node in graph.nodes:
         if role(node.op) is not Role.PRODUCT:
             continue
-        found = product(graph, node) if _allowed(node, settings) else "excluded"
+        found = product(graph, node) if is_allowed(node, settings) else "excluded"
         if isinstance(found, Product):
             products[node.name] = found
         else:
@@ -106,7 +106,7 @@ def stored_values(graph: Graph, products: Collection[str], settings: Settings) -
 
 def reads_integers(graph: Graph, node: Node, products: Collection[str], settings: Settings) -> bool:
     """Whether a node reads the rounded form of a value that is stored as integers, rather than the exact one."""
-    kind = role(node.op) if _allowed(node, settings) else Role.FLOAT
+    kind = role(node.op) if is_allowed(node, settings) else Role.FLOAT
     if kind is Role.PRODUCT:
         return node.name in products
     if kind is Role.MOVE:
@@ -120,7 +120,7 @@ def _read_as_integers(
     graph: Graph, node: Node, products: Collection[str], settings: Settings, stored: Collection[str]
 ) -> tuple[str, ...]:
     """The inputs that a node wants as integers, given which of its outputs are stored so."""
-    if not _allowed(node, settings):
+    if not is_allowed(node, settings):
         return ()
     kind = role(node.op)
     needed = any(v in stored for v in node.outputs)
@@ -169,13 +169,15 @@ def _can_store(graph: Graph, value: str) -> bool:
     return value not in graph.constants and kind.dtype is DType.F32 and kind.size > 0
 
 
-def _allowed(node: Node, settings: Settings) -> bool:
+def is_allowed(node: Node, settings: Settings) -> bool:
+    """Whether the settings leave a node to be quantised."""
     if node.name in settings.exclude or any(o in settings.exclude for o in node.origin):
         return False
     return settings.only is None or node.op.name in settings.only or role(node.op) is Role.MOVE
 
 
-def _check_names(graph: Graph, settings: Settings) -> None:
+def check_names(graph: Graph, settings: Settings) -> None:
+    """Raise ``BadInput`` where ``exclude`` or ``only`` name what the graph does not have."""
     nodes = dict.fromkeys(name for n in graph.nodes for name in (n.name, *n.origin))
     for name in settings.exclude:
         if name not in nodes:

@@ -24,6 +24,7 @@ from edgesmith.quantize.parameters import Parameters
 from edgesmith.quantize.placement import Placement, place
 from edgesmith.quantize.recover import Recoveries
 from edgesmith.quantize.recovery import Draft
+from edgesmith.quantize.rounded_weights import LEAST_ELEMENTS, rounded_weights
 from edgesmith.quantize.samples import Samples
 from edgesmith.quantize.settings import Settings
 
@@ -48,6 +49,7 @@ class Quantized:
         digest: of the calibration data and the settings.
         real: whether the calibration data were measured rather than made up.
         choice: the layers that the accuracy budget keeps in floats; None: there was no budget.
+        rounded: the nodes whose weights are 16-bit floats.
     """
 
     draft: Draft
@@ -60,6 +62,7 @@ class Quantized:
     digest: str
     real: bool
     choice: Choice | None = None
+    rounded: tuple[str, ...] = ()
 
     @property
     def source(self) -> Graph:
@@ -106,6 +109,7 @@ class Quantized:
             "runs": self.calibration.runs,
             "synthetic": not self.real,
             "integer_nodes": list(self.products),
+            "rounded_nodes": list(self.rounded),
             "float_nodes": self.floats,
             "accuracy_budget": None if self.choice is None else asdict(self.choice),
             "weights_bytes": {"float": _constants_bytes(self.source), "quantized": _constants_bytes(self.graph)},
@@ -140,7 +144,7 @@ def _constants_bytes(graph: Graph) -> int:
 
 def quantize(
     graph: Graph,
-    samples: Samples,
+    samples: Samples | None,
     settings: Settings | None = None,
     *,
     state: Path | None = None,
@@ -150,6 +154,7 @@ def quantize(
     """Quantise an optimised float graph.
 
     Args:
+        samples: calibration data; None where the precision needs none.
         state: file that keeps an interrupted calibration; see ``calibrate``. Slow methods of recovery keep theirs
             beside it.
         compared: most runs on which the result is compared with the float graph, evenly spaced where the number of
@@ -162,9 +167,13 @@ def quantize(
     settings = settings or Settings()
     report = progress or _silent
     _check_float(graph)
+    if not settings.kind.is_integer:
+        return _rounded(graph, samples, settings, compared, report)
+    if samples is None:
+        raise BadInput(f"{settings.precision} needs calibration data", where="calibration")
     recoveries = Recoveries(settings, samples, state, report)
     placement = place(graph, settings)
-    _require(placement.products, placement.floats)
+    _require(placement.products, placement.floats, settings)
     exact = recoveries.prepared(graph)
     placement = place(exact, settings)
     found = calibrate(
@@ -180,20 +189,54 @@ def quantize(
     plain = Draft(exact, exact, parameters, settings)
     draft, choice = recoveries.within_budget(plain, recoveries.improved(plain))
     result = draft.quantized()
-    runs = min(compared, found.runs)
-    errors: dict[str, Error] = {}
-    if runs:
-        chosen = islice(samples, 0, None, max(found.runs // runs, 1))
-        errors = compare(
-            exact,
-            result,
-            islice(chosen, runs),
-            draft.parameters.values,
-            progress=lambda i: report("compare", i, runs),
-        )
+    errors = _errors(draft, result, samples, found.runs, compared, report)
     notices = (*found.notices, *weight_notices(placement, settings), *_saturated(errors), *_unmet(choice))
     digest = settings.digest(samples.digest)
     return Quantized(draft, result, settings, found, placement, errors, notices, digest, samples.real, choice)
+
+
+def _rounded(graph: Graph, samples: Samples | None, settings: Settings, compared: int, report: Progress) -> Quantized:
+    """The graph with weights in 16-bit floats, compared with the exact one where there are samples."""
+    for given, what in (
+        (settings.max_accuracy_drop is not None, "accuracy budget"),
+        (settings.recovery not in ((), Settings.recovery), "accuracy recovery"),
+        (settings.power_of_two, "scales"),
+    ):
+        if given:
+            why = f"{settings.precision} has no {what}: no weight changes by more than its rounding"
+            raise BadInput(why, where="quantisation", hint="that is for integers, such as int8")
+    found = rounded_weights(graph, settings)
+    _require(found.products, found.floats, settings)
+    draft = Draft(graph, graph, Parameters(), settings)
+    runs = 0 if samples is None else samples.count or sum(1 for _ in samples)
+    errors = _errors(draft, found.graph, samples, runs, compared, report) if samples is not None else {}
+    placement = Placement({}, (), found.floats)
+    digest, real = (settings.digest(), True) if samples is None else (settings.digest(samples.digest), samples.real)
+    calibration = Calibration({}, (), runs)
+    return Quantized(
+        draft,
+        found.graph,
+        settings,
+        calibration,
+        placement,
+        errors,
+        found.notices,
+        digest,
+        real,
+        rounded=found.products,
+    )
+
+
+def _errors(
+    draft: Draft, result: Graph, samples: Samples, runs: int, compared: int, report: Progress
+) -> dict[str, Error]:
+    """The errors of ``result`` on at most ``compared`` of the ``runs`` samples, evenly spaced."""
+    most = min(compared, runs)
+    if not most:
+        return {}
+    chosen = islice(islice(samples, 0, None, max(runs // most, 1)), most)
+    values = draft.parameters.values
+    return compare(draft.exact, result, chosen, values, progress=lambda i: report("compare", i, most))
 
 
 def _silent(stage: str, done: int, total: int) -> None:
@@ -207,12 +250,13 @@ def _check_float(graph: Graph) -> None:
         raise BadInput("the model is quantised already", where=where, hint="compile it as it is")
 
 
-def _require(products: Mapping[str, object], floats: Mapping[str, str]) -> None:
+def _require(products: Collection[str], floats: Mapping[str, str], settings: Settings) -> None:
     if not products:
         reasons = "; ".join(f"{name}: {why}" for name, why in islice(floats.items(), 3))
         raise BadInput(
             "nothing in the model can be quantised" + (f": {reasons}" if reasons else ""),
-            hint="Conv, Gemm and MatMul with constant f32 weights can",
+            hint="Conv, Gemm and MatMul with constant f32 weights can"
+            + ("" if settings.kind.is_integer else f", {LEAST_ELEMENTS} numbers at least"),
         )
 
 

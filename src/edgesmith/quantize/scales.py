@@ -24,8 +24,8 @@ _BIAS_BITS = 22
 
 def activation_parameters(range: Range, settings: Settings) -> QParams:
     """The parameters of a value between two real numbers, by the settings; 0 is always represented exactly."""
-    symmetric, power = settings.symmetric_activations, settings.power_of_two
-    return value_parameters(range, settings.activations, symmetric=symmetric, power_of_two=power)
+    symmetric, power = settings.is_symmetric, settings.power_of_two
+    return value_parameters(range, settings.activation_type, symmetric=symmetric, power_of_two=power)
 
 
 def value_parameters(range: Range, dtype: DType, *, symmetric: bool = False, power_of_two: bool = False) -> QParams:

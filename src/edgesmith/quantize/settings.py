@@ -10,12 +10,9 @@ from difflib import get_close_matches
 
 from edgesmith.errors import BadInput
 from edgesmith.ir import DType
+from edgesmith.quantize.precisions import PRECISIONS, Precision
 
-__all__ = ["PRECISIONS", "Settings", "unknown"]
-
-PRECISIONS = ("int8",)
-"""What ``Settings.precision`` may be."""
-ACTIVATIONS = (DType.U8, DType.I8)
+__all__ = ["Settings", "unknown"]
 
 
 @dataclass(frozen=True)
@@ -23,13 +20,14 @@ class Settings:
     """How a model is quantised.
 
     Args:
-        precision: ``int8``: 8-bit activations and weights, sums in i32.
-        activations: integer type of activations, u8 or i8.
+        precision: name of one of ``PRECISIONS``.
+        activations: type of activations, one of those of the precision; None: its usual one.
         observer: how the range of a value is chosen from what it was in calibration: the name of an observer
             (``min-max``, ``moving-average``, ``percentile``, ``entropy``, ``mse``, ``l3``).
         percentile: share of the elements, in percent, that ``percentile`` keeps within the range.
         momentum: weight of the past in ``moving-average``, below 1.
-        symmetric_activations: zero is the middle of the integers, so that zero points are constants of the type.
+        symmetric_activations: zero is the middle of the integers, so that zero points are constants of the type; None:
+            as is usual for the precision (16 bits: yes).
         symmetric_weights: weights have the zero point 0 and integers from -127 to 127.
         per_channel: weights have a scale for each output channel; otherwise one for the whole tensor.
         weight_bits: integers of weights have so many bits, 2 to 8; fewer than 8 are stored in 8.
@@ -45,11 +43,11 @@ class Settings:
     """
 
     precision: str = "int8"
-    activations: DType = DType.U8
+    activations: DType | None = None
     observer: str = "l3"
     percentile: float = 99.99
     momentum: float = 0.9
-    symmetric_activations: bool = False
+    symmetric_activations: bool | None = None
     symmetric_weights: bool = True
     per_channel: bool = True
     weight_bits: int = 8
@@ -61,9 +59,16 @@ class Settings:
     only: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
+        if self.precision not in PRECISIONS:
+            why = f"{self.precision!r} is none of {', '.join(PRECISIONS)}"
+            raise BadInput(why, where="quantisation: precision")
+        types = self.kind.activations
         for holds, where, why in (
-            (self.precision in PRECISIONS, "precision", f"{self.precision!r} is none of {', '.join(PRECISIONS)}"),
-            (self.activations in ACTIVATIONS, "activations", f"{self.activations} is neither u8 nor i8"),
+            (
+                self.activation_type in types,
+                "activations",
+                f"{self.activations} is none of {', '.join(map(str, types))}, which {self.precision} has",
+            ),
             (50 < self.percentile <= 100, "percentile", f"{self.percentile} is not above 50 and at most 100"),
             (2 <= self.weight_bits <= 8, "weight bits", f"{self.weight_bits} is not from 2 to 8"),
             (0 <= self.momentum < 1, "momentum", f"{self.momentum} is not from 0 to below 1"),
@@ -72,8 +77,25 @@ class Settings:
             if not holds:
                 raise BadInput(why, where=f"quantisation: {where}")
 
+    @property
+    def kind(self) -> Precision:
+        """The precision."""
+        return PRECISIONS[self.precision]
+
+    @property
+    def activation_type(self) -> DType:
+        """The type of activations."""
+        return self.activations or self.kind.activations[0]
+
+    @property
+    def is_symmetric(self) -> bool:
+        """Whether zero is the middle of the integers of activations."""
+        given = self.symmetric_activations
+        return self.kind.is_symmetric if given is None else given
+
     def to_json(self) -> dict[str, object]:
-        return {**asdict(self), "activations": str(self.activations)}
+        chosen = {"activations": str(self.activation_type), "symmetric_activations": self.is_symmetric}
+        return {**asdict(self), **chosen}
 
     def digest(self, *context: str) -> str:
         """SHA-256 of the settings and further strings."""

@@ -1,0 +1,150 @@
+"""Weights stored in 16-bit floats."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from edgesmith.ir import DType, Graph, Node, Patch, apply
+from edgesmith.ops.cast import Cast
+from edgesmith.passes.editing import Names
+from edgesmith.quantize.notices import Notice
+from edgesmith.quantize.placement import Role, check_names, is_allowed, role
+from edgesmith.quantize.settings import Settings
+
+__all__ = ["Rounded", "rounded_weights"]
+
+LEAST_ELEMENTS = 256
+"""Smaller constants stay f32."""
+
+
+@dataclass(frozen=True, eq=False)
+class Rounded:
+    """A graph with rounded weights.
+
+    Args:
+        products: nodes whose weights are rounded, by name.
+        floats: why the weights of other Conv, Gemm and MatMul nodes are not, by name.
+    """
+
+    graph: Graph
+    products: tuple[str, ...]
+    floats: Mapping[str, str]
+    notices: tuple[Notice, ...]
+
+
+def rounded_weights(graph: Graph, settings: Settings) -> Rounded:
+    """Large f32 constants in 16 bits, rounded to nearest even, and a Cast to f32 behind each.
+
+    Constants are large from 256 elements on, along two axes at least: biases and factors of channels stay as they are. So
+    does a constant that the type cannot hold, for which there is a notice. Where activations are to be bf16 as well,
+    what products read is rounded to it.
+
+    Raises:
+        BadInput: ``exclude`` or ``only`` name what the graph does not have.
+    """
+    check_names(graph, settings)
+    edit = _Edit(graph, settings)
+    for node in graph.nodes:
+        if is_allowed(node, settings):
+            edit.node(node)
+    rounded = apply(graph, [edit.patch()]) if edit.insert else graph
+    return Rounded(rounded, tuple(edit.products), edit.floats, tuple(edit.notices.values()))
+
+
+@dataclass
+class _Edit:
+    """Collects the nodes that change and those that come."""
+
+    graph: Graph
+    settings: Settings
+    insert: list[Node] = field(default_factory=list)
+    constants: dict[str, np.ndarray] = field(default_factory=dict)
+    removed: set[str] = field(default_factory=set)
+    products: list[str] = field(default_factory=list)
+    floats: dict[str, str] = field(default_factory=dict)
+    notices: dict[str, Notice] = field(default_factory=dict)
+    made: dict[str, str] = field(default_factory=dict)
+    """Value -> its rounded form, in f32."""
+
+    def __post_init__(self) -> None:
+        self._names = Names(self.graph)
+        self._weights = self.settings.kind.weights
+
+    def patch(self) -> Patch:
+        return Patch("quantize", frozenset(self.removed), tuple(self.insert), self.constants)
+
+    def node(self, node: Node) -> None:
+        """Let a node read rounded constants, and a product rounded values where the settings say so."""
+        is_product = role(node.op) is Role.PRODUCT
+        every = is_product and self.settings.activation_type is DType.BF16
+        inputs = [self._constant(v, 1 if every else LEAST_ELEMENTS) for v in node.inputs]
+        if is_product:
+            if inputs[1] != node.inputs[1]:
+                self.products.append(node.name)
+            else:
+                self.floats[node.name] = self._why(node.inputs[1])
+        if every:
+            inputs[:2] = map(self._value, inputs[:2])
+        if tuple(inputs) != node.inputs:
+            self.removed.add(node.name)
+            self.insert.append(replace(node, inputs=tuple(inputs)))
+
+    def _why(self, weights: str) -> str:
+        if weights not in self.graph.constants:
+            return "its weights are computed at run time"
+        return self.notices[weights].why if weights in self.notices else "its weights are few"
+
+    def _constant(self, value: str, least: int) -> str:
+        """The rounded form of a constant of at least so many elements; the value itself where it stays."""
+        array = self.graph.constants.get(value)
+        if value in self.made or value in self.notices or array is None:
+            return self.made.get(value, value)
+        if array.dtype != np.float32 or array.size < least or sum(n > 1 for n in array.shape) < 2:
+            return value
+        with np.errstate(over="ignore", invalid="ignore"):
+            short = array.astype(self._weights.numpy)
+        notice = self._unfit(value, array, short.astype(np.float32))
+        if notice is not None:
+            self.notices[value] = notice
+            return value
+        stored = self._names(f"{value}:{self._weights}")
+        self.constants[stored] = short
+        self.made[value] = self._cast(stored, DType.F32, f"{value}:rounded")
+        return self.made[value]
+
+    def _value(self, value: str) -> str:
+        """A computed value, rounded to bf16."""
+        if (
+            value in self.made.values()
+            or value in self.graph.constants
+            or self.graph.type(value).dtype is not DType.F32
+        ):
+            return value
+        if value not in self.made:
+            short = self._cast(value, DType.BF16, f"{value}:bf16")
+            self.made[value] = self._cast(short, DType.F32, f"{value}:rounded")
+        return self.made[value]
+
+    def _cast(self, value: str, to: DType, name: str) -> str:
+        result = self._names(name)
+        producer = self.graph.producer(value) if value in self.graph.types else None
+        origin = producer.origin if producer else ()
+        self.insert.append(Node(self._names(f"{name}:cast"), Cast(to), (value,), (result,), origin))
+        return result
+
+    def _unfit(self, value: str, exact: np.ndarray, rounded: np.ndarray) -> Notice | None:
+        """Why a constant is not rounded: it overflows, or it is so small that much of it is lost."""
+        name, stays = self.settings.precision, "it stays f32"
+        if not np.isfinite(exact).all():
+            return Notice("not-finite", value, f"an element is NaN or infinite; {stays}")
+        largest = float(np.abs(exact).max())
+        if not np.isfinite(rounded).all():
+            return Notice(f"{name}-overflow", value, f"an element is {largest:.3g}, too large for {name}; {stays}")
+        error, size = (float(np.linalg.norm(a.astype(np.float64))) for a in (exact - rounded, exact))
+        if error > 2 * self._weights.unit_roundoff * size:
+            why = f"its largest element is {largest:.3g}, and numbers so small lose digits in {name}; {stays}"
+            return Notice(f"{name}-underflow", value, why)
+        return None
