@@ -6,7 +6,6 @@ A. Lavin, S. Gray, "Fast algorithms for convolutional neural networks", CVPR 201
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import product
 from typing import ClassVar
 
 import numpy as np
@@ -17,29 +16,17 @@ from edgesmith.kernels.conv.direct import conv2d_reject
 from edgesmith.kernels.conv.winograd_code import WinogradCode
 from edgesmith.kernels.conv.winograd_cost import nanoseconds
 from edgesmith.kernels.conv.winograd_rounding import rounding_bound
+from edgesmith.kernels.conv.winograd_schedules import Outputs, outputs_of, winograd_schedules
 from edgesmith.kernels.conv.winograd_tiling import Tiling
 from edgesmith.kernels.conv.winograd_transform import transform
 from edgesmith.kernels.epilogue import Epilogue
 from edgesmith.kernels.region import Region, epilogue_chains
-from edgesmith.kernels.tile import TileShape, candidates
 from edgesmith.ops.conv import Conv
-from edgesmith.ops.window import Window
 
-OUTPUTS: dict[int, dict[int, tuple[int, ...]]] = {
+OUTPUTS: Outputs = {
     1: {1: (1,), 2: (3, 5), 3: (2, 4, 6), 4: (3, 5), 5: (2, 4), 7: (2,)},
     2: {3: (2, 4), 5: (2, 4), 7: (2, 4)},
 }
-"""Outputs m of the forms F(m, r) worth trying, by the stride and the number of taps r."""
-
-BLOCKS = (6, 9, 12, 16, 24, 36, 48)
-"""Tiles of a block, at most."""
-CHUNKS = (4, 8, 16, 32)
-"""Vectors of a chunk of output channels."""
-MAX_DEPTH = 512
-REGISTER_SHARE = 0.7
-"""Of the registers that the sums of a register tile hold, at least."""
-MAX_VECTORS = 4
-MOST_SCHEDULES = 24
 
 
 @kernel
@@ -59,7 +46,7 @@ class Winograd(Kernel):
         op = problem.anchor.op
         assert isinstance(op, Conv)
         window = op.window
-        if not all(_outputs(window)) or max(window.kernel) == 1:
+        if not outputs_of(window, OUTPUTS) or max(window.kernel) == 1:
             kernel, strides = ("x".join(map(str, v)) for v in (window.kernel, window.strides))
             return Reject(f"{kernel} kernel at stride {strides}; there are forms for {_known()}")
         if set(window.dilations) != {1}:
@@ -75,27 +62,8 @@ class Winograd(Kernel):
     def schedules(self, problem: Problem) -> Sequence[Schedule]:
         op = problem.anchor.op
         assert isinstance(op, Conv)
-        channels = problem.type(problem.anchor.inputs[0]).shape[1]
-        forms = [tuple(m) for m in product(*_outputs(op.window))]
-        found = []
-        for (height, width), tile, block, chunk in product(forms, _register_tiles(problem), BLOCKS, CHUNKS):
-            schedule = {
-                "height": height,
-                "width": width,
-                "tiles": block,
-                "rows": tile.rows,
-                "vectors": tile.vectors,
-                "panels": max(1, chunk // tile.vectors),
-                "depth": min(channels, MAX_DEPTH),
-                "prepared": 1,
-            }
-            t = Tiling(problem, schedule)
-            schedule["tiles"] = -(-t.tiles // t.blocks)
-            schedule["panels"] = t.chunk_panels
-            schedule["rows"] = _even(schedule["tiles"], tile.rows)
-            found += [schedule, {**schedule, "prepared": 0}] if t.blocks == 1 else [schedule]
-        unique = {tuple(s.values()): s for s in found}.values()
-        return sorted(unique, key=lambda s: self.cost(problem, s))[:MOST_SCHEDULES]
+        forms = outputs_of(op.window, OUTPUTS)
+        return winograd_schedules(problem, forms, lambda schedule: Tiling(problem, schedule))
 
     def cost(self, problem: Problem, schedule: Schedule) -> float:
         return nanoseconds(Tiling(problem, schedule))
@@ -118,29 +86,5 @@ class Winograd(Kernel):
         return rounding_bound(op.window, forms, operands, shape)
 
 
-def _outputs(window: Window) -> list[tuple[int, ...]]:
-    """For each axis the forms to try."""
-    return [OUTPUTS.get(s, {}).get(k, ()) for k, s in zip(window.kernel, window.strides, strict=True)]
-
-
 def _known() -> str:
     return " and ".join(f"{', '.join(map(str, taps))} taps at stride {stride}" for stride, taps in OUTPUTS.items())
-
-
-def _even(tiles: int, most: int) -> int:
-    """Rows of register tiles that cut ``tiles`` into as few parts as ``most`` would, and as equal ones as possible."""
-    return -(-tiles // -(-tiles // most))
-
-
-def _register_tiles(problem: Problem) -> list[TileShape]:
-    """The tiles that use the registers well and load least for each multiplication, a few."""
-    target = problem.target
-    vectors = min(MAX_VECTORS, -(-problem.type(problem.anchor.outputs[0]).shape[1] // target.lanes))
-    shapes = candidates(target, target.registers, vectors)
-    least = min(REGISTER_SHARE * target.registers, max(s.rows * s.vectors for s in shapes))
-    fit = [s for s in shapes if s.rows * s.vectors >= least]
-    best = {
-        v: max((s for s in fit if s.vectors == v), key=lambda s: s.rows, default=None) for v in range(1, vectors + 1)
-    }
-    found = [s for s in best.values() if s is not None]
-    return sorted(found, key=lambda s: (s.rows + s.vectors) / (s.rows * s.vectors))[:2]

@@ -22,13 +22,16 @@ class Numbers(ABC):
 
     products: ClassVar[Products]
     source: DType
-    weight: ClassVar[DType]
-    """Of the weights before their transform."""
     sums: ClassVar[DType]
     """Of the products in memory."""
     vector: ClassVar[str]
     sum_vector: ClassVar[str]
     result_vector: ClassVar[str]
+
+    @property
+    @abstractmethod
+    def weight(self) -> DType:
+        """Of the weights before their transform."""
 
     @property
     def group(self) -> int:
@@ -86,8 +89,12 @@ class Numbers(ABC):
 
 class _Floats(Numbers):
     products = FLOATS
-    source = weight = sums = DType.F32
+    source = sums = DType.F32
     vector = sum_vector = result_vector = "es_v"
+
+    @property
+    def weight(self) -> DType:
+        return DType.F32
 
     def read(self, address: str, channels: int | None) -> str:
         return f"es_load({address})" if channels is None else f"es_load_n({address}, {channels})"
