@@ -88,7 +88,7 @@ def test_without_data_the_output_says_so(run: Run, digits: Path) -> None:
         (("--calibration", "nowhere.npz"), "no such file"),
         (("--calibration", "calibration.npz", "--observer", "guess"), "no observer"),
         (("--calibration", "calibration.npz", "--exclude", "guess"), "no node 'guess'"),
-        (("--calibration", "calibration.npz", "--activations", "u16"), "neither u8 nor s8"),
+        (("--calibration", "calibration.npz", "--activations", "u16"), "none of u8, i8"),
         (("--calibration", "calibration.npz", "--precision", "int3"), "none of int8"),
     ],
 )
@@ -98,6 +98,26 @@ def test_wrong_use_is_told(run: Run, digits: Path, tmp_path: Path, arguments: tu
     assert result.exit_code == 2
     assert words in result.stderr
     assert [p.name for p in tmp_path.iterdir()] == ["calibration.npz"]
+
+
+@pytest.mark.parametrize("precision", ["fp16", "bf16"])
+def test_halves_need_no_data(run: Run, digits: Path, precision: str, tmp_path: Path) -> None:
+    result = run("quantize", digits, "--precision", precision, "--report", "r.json")
+    assert result.exit_code == 0, result.stderr
+    place = tmp_path / f"{digits.stem}.{precision}.onnx"
+    for words in (place.name, f"in {precision}", "arithmetic in f32"):
+        assert words in result.stdout
+    assert place.stat().st_size < digits.stat().st_size
+    report = json.loads((tmp_path / "r.json").read_text())
+    assert report["rounded_nodes"] and not report["integer_nodes"]
+
+
+@pytest.mark.toolchain
+def test_compiles_with_halves(run: Run, digits: Path) -> None:
+    result = run("compile", digits, "-o", "out", "--precision", "bf16", "--no-cache", "--target", "portable")
+    assert result.exit_code == 0, result.stderr
+    assert "bf16" in result.stdout
+    assert run("verify", "out", "--seed", "3").exit_code == 0
 
 
 @pytest.mark.toolchain

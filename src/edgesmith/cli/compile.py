@@ -30,6 +30,7 @@ from edgesmith.cli.progress import stages
 from edgesmith.cli.quantizing import CalibrationOption, PrecisionOption, require_calibration
 from edgesmith.device import Artifact, load
 from edgesmith.device.settings import PREPROCESS, SOURCE, keep
+from edgesmith.quantize.precisions import PRECISIONS
 from edgesmith.report.units import count, nbytes
 
 
@@ -89,6 +90,7 @@ def command(
       edgesmith compile model.onnx -o out/ --lock model.lock.json
       edgesmith compile model.onnx -o out/ --forbid winograd --forbid fft
       edgesmith compile model.onnx -o out/ --precision int8 --calibration photos/
+      edgesmith compile model.onnx -o out/ --precision bf16
     """
     require_calibration(precision, calibration)
     picture = preprocessing(None, size, fit, scale, mean, std, bgr, layout)
@@ -159,7 +161,9 @@ def _precision(model: Mapping[str, Any]) -> list[tuple[str, str]]:
     """What the model was quantised to, if it was."""
     if "precision" not in model:
         return []
-    return [("precision", f"{model['precision']}; calibration {model['quantization'][:12]}")]
+    kind = PRECISIONS.get(model["precision"])
+    calibrated = f"; calibration {model['quantization'][:12]}" if kind is None or kind.is_integer else ""
+    return [("precision", f"{model['precision']}{calibrated}")]
 
 
 def _resident_bytes(memory: Mapping[str, int]) -> int:

@@ -39,8 +39,10 @@ from edgesmith.report.units import nbytes
 _TYPES = {
     "u8": DType.U8,
     "s8": DType.I8,
+    "i8": DType.I8,
     "u16": DType.U16,
     "s16": DType.I16,
+    "i16": DType.I16,
     "f32": DType.F32,
     "bf16": DType.BF16,
 }

@@ -38,8 +38,8 @@ class Rounded:
 def rounded_weights(graph: Graph, settings: Settings) -> Rounded:
     """Large f32 constants in 16 bits, rounded to nearest even, and a Cast to f32 behind each.
 
-    Constants are large from 256 elements on, along two axes at least: biases and factors of channels stay as they are. So
-    does a constant that the type cannot hold, for which there is a notice. Where activations are to be bf16 as well,
+    Constants are large from 256 elements on, along two axes at least: biases and factors of channels stay as they are.
+    So does a constant that the type cannot hold, for which there is a notice. Where activations are to be bf16 as well,
     what products read is rounded to it.
 
     Raises:
@@ -117,11 +117,9 @@ class _Edit:
 
     def _value(self, value: str) -> str:
         """A computed value, rounded to bf16."""
-        if (
-            value in self.made.values()
-            or value in self.graph.constants
-            or self.graph.type(value).dtype is not DType.F32
-        ):
+        if value not in self.graph.types or value in self.graph.constants:
+            return value
+        if self.graph.type(value).dtype is not DType.F32:
             return value
         if value not in self.made:
             short = self._cast(value, DType.BF16, f"{value}:bf16")
