@@ -39,13 +39,17 @@ class IntegerWinograd(Kernel):
     name: ClassVar[str] = "integer-winograd"
 
     def regions(self, graph: Graph, anchor: Node) -> Iterator[Region]:
-        if isinstance(anchor.op, ConvInteger) and anchor.op.group == 1 and max(anchor.op.window.kernel) > 1:
+        if isinstance(anchor.op, ConvInteger):
             yield from epilogue_chains(graph, anchor)
 
     def accepts(self, problem: Problem) -> Reject | None:
         window = integer_window(problem)
         if window.reject is not None:
             return Reject(window.reject)
+        if not isinstance(problem.anchor.op, ConvInteger) or max(window.kernel) == 1:
+            return Reject(f"{problem.anchor.op.name} has a 1x1 kernel, there is nothing to save")
+        if window.group != 1:
+            return Reject(f"{window.group} groups, needs 1")
         if set(window.dilations) != {1}:
             return Reject(f"dilation {'x'.join(map(str, window.dilations))}; F(m, r) needs dilation 1")
         x = problem.view(problem.anchor.inputs[0])
