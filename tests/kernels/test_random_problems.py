@@ -17,6 +17,7 @@ from edgesmith.ops.base import Case
 from edgesmith.ops.lp_pool import LpPool
 from edgesmith.ops.max_pool import MaxPool
 from edgesmith.ops.reductions import ReduceMean
+from edgesmith.ops.sign_products import SignConv
 from edgesmith.ops.softmax import Softmax
 from edgesmith.ops.window import Window
 from edgesmith.plan.layout import channels_last
@@ -30,6 +31,8 @@ pytestmark = pytest.mark.toolchain
 TARGETS = [f"native+{isa}" for isa in parse("native").isas]
 FLAGS = ("-Werror", "-O1")
 PROBLEMS = 24
+PROBLEMS_OF = {"signs": 6}
+"""Fewer where each problem is a lot of code."""
 CHANNELS = st.sampled_from([1, 2, 3, 5, 8, 16, 17, 33, 64, 70])
 
 
@@ -102,7 +105,25 @@ def walks(draw: st.DrawFn) -> tuple[Graph, dict[str, Place]]:
     return graph, in_places(draw, graph, channels_last if draw(st.booleans()) else lambda rank: tuple(range(rank)))
 
 
-FAMILIES = {"pool": pools(), "copy": copies(), "elementwise": chains(), "walks": walks()}
+@st.composite
+def signs(draw: st.DrawFn) -> tuple[Graph, dict[str, Place]]:
+    channels, filters = draw(CHANNELS), draw(CHANNELS)
+    spatial = tuple(draw(st.integers(3, 9)) for _ in range(2))
+    kernel = tuple(draw(st.integers(1, 3)) for _ in range(2))
+    strides, dilations = (tuple(draw(st.integers(1, 2)) for _ in range(2)) for _ in range(2))
+    dilations = tuple(d if (k - 1) * d < n else 1 for k, d, n in zip(kernel, dilations, spatial, strict=True))
+    begin, end = (tuple(draw(st.integers(0, k - 1)) for k in kernel) for _ in range(2))
+    rng = np.random.default_rng(draw(st.integers(0, 1000)))
+    weights = rng.integers(-1, 2, (filters, channels, *kernel))
+    if draw(st.booleans()):
+        weights = 2 * (weights > 0) - 1
+    op = SignConv(Window(kernel, strides, begin, end, dilations), 1, draw(st.booleans()))
+    shape = (draw(st.integers(1, 2)), channels, *spatial)
+    graph = case_graph(Case(op, (TensorType(shape, DType.I8), weights.astype(np.int8))))
+    return graph, in_places(draw, graph, channels_last)
+
+
+FAMILIES = {"pool": pools(), "copy": copies(), "elementwise": chains(), "walks": walks(), "signs": signs()}
 
 
 KERNELS_OF = {
@@ -110,6 +131,7 @@ KERNELS_OF = {
     "copy": {"copy"},
     "elementwise": {"elementwise"},
     "walks": {"reduce", "softmax"},
+    "signs": {"integer-tiles"},
 }
 
 
@@ -135,9 +157,10 @@ def accepted(graph: Graph, where: dict[str, Place], target: Target) -> list[Chec
 def test_random_problems(target: str, family: str) -> None:
     parsed = parse(target)
     checked: set[str] = set()
+    count = PROBLEMS_OF.get(family, PROBLEMS)
 
     @settings(max_examples=4, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
-    @given(st.lists(FAMILIES[family], min_size=PROBLEMS, max_size=PROBLEMS))
+    @given(st.lists(FAMILIES[family], min_size=count, max_size=count))
     def run(found: list[tuple[Graph, dict[str, Place]]]) -> None:
         todo = [check for graph, where in found for check in accepted(graph, where, parsed)]
         checked.update(c.trial.kernel.name for c in todo)

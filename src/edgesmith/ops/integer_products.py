@@ -31,8 +31,6 @@ class IntegerProduct(Operator):
 
     zero_axes: ClassVar[tuple[int, int]]
     """Along which axis of x and of w their zero points lie."""
-    of_signs: ClassVar[bool] = False
-    """Whether only the sign of x counts."""
 
     @abstractmethod
     def product(self, x: np.ndarray, w: np.ndarray) -> np.ndarray:

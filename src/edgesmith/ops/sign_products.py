@@ -27,7 +27,6 @@ __all__ = ["SignConv", "SignMatMul", "SignProduct"]
 class SignProduct(IntegerProduct):
     """Sums of sign(x) * w, where padding counts as 0. Inputs are x (i8) and the weights (bytes); no zero points."""
 
-    of_signs: ClassVar[bool] = True
     binary: bool
     """Whether the sign is 1 from 0 on and -1 below; otherwise it is 0 at 0."""
 
@@ -45,11 +44,9 @@ class SignProduct(IntegerProduct):
         assert x is not None and w is not None
         return self.signs(x).astype(np.float64), w.astype(np.float64)
 
-    def sign_product(self, element: str, weight: str) -> str:
-        """C text of a term of the sum."""
-        if self.binary:
-            return f"({element} < 0 ? -{weight} : {weight})"
-        return f"(({element} > 0) - ({element} < 0)) * {weight}"
+    def sign(self, element: str) -> str:
+        """C text of the sign of an element."""
+        return f"({element} < 0 ? -1 : 1)" if self.binary else f"(({element} > 0) - ({element} < 0))"
 
     def _spelled_out(self, node: Node, product: Op) -> tuple[tuple[Node, ...], Mapping[str, np.ndarray]]:
         """The same in floats, which hold the sums exactly."""
@@ -116,7 +113,7 @@ class SignConv(SignProduct):
     def portable(self, w: Writer, inputs: Sequence[Array | None], outputs: Sequence[Array]) -> None:
         x, k = inputs
         assert x is not None and k is not None
-        write_convolution(w, self.window, self.group, x, k, outputs[0], "0", self.sign_product)
+        write_convolution(w, self.window, self.group, x, k, outputs[0], "0", lambda e, z: f"{self.sign(e)} * {z}")
 
     @classmethod
     def cases(cls) -> Iterator[Case]:
@@ -173,7 +170,7 @@ class SignMatMul(SignProduct):
     def portable(self, w: Writer, inputs: Sequence[Array | None], outputs: Sequence[Array]) -> None:
         a, b = inputs
         assert a is not None and b is not None
-        write_matrix_product(w, a, b, outputs[0], lambda x, z: f"(uint32_t)({self.sign_product(x, z)})")
+        write_matrix_product(w, a, b, outputs[0], lambda x, z: f"(uint32_t)({self.sign(x)} * {z})")
 
     @classmethod
     def cases(cls) -> Iterator[Case]:

@@ -73,7 +73,7 @@ class PackedLines:
         """Write the function ``@NAME@_pack``: copies ``lines`` lines from the line ``top`` and column ``left`` on."""
         x, depth = self.window.x, self.window.x.shape[3]
         source, target = x.dtype.c, self.element.c
-        fill = self.window.x_zero + self.shift
+        fill, number = self.window.x_zero + self.shift, self.window.number
         height, width = x.shape[1], x.shape[2]
         head = f"static void @NAME@_pack(const {source} *x, const int32_t top, const int32_t lines, const int32_t left"
         with w.block(f"{head}, {target} *to)"), w.block(f"for (int32_t i = 0; i < lines; ++i, to += {self.line})"):
@@ -91,11 +91,11 @@ class PackedLines:
             w.line(f"const {source} *const from = x + {offset};")
             if (depth == 1 or x.strides[3] == 1) and (x.strides[2] == depth or width == 1):
                 with w.block(f"for (int32_t k = 0; k < (last - first) * {depth}; ++k)"):
-                    w.line(f"to[first * {depth} + k] = ({target})(from[k]{shifted});")
+                    w.line(f"to[first * {depth} + k] = ({target})({number('from[k]')}{shifted});")
             else:
                 with w.block("for (int32_t column = 0; column < last - first; ++column)"), w.loop("c", depth):
                     element = f"from[(ptrdiff_t)column * {x.strides[2]} + (ptrdiff_t)c * {x.strides[3]}]"
-                    w.line(f"to[(first + column) * {depth} + c] = ({target})({element}{shifted});")
+                    w.line(f"to[(first + column) * {depth} + c] = ({target})({number(element)}{shifted});")
             with w.block(f"for (int32_t k = last * {depth}; k < {self.line}; ++k)"):
                 w.line(f"to[k] = {fill};")
         w.line()

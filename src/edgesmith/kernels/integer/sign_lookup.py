@@ -398,7 +398,7 @@ class _Emitter:
         sums = [(r, v) for r in range(rows) for v in range(wide)]
         with w.block(f"static void {self._function(variant, rows)}({', '.join(parameters)})"):
             totals = [f"{half}{r}_{v} = {{0}}" for r, v in sums for half in _halves(v, vectors)]
-            w.line(f"es_m {', '.join(totals)};")
+            w.line(f"es_u {', '.join(totals)};")
             loops = []
             if self.w.kernel[0] > 1:
                 loops.append(f"for (ptrdiff_t i = 0; i < {self.w.kernel[0]}; ++i)")
@@ -411,7 +411,7 @@ class _Emitter:
                 with w.block(""):
                     for v in range(vectors):
                         pair = f"{'eo'[v % 2]}{row}_{v // BYTES}"
-                        found = f"(es_m)((es_u){pair} >> 16)" if v % BYTES > 1 else f"({pair} & 0xffff)"
+                        found = f"(es_m)({pair} >> 16)" if v % BYTES > 1 else f"(es_m)({pair} & 0xffff)"
                         factor = f" * {self.form.factor}" if self.form.factor > 1 else ""
                         w.line(f"const es_m c{row}_{v} = es_load_i32(b + {v * self.lanes}) + {found}{factor};")
                     epilogue.store(w, y, [row], vectors, tail, row_axis=2)
@@ -439,7 +439,7 @@ class _Emitter:
         wide = -(-vectors // BYTES)
         sums = [(r, v) for r in range(rows) for v in range(wide)]
         with w.block(""):
-            w.line("es_m " + ", ".join(f"s{r}_{v} = {{0}}" for r, v in sums) + ";")
+            w.line("es_u " + ", ".join(f"s{r}_{v} = {{0}}" for r, v in sums) + ";")
             rounds, rest = divmod(steps, UNROLLED_STEPS)
             if rounds:
                 with w.block(f"for (ptrdiff_t k = 0; k < {rounds}; ++k)"):
@@ -448,8 +448,8 @@ class _Emitter:
                 self._steps(w, rest, rows, wide)
             for r, v in sums:
                 for half in _halves(v, vectors):
-                    bytes_ = f"s{r}_{v}" if half == "e" else f"(es_m)((es_u)s{r}_{v} >> 8)"
-                    w.line(f"{half}{r}_{v} += {bytes_} & 0x00ff00ff;")
+                    shift = "" if half == "e" else " >> 8"
+                    w.line(f"{half}{r}_{v} += s{r}_{v}{shift} & 0x00ff00ff;")
 
     def _steps(self, w: Writer, count: int, rows: int, wide: int) -> None:
         for u in range(count):
@@ -459,7 +459,7 @@ class _Emitter:
                 for r in range(rows):
                     w.line(f"const uint8_t *const t{r} = entries + xk[{u + r * self.row}];")
                     for v in range(wide):
-                        w.line(f"s{r}_{v} += es_shuffle16(t{r}, b{v});")
+                        w.line(f"s{r}_{v} += (es_u)es_shuffle16(t{r}, b{v});")
         w.line(f"xk += {count};")
         w.line(f"w += {count * wide * self.lanes * BYTES};")
 

@@ -51,7 +51,7 @@ class IntegerTiles(Kernel):
             yield from epilogue_chains(graph, anchor)
 
     def accepts(self, problem: Problem) -> Reject | None:
-        window = integer_window(problem)
+        window = integer_window(problem, True)
         if window.reject is not None:
             return Reject(window.reject)
         return Reject(f"{window.group} groups") if window.group != 1 else None
@@ -63,7 +63,7 @@ class IntegerTiles(Kernel):
         return _Sums.of(problem).nanoseconds(_Blocking.of(schedule))
 
     def in_place(self, problem: Problem) -> tuple[str, ...]:
-        return integer_window(problem).epilogue.in_place(problem)
+        return integer_window(problem, True).epilogue.in_place(problem)
 
     def emit(self, problem: Problem, schedule: Schedule) -> Code:
         return _Emitter(_Sums.of(problem), _Blocking.of(schedule)).code()
@@ -105,7 +105,7 @@ class _Sums(LineSums):
 
     @classmethod
     def of(cls, problem: Problem) -> _Sums:
-        return cls(integer_window(problem))
+        return cls(integer_window(problem, True))
 
     @property
     def steps(self) -> int:

@@ -12,7 +12,7 @@ from edgesmith.ir import DType, Node, View
 from edgesmith.kernels.base import Problem
 from edgesmith.kernels.epilogue import Epilogue
 from edgesmith.ops.integer_products import ConvInteger, IntegerProduct
-from edgesmith.ops.sign_products import SignConv
+from edgesmith.ops.sign_products import SignConv, SignProduct
 
 __all__ = ["IntegerWindow", "integer_window"]
 
@@ -24,7 +24,7 @@ class IntegerWindow:
     ``reject`` says why there is none, nothing else is defined.
 
     Args:
-        of_signs: whether the kernel reads signs rather than numbers.
+        takes_signs: whether the kernel reads every input element through ``number``, so that only its sign may count.
     """
 
     x: View
@@ -42,14 +42,14 @@ class IntegerWindow:
     x_zero: int
     epilogue: Epilogue
 
-    def __init__(self, problem: Problem, of_signs: bool = False) -> None:
+    def __init__(self, problem: Problem, takes_signs: bool = False) -> None:
         self.problem = problem
         self.reject: str | None = None
         node, graph = problem.anchor, problem.graph
         if not isinstance(node.op, IntegerProduct):
             self.reject = f"{node.op.name} has no integer products"
-        elif node.op.of_signs != of_signs:
-            self.reject = "reads signs" if of_signs else "reads numbers, not signs"
+        elif isinstance(node.op, SignProduct) and not takes_signs:
+            self.reject = "reads numbers, not signs"
         elif problem.target.isa is None:
             self.reject = "needs vectors, the target is portable C"
         elif any(v not in graph.constants for v in node.read[1:]) or node.inputs[0] in graph.constants:
@@ -119,6 +119,11 @@ class IntegerWindow:
         if self.y.shape[-1] > 1 and self.y.strides[-1] != 1:
             self.reject = f"output channels have stride {self.y.strides[-1]}, vectors need 1"
 
+    def number(self, element: str) -> str:
+        """C text of what an input element counts for."""
+        op = self.problem.anchor.op
+        return op.sign(element) if isinstance(op, SignProduct) else element
+
     @property
     def input_type(self) -> DType:
         return self.x.dtype
@@ -174,5 +179,5 @@ def _one_line(view: View) -> View | None:
 
 
 @lru_cache(maxsize=16)
-def integer_window(problem: Problem, of_signs: bool = False) -> IntegerWindow:
-    return IntegerWindow(problem, of_signs)
+def integer_window(problem: Problem, takes_signs: bool = False) -> IntegerWindow:
+    return IntegerWindow(problem, takes_signs)
