@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from edgesmith.c.exponential import bias
+from edgesmith.c.tiles import TILE_PRIMITIVES, configuration
 from edgesmith.c.vector import VECTOR_PRIMITIVES, VectorPrimitive, header
 from edgesmith.ir import DType
 from edgesmith.target import Target, parse
@@ -222,4 +223,12 @@ def check(
 def test_tables_name_known_primitives() -> None:
     for isa in ISAS.values():
         assert set(isa.instr) <= set(VECTOR_PRIMITIVES)
+        assert not isa.tiles or set(isa.tiles) == set(TILE_PRIMITIVES)
         assert isa.vector_bits % 128 == 0
+
+
+def test_tiles_are_configured_as_the_processor_reads_it() -> None:
+    shapes = configuration([(16, 64), (3, 20)])
+    assert (shapes.nbytes, shapes[0]) == (64, 1)
+    assert shapes[16:32].view(np.uint16).tolist() == [64, 20, 0, 0, 0, 0, 0, 0]
+    assert shapes[48:56].tolist() == [16, 3, 0, 0, 0, 0, 0, 0]

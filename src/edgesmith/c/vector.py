@@ -18,7 +18,8 @@ Kernels are written against these names; a header of ``static inline`` functions
 ``es_from_i32(m)``  integers as floats, rounded to nearest; ``es_to_i32(v)`` floats that are integers as such
 ``es_dot2(c,a,b)``  c + the two products of i16 neighbours in each lane of a and b; ``es_dot4`` the four of u8 with i8;
                     modulo 2**32, nothing saturates
-``es_pairs_i8(p)``  load 2 ES_LANES numbers as i16, two a lane; ``es_pairs_i16``; ``es_quads_i8``: four i8 a lane
+``es_pairs_i8(p)``  load 2 ES_LANES numbers as i16, two a lane; ``es_pairs_u8``, ``es_pairs_i16``; ``es_quads_i8``: four
+                    i8 a lane; ``es_pairs_i8_n(p,n)``, ``es_pairs_u8_n``: the first n, then zeros
 ``es_zip_u8(a, b)``  load ES_LANES u8 from a and from b: each lane holds one of either as i16; ``es_zip_i8``
 ``es_pair(p)``      two i16 from p in every lane; ``es_quad``: four u8
 ``es_shuffle16(p,a)``  for each byte of a, its low half as an index of the 16 bytes at p; 0 where the byte is negative
@@ -46,6 +47,7 @@ from functools import partial
 import numpy as np
 
 from edgesmith.c import meaning
+from edgesmith.c.tiles import tile_layer
 from edgesmith.target import Target
 
 __all__ = ["INCLUDES", "VECTOR_PRIMITIVES", "VectorPrimitive", "header"]
@@ -181,6 +183,23 @@ def _bf16() -> dict[str, VectorPrimitive]:
     }
 
 
+def _pairs(name: str) -> dict[str, VectorPrimitive]:
+    """Loads of bytes as pairs of i16."""
+    element = ("int" if name[0] == "i" else "uint") + f"{name[1:]}_t"
+    widened = "return (es_m)__builtin_convertvector({0}, es_i16_pairs);"
+    some = f"es_{name}_pairs v = {{0}}; memcpy(&v, p, (size_t)n); {widened.format('v')}"
+
+    def first(p: np.ndarray, n: int | None = None) -> np.ndarray:
+        return _first(p.size if n is None else n, p.astype(np.int16), 0).view(np.int32)
+
+    return {
+        f"pairs_{name}": _p(
+            "es_m", f"const {element} *p", widened.format(f"*(const es_{name}_pairs_unaligned *)p"), first
+        ),
+        f"pairs_{name}_n": _p("es_m", f"const {element} *p, int32_t n", some, first),
+    }
+
+
 VECTOR_PRIMITIVES: dict[str, VectorPrimitive] = {
     "load": _p("es_v", "const float *p", "return *(const es_v_unaligned *)p;", lambda p: p),
     "store": _p("void", "float *p, es_v v", "*(es_v_unaligned *)p = v;", lambda p, v: v),
@@ -199,12 +218,8 @@ VECTOR_PRIMITIVES: dict[str, VectorPrimitive] = {
     **_integers(),
     **_bf16(),
     "set1_i32": _p("es_m", "int32_t x", "return x - (es_m){0};", lambda x: x),
-    "pairs_i8": _p(
-        "es_m",
-        "const int8_t *p",
-        "return (es_m)__builtin_convertvector(*(const es_i8_pairs_unaligned *)p, es_i16_pairs);",
-        lambda p: p.astype(np.int16).view(np.int32),
-    ),
+    **_pairs("u8"),
+    **_pairs("i8"),
     "pairs_i16": _p("es_m", "const int16_t *p", _COPIED, lambda p: p.view(np.int32)),
     "quads_i8": _p("es_m", "const int8_t *p", _COPIED, lambda p: p.view(np.int32)),
     "zip_u8": _p("es_m", "const uint8_t *a, const uint8_t *b", _ZIPPED.format("u8"), meaning.zipped),
@@ -379,7 +394,11 @@ def header(target: Target) -> str:
         f"typedef float es_v_unaligned __attribute__((vector_size({4 * lanes}), aligned(4), may_alias));",
         f"typedef uint32_t es_u __attribute__((vector_size({4 * lanes})));",
         f"typedef int16_t es_i16_pairs __attribute__((vector_size({4 * lanes})));",
-        f"typedef int8_t es_i8_pairs_unaligned __attribute__((vector_size({2 * lanes}), aligned(1), may_alias));",
+        *(
+            f"typedef {kind}8_t es_{kind[0]}8_pairs{suffix} __attribute__((vector_size({2 * lanes}){attributes}));"
+            for kind in ("int", "uint")
+            for suffix, attributes in (("", ""), ("_unaligned", ", aligned(1), may_alias"))
+        ),
         *(_integer_type(name, lanes) for name in ("u8", "i8", "u16", "i16", "i32")),
         "",
     ]
@@ -392,7 +411,7 @@ def header(target: Target) -> str:
             call = template.format(*(arg for _, arg in primitive.parameters))
             body = f"{call};" if primitive.result == "void" else f"return ({primitive.result}){call};"
         lines.append(f"ES_UNUSED static inline {primitive.result} es_{name}({parameters}) {{ {body} }}")
-    return text + "\n" + "\n".join(lines) + "\n" + _TRANSPOSE
+    return text + "\n" + "\n".join(lines) + "\n" + _TRANSPOSE + tile_layer(isa)
 
 
 def _integer_type(name: str, lanes: int) -> str:

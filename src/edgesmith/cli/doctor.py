@@ -20,7 +20,7 @@ from edgesmith.errors import EdgesmithError
 from edgesmith.kernels import KERNELS
 from edgesmith.ops import OPS
 from edgesmith.report.units import nbytes
-from edgesmith.target import parse
+from edgesmith.target import absent, parse
 
 
 def command(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
@@ -39,12 +39,14 @@ def command(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")]
     cache = knobs.CACHE_DIR()
     settings = {k.name: str(k()) for k in knobs.KNOBS if k.name in os.environ}
     if as_json:
-        print_json({"checks": checks, "environment": found, "target": str(parse("native")), "settings": settings})
+        target = {"target": str(parse("native")), "absent": absent()}
+        print_json({"checks": checks, "environment": found, **target, "settings": settings})
     else:
         rows = [
             ("processor", f"{found['processor']}, {available_cores()} cores"),
             ("system", found["system"]),
             ("native target", str(parse("native"))),
+            *(("" if i else "without", f"{name}: {why}") for i, (name, why) in enumerate(absent().items())),
             ("versions", ", ".join(f"{name} {version}" for name, version in found["versions"].items())),
             ("operators", f"{len(OPS)}; kernels: {', '.join(KERNELS)}"),
             ("cache", f"{cache}, {nbytes(cache_bytes(cache))}"),

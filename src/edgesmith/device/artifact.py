@@ -14,7 +14,7 @@ import numpy as np
 from edgesmith.device.local import Context, Program, arranged
 from edgesmith.errors import ArtifactError
 from edgesmith.ir import DType, TensorType
-from edgesmith.target import parse
+from edgesmith.target import ISAS, parse
 
 __all__ = ["FORMAT", "LOCK", "MANIFEST", "PRECISION", "TIMES", "VERIFICATION", "Artifact", "load", "sha256"]
 
@@ -181,9 +181,9 @@ def _damaged(file: Path, what: str) -> ArtifactError:
 
 
 def _check_machine(manifest: Mapping[str, Any], path: Path) -> None:
-    """A program that uses instructions which this machine lacks would kill the process."""
+    """A program that uses instructions which this machine lacks, and does not ask for first, would kill the process."""
     here = parse("native")
-    missing = set(manifest.get("isas", ())) - set(here.isas)
+    missing = {i for i in manifest.get("isas", ()) if i not in ISAS or ISAS[i].permission is None} - set(here.isas)
     if missing:
         raise ArtifactError(
             f"needs {', '.join(sorted(missing))}, which this machine lacks",

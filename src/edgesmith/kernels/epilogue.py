@@ -131,12 +131,31 @@ class Epilogue:
             for row, accumulators in zip(rows, sums, strict=True):
                 self._store_row(w, y, accumulators, tail, partial(self._address, row_axis, row, ""))
             return
-        kind = "es_v" if self.accumulator.dtype is DType.F32 else "es_m"
-        w.line(f"const {kind} sums[] = {{{', '.join(name for row in sums for name in row)}}};")
+        w.line(f"const {self._kind} sums[] = {{{', '.join(name for row in sums for name in row)}}};")
+        in_memory = [f"sums[row * {vectors} + {vector}]" for vector in range(vectors)]
+        self.store_rows(w, y, in_memory, str(len(rows)), tail, row_axis, rows[0])
+
+    def store_rows(
+        self, w: Writer, y: View, sums: Sequence[str], count: str, tail: int | None, row_axis: int, first: int = 0
+    ) -> None:
+        """Write the epilogue of ``count`` rows as a loop over ``row``, and its stores to the pointer ``y``.
+
+        Args:
+            sums: C expressions of the vectors of the row ``row``.
+            tail, row_axis: as for ``store``.
+            first: row of the pointers' elements at which the loop begins.
+        """
         w.line("ES_ROLLED")
-        with w.block(f"for (ptrdiff_t row = 0; row < {len(rows)}; ++row)"):
-            accumulators = [f"sums[row * {vectors} + {vector}]" for vector in range(vectors)]
-            self._store_row(w, y, accumulators, tail, partial(self._address, row_axis, rows[0], "row"))
+        with w.block(f"for (ptrdiff_t row = 0; row < {count}; ++row)"):
+            names = [f"sum{vector}" for vector in range(len(sums))]
+            for name, expression in zip(names, sums, strict=True):
+                w.line(f"const {self._kind} {name} = {expression};")
+            self._store_row(w, y, names, tail, partial(self._address, row_axis, first, "row"))
+
+    @property
+    def _kind(self) -> str:
+        """C type of a vector of sums."""
+        return "es_v" if self.accumulator.dtype is DType.F32 else "es_m"
 
     def _store_row(
         self, w: Writer, y: View, accumulators: Sequence[str], tail: int | None, address: Callable[[int, Array], str]

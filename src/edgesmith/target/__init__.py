@@ -3,6 +3,6 @@
 from edgesmith.target.isa import ISAS, Isa
 from edgesmith.target.machine import Machine
 from edgesmith.target.processor import Processor, this_processor
-from edgesmith.target.target import Target, parse
+from edgesmith.target.target import Target, absent, parse
 
-__all__ = ["ISAS", "Isa", "Machine", "Processor", "Target", "parse", "this_processor"]
+__all__ = ["ISAS", "Isa", "Machine", "Processor", "Target", "absent", "parse", "this_processor"]

@@ -11,7 +11,9 @@ from edgesmith.errors import TargetError
 from edgesmith.target.isa import ISAS, Isa
 from edgesmith.target.processor import cache_bytes
 
-__all__ = ["Target", "parse"]
+__all__ = ["Target", "absent", "parse"]
+
+CPUINFO = Path("/proc/cpuinfo")
 
 
 @dataclass(frozen=True)
@@ -55,8 +57,8 @@ class Target:
         return tuple(dict.fromkeys(f for name in self.isas for f in ISAS[name].features))
 
     def has(self, primitive: str) -> bool:
-        """Whether some instruction set has its own instruction for a vector primitive."""
-        return any(primitive in ISAS[name].instr for name in self.isas)
+        """Whether some instruction set has its own instruction for a primitive of the vector or of the tile layer."""
+        return any(primitive in ISAS[name].instr or primitive in ISAS[name].tiles for name in self.isas)
 
     def __str__(self) -> str:
         return "+".join((self.triple, *self.isas[-1:]))
@@ -80,17 +82,34 @@ def _closure(names: list[str], arch: str) -> tuple[str, ...]:
     return tuple(sorted(found, key=lambda n: ISAS[n].vector_bits))
 
 
-def _host() -> Target:
-    arch = platform.machine().lower().replace("amd64", "x86_64")
+def _arch() -> str:
+    return platform.machine().lower().replace("amd64", "x86_64")
+
+
+def absent() -> dict[str, str]:
+    """Why programs of this process do without an instruction set of this machine's architecture: its name -> reason."""
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = CPUINFO.read_text().splitlines()
     except OSError:
         lines = []
     flags = {f for line in lines if line.startswith(("flags", "Features")) for f in line.split(":")[1].split()}
-    isas = [n for n, isa in ISAS.items() if isa.arch == arch and set(isa.cpuinfo) <= flags]
+    found: dict[str, str] = {}
+    for name, isa in ISAS.items():
+        missing = [f for f in isa.cpuinfo if f not in flags]
+        if isa.arch != _arch():
+            continue
+        if missing:
+            found[name] = f"the processor lacks {', '.join(missing)}"
+        elif isa.permission is not None and (refusal := isa.permission.refusal()) is not None:
+            found[name] = refusal
+    return found
+
+
+def _host() -> Target:
+    arch, without = _arch(), absent()
     return Target(
         triple=f"{arch}-linux-gnu",
-        isas=_closure(isas, arch),
+        isas=_closure([n for n, isa in ISAS.items() if isa.arch == arch and n not in without], arch),
         cores=os.cpu_count() or 1,
         l1_bytes=cache_bytes(1, 32 * 1024),
         l2_bytes=cache_bytes(2, 512 * 1024),

@@ -3,6 +3,7 @@
 #define SIMDE_ENABLE_NATIVE_ALIASES
 #include_next <immintrin.h>
 #include <simde/x86/avx512.h>
+#include "amx.h"
 #include <stdint.h>
 #include <string.h>
 #ifndef _MM_FROUND_NO_EXC

@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from edgesmith.registry import Registry
 
-__all__ = ["ISAS", "Isa"]
+__all__ = ["ISAS", "Isa", "Permission"]
+
+
+@dataclass(frozen=True)
+class Permission:
+    """How a program asks whether it may use an instruction set that the system grants to each process by itself.
+
+    Programs ask when they run, and where the set is refused or missing they do with those that it contains.
+
+    Args:
+        headers: C headers that ``ask`` needs on Linux.
+        ask: body of a C function that asks, and returns 1 where the set may be used, else 0.
+        refusal: asks for this process; why it is refused, None where it is granted.
+    """
+
+    headers: tuple[str, ...]
+    ask: str
+    refusal: Callable[[], str | None]
 
 
 @dataclass(frozen=True)
@@ -25,6 +42,8 @@ class Isa:
         cpuinfo: flags that ``/proc/cpuinfo`` must list.
         instr: primitive of the vector layer -> C template over ``{0}``, ``{1}``, ...; what is missing falls back to GNU
             vector extensions (``edgesmith.c.vector`` lists the primitives and their meaning).
+        tiles: primitive of the tile layer (``edgesmith.c.tiles``) -> C template; all of them, or none.
+        permission: how to ask for the set; None: every process may use it.
     """
 
     name: str
@@ -36,6 +55,8 @@ class Isa:
     header: str = ""
     cpuinfo: tuple[str, ...] = ()
     instr: Mapping[str, str] = field(default_factory=dict)
+    tiles: Mapping[str, str] = field(default_factory=dict)
+    permission: Permission | None = None
 
 
 ISAS: Registry[Isa] = Registry("instruction set", "edgesmith.target.isa")
