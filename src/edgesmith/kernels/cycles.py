@@ -17,6 +17,7 @@ __all__ = [
     "L2_BYTES_PER_CYCLE",
     "LINE_BYTES",
     "LOADS_PER_CYCLE",
+    "UOPS_PER_CYCLE",
     "cycles_of",
     "far_cycles",
     "l1_ways",
@@ -26,6 +27,7 @@ __all__ = [
 GIGAHERTZ = 3.5
 """Clock that turns cycles into nanoseconds; only ratios between kernels matter."""
 
+UOPS_PER_CYCLE = 4.0
 FMA_PER_CYCLE = 2
 FMA_LATENCY = 4
 LOADS_PER_CYCLE = 2

@@ -20,7 +20,7 @@ class Numbers(ABC):
     of outputs before the epilogue.
     """
 
-    products: ClassVar[Products]
+    products: Products
     source: DType
     sums: ClassVar[DType]
     """Of the products in memory."""

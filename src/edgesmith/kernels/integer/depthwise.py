@@ -23,7 +23,7 @@ from edgesmith.kernels.base import (
     kernel,
     unpack,
 )
-from edgesmith.kernels.cycles import FLOAT_BYTES, FMA_PER_CYCLE, GIGAHERTZ, LOADS_PER_CYCLE, cycles_of
+from edgesmith.kernels.cycles import FLOAT_BYTES, FMA_PER_CYCLE, GIGAHERTZ, LOADS_PER_CYCLE, UOPS_PER_CYCLE, cycles_of
 from edgesmith.kernels.epilogue import strided
 from edgesmith.kernels.gemm.row_tiles import RowTiles
 from edgesmith.kernels.integer.window import IntegerWindow, integer_window
@@ -34,7 +34,6 @@ from edgesmith.ops.integer_products import ConvInteger
 
 STEP_NS = 60.0
 TARGET_TASKS = 16
-UOPS_PER_CYCLE = 4.0
 PAIR_UOPS = 2.0
 DOT_UOPS = 2.0
 TILE_CYCLES = 12.0

@@ -7,9 +7,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from edgesmith.ir import DType
+from edgesmith.kernels.cycles import UOPS_PER_CYCLE
 from edgesmith.target import Target
 
-__all__ = ["Dot"]
+__all__ = ["Dot", "dot2_cycles"]
+
+
+def dot2_cycles(target: Target) -> float:
+    """Cycles of one use: one instruction, or a multiplication and an addition, three of which take two cycles."""
+    return 0.5 if target.has("dot4") else 0.66
 
 
 @dataclass(frozen=True)
@@ -54,6 +60,7 @@ class Dot:
         narrow = not weights.size or (weights.min() >= -128 and weights.max() <= 127)
         if narrow and target.has("dot4"):
             return cls("dot4", 4, DType.U8, DType.I8, "quad", "quads_i8", 1.0)
+        uops = dot2_cycles(target) * UOPS_PER_CYCLE
         if narrow:
-            return cls("dot2", 2, DType.I16, DType.I8, "pair", "pairs_i8", 2.0, 2.5)
-        return cls("dot2", 2, DType.I16, DType.I16, "pair", "pairs_i16", 2.0)
+            return cls("dot2", 2, DType.I16, DType.I8, "pair", "pairs_i8", uops, 2.5)
+        return cls("dot2", 2, DType.I16, DType.I16, "pair", "pairs_i16", uops)

@@ -17,7 +17,9 @@ from edgesmith.kernels.conv.winograd_numbers import Numbers
 from edgesmith.kernels.conv.winograd_schedules import Outputs, outputs_of, winograd_schedules
 from edgesmith.kernels.conv.winograd_tiling import Tiling
 from edgesmith.kernels.conv.winograd_transform import Transform
+from edgesmith.kernels.cycles import FMA_PER_CYCLE
 from edgesmith.kernels.epilogue import Epilogue
+from edgesmith.kernels.integer.dot import dot2_cycles
 from edgesmith.kernels.integer.window import IntegerWindow, integer_window
 from edgesmith.kernels.integer.winograd_form import IntegerForm, integer_form, transformed_weights
 from edgesmith.kernels.region import Region, epilogue_chains
@@ -126,9 +128,6 @@ class _Integers(Numbers):
         multiple: what the transformed sums are a multiple of the convolution by.
     """
 
-    products = Products(
-        2, DType.I16, "es_m", "es_pair({0} + {1})", "es_pairs_i16({0})", "es_dot2({0}, {1}, {2})", 1.33, 1
-    )
     sums = DType.I32
     vector = "es_i16_pairs"
     sum_vector = "es_u"
@@ -136,6 +135,16 @@ class _Integers(Numbers):
 
     def __init__(self, window: IntegerWindow, multiple: int) -> None:
         self.source, self.zero = window.input_type, window.x_zero
+        self.products = Products(
+            group=2,
+            element=DType.I16,
+            vector="es_m",
+            repeat="es_pair({0} + {1})",
+            load="es_pairs_i16({0})",
+            add="es_dot2({0}, {1}, {2})",
+            cycles=dot2_cycles(window.problem.target) * FMA_PER_CYCLE,
+            registers=1,
+        )
         self.multiple = multiple
         self.wide = bool(np.abs(window.weights).max(initial=0) > 127)
 
