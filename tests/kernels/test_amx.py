@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,12 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edgesmith import api
 from edgesmith.c.vector import header
 from edgesmith.ir import DType, Graph, TensorType
 from edgesmith.kernels import KERNELS, Problem
 from edgesmith.ops.base import Case
 from edgesmith.ops.integer_products import ConvInteger, MatMulInteger
 from edgesmith.ops.window import Window
+from edgesmith.recipe import Recipe
 from edgesmith.target import Target, parse
 from edgesmith.toolchain.compiler import FLAGS, zig
 from edgesmith.tune.trial import Trial, TrialLibrary
@@ -24,6 +28,7 @@ from .problems import Check, case_graph, checks, failures, feeds, operator_cases
 
 KERNEL = KERNELS["integer-amx"]
 AMX = parse("x86_64-linux-gnu+amx")
+SANITIZERS = ("-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 
 
 def convolution(shape: tuple[int, ...], dtype: DType, filters: int, kernel: int, **window: Any) -> Case:
@@ -99,6 +104,20 @@ class TestEmulated:
         shapes = {(c.trial.schedule["down"], c.trial.schedule["vectors"], c.trial.schedule["joined"]) for c in todo}
         assert {(2, 2, 0), (2, 2, 1)} < shapes
         self.compare(todo, target, (f"-I{headers}", *flags))
+
+    def test_whole_programs_with_threads(self, flags: tuple[str, ...], headers: Path, tmp_path: Path) -> None:
+        if shutil.which("gcc") is None:
+            pytest.skip("gcc is not installed")
+        graph = requantized(case_graph(CASES["deep, signed, every other pixel"]))
+        assert graph is not None
+        without = tuple(f"-mno-{f}" for f in AMX.features if f.startswith(("avx512", "amx")))
+        recipe = Recipe(str(AMX), compiler="gcc", flags=("-w", f"-I{headers}", *without, *SANITIZERS, *flags))
+        artifact = api.compile_graph(graph, recipe, tmp_path / "out", verify=False)
+        assert KERNEL.name in {s["kernel"] for s in artifact.manifest["steps"]}
+        for threads in ("1", "3"):
+            command = [artifact.executable, "--selftest", "--threads", threads]
+            done = subprocess.run(command, capture_output=True, text=True)
+            assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.toolchain
