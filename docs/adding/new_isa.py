@@ -8,9 +8,9 @@ something faster. Kernels ask for lanes, registers and primitives, never for a n
 once. ``tests/target/test_isa.py`` checks every primitive of every set against its meaning in numpy, and
 ``tests/kernels`` runs all kernels on it.
 
-A set that multiplies matrices in registers of their own also fills the table of the tile layer (``c/tiles.py``), and one
-that the system grants to each process by itself says how to ask (``Permission``); ``amx.py`` does both. Kernels for such
-a set compute the same without it where it is refused.
+A set that multiplies matrices in registers of their own also fills the table of the tile layer (``c/tiles.py``), and
+one that the system grants to each process by itself says how to ask (``Permission``); ``amx.py`` does both. Kernels for
+such a set compute the same without it where it is refused.
 
 This guide runs: it adds a set of 128-bit vectors with fused multiply-adds, and compiles a network for it.
 """
