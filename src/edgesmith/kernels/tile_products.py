@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from edgesmith.c.tiles import MAX_ROW_BYTES, MAX_ROWS, TILES, configuration
 from edgesmith.c.writer import Writer
 from edgesmith.ir import DType
+from edgesmith.kernels.lanes import store
 
-__all__ = ["BYTES", "Reduction", "TileDot", "TileProducts"]
+__all__ = ["Reduction", "TileDot", "TileProducts"]
 
 GROUP_BYTES = 4
 SPARE_REGISTERS = 8
@@ -25,13 +26,13 @@ class TileDot:
     """How tiles, and the lanes of vectors, multiply and sum.
 
     Args:
-        name: of the primitive: ``ES_TILE_`` with it in the tile layer, ``es_`` in the vector layer.
+        name: of the primitive of the tile layer, after ``ES_TILE_``.
         group: neighbouring elements that are multiplied in one lane.
         element, weight, sum: types in memory.
-        repeat: primitive that repeats a group of input elements in all lanes.
-        load: primitive that loads a group of weights for each lane.
-        vector: C type of a vector of sums.
-        suffix: of the primitives that load and store such vectors.
+        repeat: template of the group of input elements at an address, in all lanes of an ``es_m``.
+        load: template of the group of weights of each lane, from an address.
+        add: template of the vector of sums {0} plus the products of {1} and {2}.
+        plus: template of the addition of two vectors of sums.
     """
 
     name: str
@@ -41,11 +42,13 @@ class TileDot:
     sum: DType
     repeat: str
     load: str
-    vector: str
-    suffix: str
+    add: str
+    plus: str
 
-
-BYTES = TileDot("dot4", 4, DType.U8, DType.I8, DType.I32, "quad", "quads_i8", "es_m", "_i32")
+    @property
+    def vector(self) -> str:
+        """C type of a vector of sums."""
+        return "es_v" if self.sum is DType.F32 else "es_m"
 
 
 @dataclass(frozen=True)
@@ -216,17 +219,17 @@ class TileProducts:
                 w.line(f"{dot.vector} c[{rows}][{vectors}] = {{{{{{0}}}}}};")
                 with self._runs(w, f"x + block * {rows * reduction.row}"), w.loop("k", reduction.run_groups):
                     for v in range(vectors):
-                        w.line(f"const es_m b{v} = es_{dot.load}(w + {v * MAX_ROWS * dot.group});")
+                        w.line(f"const es_m b{v} = {dot.load.format(f'w + {v * MAX_ROWS * dot.group}')};")
                     with w.loop("r", rows):
-                        w.line(f"const es_m a = es_{dot.repeat}(xk + r * {reduction.row});")
+                        w.line(f"const es_m a = {dot.repeat.format(f'xk + r * {reduction.row}')};")
                         for v in range(vectors):
-                            w.line(f"c[r][{v}] = es_{dot.name}(c[r][{v}], a, b{v});")
+                            w.line(f"c[r][{v}] = {dot.add.format(f'c[r][{v}]', 'a', f'b{v}')};")
                     w.line(f"xk += {dot.group};")
                     w.line(f"w += {vectors * MAX_ROWS * dot.group};")
                 with w.loop("r", rows):
                     for v in range(vectors):
                         at = f"sums + (block * {rows} + r) * {self.pitch} + {v * MAX_ROWS}"
-                        w.line(f"es_store{dot.suffix}({at}, c[r][{v}]);")
+                        w.line(store(dot.sum, at, f"c[r][{v}]"))
         w.line()
 
     @contextmanager

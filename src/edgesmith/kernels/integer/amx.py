@@ -1,44 +1,36 @@
-"""Integer sums in tile registers over packed input lines."""
+"""Integer products in tile registers."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from math import prod
+from collections.abc import Iterator
 from typing import ClassVar
 
 from edgesmith.c.tiles import MAX_ROWS
-from edgesmith.c.writer import Writer
-from edgesmith.ir import Graph, Node
-from edgesmith.kernels.base import PREPARE_SIGNATURE, SIGNATURE, Code, Kernel, Problem, Reject, Schedule, kernel, unpack
-from edgesmith.kernels.cycles import GIGAHERTZ, L2_BYTES_PER_CYCLE, cycles_of, memory_ns
-from edgesmith.kernels.epilogue import strided
-from edgesmith.kernels.gemm.row_tiles import write_range
-from edgesmith.kernels.integer.lines import LineSums, PackedLines, pack_weights, starting_sums
+from edgesmith.ir import DType, Graph, Node
+from edgesmith.kernels.base import Problem, Reject, kernel
+from edgesmith.kernels.integer.lines import IntegerSums, starting_sums
 from edgesmith.kernels.integer.window import integer_window
 from edgesmith.kernels.region import Region, epilogue_chains
-from edgesmith.kernels.tile import Panels
-from edgesmith.kernels.tile_products import BYTES, Reduction, TileProducts
+from edgesmith.kernels.tile_lines import TileKernel, TileSums
+from edgesmith.kernels.tile_products import TileDot
 from edgesmith.ops.integer_products import IntegerProduct
 
-STEP_NS = 150.0
-"""Of one call: configuring and releasing the tiles included."""
-SHAPES_KEPT = 4
-TARGET_TASKS, LEAST_TASKS = 16, 4
-PACK_BYTES_PER_CYCLE = 16.0
-ROW_CYCLES = 2.0
-FLAG_BYTES = 64
+BYTES = TileDot(
+    "dot4",
+    group=4,
+    element=DType.U8,
+    weight=DType.I8,
+    sum=DType.I32,
+    repeat="es_quad({0})",
+    load="es_quads_i8({0})",
+    add="es_dot4({0}, {1}, {2})",
+    plus="(es_m)((es_u){0} + (es_u){1})",
+)
 
 
 @kernel
-class IntegerAmx(Kernel):
-    """Sums of integer products in tile registers, 16 pixels by 16 channels each.
-
-    The input lines of a task are first copied side by side, with the padding in place. Where the pixels of several
-    lines are evenly spaced there, they can be one row of pixels: those between two lines are computed and dropped.
-
-    Where the system denies tiles to the process, vectors compute the same sums from the same weights.
-    """
+class IntegerAmx(TileKernel):
+    """Sums of integer products, the same bits with and without tiles."""
 
     name: ClassVar[str] = "integer-amx"
 
@@ -54,290 +46,9 @@ class IntegerAmx(Kernel):
             return Reject(window.reject)
         if window.group != 1:
             return Reject(f"{window.group} groups")
-        return None if LineSums(window).dot.name == BYTES.name else Reject("weights less their zero points exceed i8")
+        return None if IntegerSums(window).dot.name == BYTES.name else Reject("weights less zero points exceed i8")
 
-    def schedules(self, problem: Problem) -> Sequence[Schedule]:
-        return [b.schedule for b in _blockings(_Sums.of(problem))]
-
-    def cost(self, problem: Problem, schedule: Schedule) -> float:
-        return _Sums.of(problem).nanoseconds(_Blocking.of(schedule))
-
-    def in_place(self, problem: Problem) -> tuple[str, ...]:
-        return integer_window(problem).epilogue.in_place(problem)
-
-    def emit(self, problem: Problem, schedule: Schedule) -> Code:
-        return _Emitter(_Sums.of(problem), _Blocking.of(schedule)).code()
-
-
-@dataclass(frozen=True)
-class _Blocking:
-    """How the loops are cut.
-
-    Args:
-        down, vectors: tiles of sums of a block, in pixels and in channels.
-        lines, columns, panels: output lines, columns of a line and panels of weights of a task.
-        joined: the lines of a task are one row of pixels.
-    """
-
-    down: int
-    vectors: int
-    lines: int
-    columns: int
-    panels: int
-    joined: bool = False
-
-    @classmethod
-    def of(cls, s: Schedule) -> _Blocking:
-        return cls(s["down"], s["vectors"], s["lines"], s["columns"], s["panels"], bool(s["joined"]))
-
-    @property
-    def schedule(self) -> Schedule:
-        return {
-            "down": self.down,
-            "vectors": self.vectors,
-            "lines": self.lines,
-            "columns": self.columns,
-            "panels": self.panels,
-            "joined": int(self.joined),
-        }
-
-
-class _Sums(LineSums):
-    """Sizes of a problem under a blocking.
-
-    A row is a run of evenly spaced pixels that blocks cut: what a task computes of a line, or all of its lines.
-    """
-
-    @classmethod
-    def of(cls, problem: Problem) -> _Sums:
-        return cls(integer_window(problem))
-
-    @property
-    def can_join(self) -> bool:
-        return self.lines > 1
-
-    def packed(self, b: _Blocking) -> PackedLines:
-        """The input lines of a task; for joined ones, a whole number of pixels apart."""
-        columns, stride = self.input_columns(b.columns), self.window.strides[1]
-        if b.joined:
-            columns = -(-columns // stride) * stride
-        return PackedLines(self.window, BYTES.element, self.dot.shift(self.window.input_type), columns)
-
-    def line_pixels(self, b: _Blocking) -> int:
-        """Pixels of a row from one line to the next."""
-        if not b.joined:
-            return b.columns
-        return self.packed(b).columns // self.window.strides[1] * self.window.strides[0]
-
-    def row_pixels(self, b: _Blocking) -> int:
-        """Pixels of a row of a whole task."""
-        return (b.lines - 1) * self.line_pixels(b) + self.columns if b.joined else b.columns
-
-    def products(self, b: _Blocking) -> TileProducts:
-        window, packed = self.window, self.packed(b)
-        loops = (
-            (window.kernel[0], window.dilations[0] * packed.line),
-            (self.runs, window.dilations[1] * window.x.shape[3]),
-        )
-        pixels = self.row_pixels(b)
-        tiles = -(-pixels // (b.down * MAX_ROWS)) * b.down
-        reduction = Reduction.of(loops, self.groups, packed.pixel)
-        return TileProducts(b.down, b.vectors, -(-pixels // tiles), BYTES, reduction)
-
-    def packed_bytes(self, b: _Blocking) -> int:
-        """Memory for the input lines of a task, and for what is read behind them and multiplied by 0 or dropped."""
-        packed = self.packed(b)
-        last = 0 if b.joined else (b.lines - 1) * self.window.strides[0] * packed.line
-        read = last + self.products(b).input_elements(self.row_pixels(b))
-        return max(self.input_lines(b.lines) * packed.line, read)
-
-    def panels(self, b: _Blocking) -> Panels:
-        return Panels(self.window.channels, MAX_ROWS, b.vectors)
-
-    def tasks(self, b: _Blocking) -> tuple[int, int, int, int]:
-        """Images, groups of panels, blocks of lines, parts of a line."""
-        panels = -(-self.panels(b).count // b.panels)
-        return self.window.y.shape[0], panels, -(-self.lines // b.lines), -(-self.columns // b.columns)
-
-    def nanoseconds(self, b: _Blocking) -> float:
-        """Predicted time on one core."""
-        window, products = self.window, self.products(b)
-        steps, groups = products.reduction.all_steps, products.reduction.groups
-        tasks = self.tasks(b)
-        rows = prod(tasks[::2]) * tasks[3] if b.joined else tasks[0] * self.lines * tasks[3]
-        blocks = rows * -(-self.row_pixels(b) // products.block)
-        pixels = window.y.shape[0] * self.lines * self.columns
-        epilogue = cycles_of(window.epilogue.expr) + 3.0
-        cycles = 0.0
-        for (vectors, _), count in self.panels(b).counted():
-            panel_bytes = steps * groups * vectors * MAX_ROWS * BYTES.group
-            block = products.cycles(vectors)
-            if panel_bytes > self.target.l1_bytes // 2:
-                block = max(block, panel_bytes / L2_BYTES_PER_CYCLE)
-            cycles += count * (blocks * block + pixels * (vectors * epilogue + ROW_CYCLES))
-        cycles += prod(tasks) * (self.packed_bytes(b) / PACK_BYTES_PER_CYCLE + 40.0)
-        weight_bytes = steps * groups * BYTES.group * -(-window.channels // MAX_ROWS) * MAX_ROWS
-        return max(STEP_NS + cycles / GIGAHERTZ, memory_ns(weight_bytes))
-
-
-def _blockings(s: _Sums) -> Iterator[_Blocking]:
-    """The best shapes of blocks, each with tasks whose lines fit the first-level or the second-level cache."""
-    vectors = -(-s.window.channels // MAX_ROWS)
-    tiles = -(-s.lines * s.columns // MAX_ROWS)
-    shapes = [
-        _Blocking(down, across, s.lines, s.columns, Panels(s.window.channels, MAX_ROWS, across).count, joined)
-        for down in range(1, 7)
-        for across in range(1, min(vectors, 6) + 1)
-        for joined in ((False, True) if s.can_join else (False,))
-        if TileProducts.fits(down, across) and down <= tiles
-    ]
-    best = sorted(shapes, key=lambda b: (s.nanoseconds(b), b.down * b.vectors, b.down, b.joined))
-    for shape in best[:SHAPES_KEPT]:
-        yield from dict.fromkeys(_cuts(s, shape))
-
-
-def _cuts(s: _Sums, whole: _Blocking) -> Iterator[_Blocking]:
-    """Many tasks, as long as each has a whole block; where that leaves too few, panels are shared out."""
-    images, depth = s.window.y.shape[0], s.window.x.shape[3]
-    weight_bytes = s.window.weights.size
-    panels = whole.panels
-    if weight_bytes > s.target.l2_bytes // 2:
-        panels = -(-whole.panels * (s.target.l2_bytes // 2) // weight_bytes)
-    block = whole.down * MAX_ROWS
-    for room in (s.target.l1_bytes // 2, s.target.l2_bytes // 4):
-        cut = whole
-        if s.lines == 1:
-            fits = max(1, room // max(depth * block, 1))
-            wanted = max(1, -(-s.columns * images // (block * TARGET_TASKS)))
-            parts = -(-s.columns // (min(fits, wanted) * block))
-            cut = replace(whole, columns=-(-s.columns // parts))
-        else:
-            fits = (room // s.packed(whole).line - s.window.kernel[0]) // s.window.strides[0] + 1
-            wanted = -(-s.lines * images // TARGET_TASKS)
-            least = -(-block // s.columns) if whole.joined else 1
-            parts = -(-s.lines // min(s.lines, max(least, min(fits, wanted))))
-            lines = -(-s.lines // parts)
-            cut = replace(whole, lines=lines, joined=whole.joined and lines > 1)
-        shares = -(-LEAST_TASKS // (images * parts))
-        yield replace(cut, panels=max(1, min(panels, -(-whole.panels // shares))))
-
-
-class _Emitter:
-    """Writes the copying, the products, what follows them, and the loops."""
-
-    def __init__(self, sums: _Sums, blocking: _Blocking) -> None:
-        self.s, self.b, self.w = sums, blocking, sums.window
-        self.packed, self.products, self.panels = sums.packed(blocking), sums.products(blocking), sums.panels(blocking)
-
-    def code(self) -> Code:
-        epilogue, reduction = self.w.epilogue, self.products.reduction
-        constants = [
-            ("weights", pack_weights(self.s, reduction.run_groups, self.panels)),
-            ("bias", starting_sums(self.w, self.packed.shift, MAX_ROWS)),
-            *epilogue.constants,
-        ]
-        flag = len(self.w.problem.region.inputs) + len(self.w.problem.region.outputs) + len(constants)
-        w = Writer()
-        with w.block(PREPARE_SIGNATURE):
-            w.line(f"*(int32_t *)p[{flag}] = es_tiles_granted();")
-        w.line()
-        self.packed.write(w)
-        self.products.write_shapes(w)
-        for variant, (vectors, tail) in enumerate(self.panels.variants()):
-            self.products.write_tiles(w, f"@NAME@_tiles_{variant}", vectors)
-            self.products.write_vectors(w, f"@NAME@_vectors_{variant}", vectors)
-            self._finish(w, variant, vectors, tail)
-        with w.block(SIGNATURE):
-            w.lines(unpack(self.w.problem, constants))
-            w.line(f"const int32_t has_tiles = *(const int32_t *)p[{flag}];")
-            w.line(f"int32_t sums[{self.products.sums}] __attribute__((aligned(64)));")
-            w.line(f"{BYTES.element.c} *const packed = ({BYTES.element.c} *)scratch;")
-            w.line("if (has_tiles) ES_TILES_CONFIGURE(@NAME@_shapes);")
-            self._tasks(w)
-            w.line("if (has_tiles) ES_TILES_RELEASE();")
-        kernel_size = "x".join(map(str, self.w.kernel))
-        operator = self.w.problem.anchor.op.name.lower()
-        return Code(
-            w.text(),
-            f"{operator}{kernel_size}_amx_{self.w.input_type}{epilogue.label}_{self.b.down}x{self.b.vectors}",
-            tuple(a for _, a in constants),
-            prod(self.s.tasks(self.b)),
-            self.s.packed_bytes(self.b),
-            functions=epilogue.functions,
-            prepared_bytes=FLAG_BYTES,
-        )
-
-    def _finish(self, w: Writer, variant: int, vectors: int, tail: int | None) -> None:
-        """Write the function that adds the bias to the sums of some pixels of a line, and applies the epilogue."""
-        y, epilogue = self.w.y, self.w.epilogue
-        parameters = f"const int32_t *sums, const int32_t count, const int32_t *b, {y.dtype.c} *y{epilogue.parameters}"
-        with w.block(f"static void @NAME@_finish_{variant}({parameters})"):
-            for v in range(vectors):
-                w.line(f"const es_u bias{v} = (es_u)es_load_i32(b + {v * MAX_ROWS});")
-            at = f"sums + row * {self.products.pitch} + "
-            sums = [f"(es_m)((es_u)es_load_i32({at}{v * MAX_ROWS}) + bias{v})" for v in range(vectors)]
-            epilogue.store_rows(w, y, sums, "count", tail, row_axis=2)
-        w.line()
-
-    def _tasks(self, w: Writer) -> None:
-        b, s, window = self.b, self.s, self.w
-        images, groups, line_blocks, parts = s.tasks(b)
-        with w.block("for (int32_t task = begin; task < end; ++task)"):
-            w.unravel("task", [("n", images), ("group", groups), ("block", line_blocks), ("part", parts)])
-            write_range(w, "panel", "group", b.panels, self.panels.count)
-            write_range(w, "line", "block", b.lines, s.lines)
-            if b.joined:
-                w.line("enum { first_column = 0 };")
-            else:
-                write_range(w, "column", "part", b.columns, s.columns)
-            lines = f"(last_line - first_line - 1) * {window.strides[0]} + {s.input_lines(1)}"
-            top = f"first_line * {window.strides[0]} - {window.pads[0]}"
-            left = f"first_column * {window.strides[1]} - {window.pads[1]}"
-            w.line(f"@NAME@_pack(x0 + {strided(window.x, [(0, 'n')])}, {top}, {lines}, {left}, packed);")
-            with w.block("for (int32_t panel = first_panel; panel < last_panel; ++panel)"):
-                width = self.panels.vectors * MAX_ROWS
-                reduction = self.products.reduction
-                size = reduction.all_steps * reduction.groups * width * BYTES.group
-                w.line(f"const {BYTES.weight.c} *const wp = weights + (ptrdiff_t)panel * {size};")
-                w.line(f"const int32_t *const bp = bias + panel * {width};")
-                if b.joined:
-                    w.line(f"const int32_t pixels = (last_line - first_line - 1) * {s.line_pixels(b)} + {s.columns};")
-                    self._row(w, "packed", width)
-                    return
-                w.line("const int32_t pixels = last_column - first_column;")
-                with w.block("for (int32_t line = first_line; line < last_line; ++line)"):
-                    step = window.strides[0] * self.packed.line
-                    w.line(f"const {BYTES.element.c} *const start = packed + (ptrdiff_t)(line - first_line) * {step};")
-                    self._row(w, "start", width)
-
-    def _row(self, w: Writer, start: str, width: int) -> None:
-        """Write the loop over the blocks of the ``pixels`` pixels whose input begins at the pointer ``start``."""
-        block = self.products.block
-        with w.block(f"for (int32_t first = 0; first < pixels; first += {block})"):
-            w.line(f"const int32_t last = first + {block} < pixels ? first + {block} : pixels;")
-            self.panels.write_variants(w, "panel", lambda variant: self._block(w, variant, start, width))
-
-    def _block(self, w: Writer, variant: int, start: str, width: int) -> None:
-        arguments = f"({start} + (ptrdiff_t)first * {self.packed.pixel}, wp, sums);"
-        with w.block("if (has_tiles)"):
-            w.line(f"@NAME@_tiles_{variant}{arguments}")
-        with w.block("else"):
-            w.line(f"@NAME@_vectors_{variant}{arguments}")
-
-        def finish(sums: str, count: str, column: str) -> None:
-            position = [(0, "n"), (1, "line"), (2, column), (3, f"panel * {width}")]
-            y = f"y0 + {strided(self.w.y, position)}{self.w.epilogue.arguments(position)}"
-            w.line(f"@NAME@_finish_{variant}({sums}, {count}, bp, {y});")
-
-        if not self.b.joined:
-            finish("sums", "last - first", "first_column + first")
-            return
-        line_pixels = self.s.line_pixels(self.b)
-        with w.block("for (int32_t at = first, next; at < last; at = next)"):
-            w.line(f"const int32_t line = first_line + at / {line_pixels}, column = at % {line_pixels};")
-            w.line(f"next = at - column + {line_pixels} < last ? at - column + {line_pixels} : last;")
-            w.line(
-                f"const int32_t stop = at - column + {self.s.columns} < next ? at - column + {self.s.columns} : next;"
-            )
-            with w.block("if (stop > at)"):
-                finish(f"sums + (at - first) * {self.products.pitch}", "stop - at", "column")
+    def sums(self, problem: Problem) -> TileSums:
+        window = integer_window(problem)
+        shift = IntegerSums(window).dot.shift(window.input_type)
+        return TileSums(window, BYTES, starting_sums(window, shift, MAX_ROWS), shift)

@@ -1,121 +1,24 @@
-"""Integer sums over packed input lines: their sizes, the copying of the lines, weights and initial values."""
+"""Integer sums over packed input lines."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
-from edgesmith.c.writer import Writer
-from edgesmith.ir import DType
 from edgesmith.kernels.integer.dot import Dot
 from edgesmith.kernels.integer.window import IntegerWindow
-from edgesmith.kernels.tile import Panels
-from edgesmith.target import Target
+from edgesmith.kernels.packed_lines import LineSums
 
-__all__ = ["LineSums", "PackedLines", "pack_weights", "starting_sums"]
-
-
-class LineSums:
-    """Sizes of a problem whose input lines are copied side by side.
-
-    The products of a kernel line then are one run of neighbouring elements, whatever the window.
-    """
-
-    def __init__(self, window: IntegerWindow) -> None:
-        self.window = window
-        self.target: Target = window.problem.target
-        self.dot = Dot.of(self.target, window.weights)
-        kernel_columns, depth = window.kernel[1], window.x.shape[3]
-        together = window.dilations[1] == 1
-        self.runs = 1 if together else kernel_columns
-        """Runs of neighbouring elements in a kernel line."""
-        self.run = depth * (kernel_columns if together else 1)
-        self.groups = -(-self.run // self.dot.group)
-        """Groups of a run."""
-        self.lines, self.columns = window.y.shape[1], window.y.shape[2]
-
-    def input_lines(self, lines: int) -> int:
-        w = self.window
-        return (lines - 1) * w.strides[0] + (w.kernel[0] - 1) * w.dilations[0] + 1
-
-    def input_columns(self, columns: int) -> int:
-        w = self.window
-        return (columns - 1) * w.strides[1] + (w.kernel[1] - 1) * w.dilations[1] + 1
+__all__ = ["IntegerSums", "starting_sums"]
 
 
-@dataclass(frozen=True)
-class PackedLines:
-    """Some columns of input lines, side by side, in the type that is multiplied, with the padding in place.
-
-    Args:
-        element: that type.
-        shift: what is added to every input so that it fits the type.
-        columns: input columns of a line.
-    """
+class IntegerSums(LineSums):
+    """Sizes of a problem with integers, multiplied as the target does it best."""
 
     window: IntegerWindow
-    element: DType
-    shift: int
-    columns: int
 
-    @property
-    def line(self) -> int:
-        """Elements of a line."""
-        return self.columns * self.window.x.shape[3]
-
-    @property
-    def pixel(self) -> int:
-        """Elements from what one output pixel reads to what the next one on its line reads."""
-        return self.window.strides[1] * self.window.x.shape[3]
-
-    def write(self, w: Writer) -> None:
-        """Write the function ``@NAME@_pack``: copies ``lines`` lines from the line ``top`` and column ``left`` on."""
-        x, depth = self.window.x, self.window.x.shape[3]
-        source, target = x.dtype.c, self.element.c
-        fill, number = self.window.x_zero + self.shift, self.window.number
-        height, width = x.shape[1], x.shape[2]
-        head = f"static void @NAME@_pack(const {source} *x, const int32_t top, const int32_t lines, const int32_t left"
-        with w.block(f"{head}, {target} *to)"), w.block(f"for (int32_t i = 0; i < lines; ++i, to += {self.line})"):
-            w.line("const int32_t line = top + i;")
-            w.line(f"const int32_t inside = line >= 0 && line < {height};")
-            w.line(f"const int32_t before = !inside ? {self.columns} : left < 0 ? -left : 0;")
-            w.line(f"const int32_t first = before < {self.columns} ? before : {self.columns};")
-            end = f"{width} - left < {self.columns} ? {width} - left : {self.columns}"
-            w.line(f"const int32_t stop = !inside ? first : {end};")
-            w.line("const int32_t last = stop > first ? stop : first;")
-            with w.block(f"for (int32_t k = 0; k < first * {depth}; ++k)"):
-                w.line(f"to[k] = {fill};")
-            shifted = f" + {self.shift}" if self.shift else ""
-            offset = f"(ptrdiff_t)(inside ? line : 0) * {x.strides[1]} + (ptrdiff_t)(left + first) * {x.strides[2]}"
-            w.line(f"const {source} *const from = x + {offset};")
-            if (depth == 1 or x.strides[3] == 1) and (x.strides[2] == depth or width == 1):
-                with w.block(f"for (int32_t k = 0; k < (last - first) * {depth}; ++k)"):
-                    w.line(f"to[first * {depth} + k] = ({target})({number('from[k]')}{shifted});")
-            else:
-                with w.block("for (int32_t column = 0; column < last - first; ++column)"), w.loop("c", depth):
-                    element = f"from[(ptrdiff_t)column * {x.strides[2]} + (ptrdiff_t)c * {x.strides[3]}]"
-                    w.line(f"to[(first + column) * {depth} + c] = ({target})({number(element)}{shifted});")
-            with w.block(f"for (int32_t k = last * {depth}; k < {self.line}; ++k)"):
-                w.line(f"to[k] = {fill};")
-        w.line()
-
-
-def pack_weights(sums: LineSums, groups: int, panels: Panels) -> np.ndarray:
-    """For each panel, for each group of products, the panel's channels side by side, each with its group.
-
-    Args:
-        groups: groups that a run is given; weights beyond it are 0.
-    """
-    weights, lanes, group = sums.window.weights, panels.lanes, sums.dot.group
-    channels = weights.shape[0]
-    runs = weights.reshape(channels, -1, sums.run)
-    padded = np.zeros((-(-channels // lanes) * lanes, runs.shape[1], groups * group), np.int16)
-    padded[:channels, :, : sums.run] = runs
-    grouped = padded.reshape(len(padded), -1, group)
-    width = panels.vectors * lanes
-    parts = [grouped[i : i + width].transpose(1, 0, 2).reshape(-1) for i in range(0, len(grouped), width)]
-    return np.concatenate(parts).astype(sums.dot.weight.numpy)
+    def __init__(self, window: IntegerWindow) -> None:
+        self.dot = Dot.of(window.problem.target, window.weights)
+        super().__init__(window, self.dot.group)
 
 
 def starting_sums(window: IntegerWindow, shift: int, lanes: int) -> np.ndarray:

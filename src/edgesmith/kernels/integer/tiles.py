@@ -17,8 +17,9 @@ from edgesmith.kernels.cycles import GIGAHERTZ, L2_BYTES_PER_CYCLE, LOADS_PER_CY
 from edgesmith.kernels.epilogue import strided
 from edgesmith.kernels.gemm.row_tiles import RowTiles, write_range
 from edgesmith.kernels.integer.dot import Dot
-from edgesmith.kernels.integer.lines import LineSums, PackedLines, pack_weights, starting_sums
+from edgesmith.kernels.integer.lines import IntegerSums, starting_sums
 from edgesmith.kernels.integer.window import integer_window
+from edgesmith.kernels.packed_lines import PackedLines, pack_weights
 from edgesmith.kernels.region import Region, epilogue_chains
 from edgesmith.kernels.tile import Panels, TileShape, candidates
 from edgesmith.ops.integer_products import IntegerProduct
@@ -100,7 +101,7 @@ class _Blocking:
         }
 
 
-class _Sums(LineSums):
+class _Sums(IntegerSums):
     """Sizes of a problem under a blocking."""
 
     @classmethod
@@ -259,7 +260,7 @@ class _Emitter:
 
     @cached_property
     def weights(self) -> np.ndarray:
-        return pack_weights(self.s, self.s.groups, self.panels)
+        return pack_weights(self.s, self.s.groups, self.panels).astype(self.s.dot.weight.numpy)
 
     def _function(self, variant: int, rows: int) -> str:
         return f"@NAME@_tile_{variant}_{rows}"
