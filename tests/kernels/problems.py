@@ -198,9 +198,10 @@ class Check:
             assert result.shape == want.shape
             both = np.isfinite(want.astype(np.float64)) & np.isfinite(result.astype(np.float64))
             np.testing.assert_array_equal(result[~both], want[~both], err_msg=f"{self.name} {value}")
-            difference = np.abs(
-                result.astype(np.float64) - want.astype(np.float64), where=both, out=np.zeros(want.shape)
-            )
+            with np.errstate(invalid="ignore"):
+                difference = np.abs(
+                    result.astype(np.float64) - want.astype(np.float64), where=both, out=np.zeros(want.shape)
+                )
             excess = difference - np.maximum(self.tolerances[value], smallest(DType.of(want.dtype)))
             wrong = both & ~(excess <= 0)
             assert not wrong.any(), (

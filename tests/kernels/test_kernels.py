@@ -52,8 +52,9 @@ def test_code_is_clean_under_gcc(target: str) -> None:
 
 
 def test_every_kernel_is_exercised() -> None:
-    """On this machine, or emulated (``test_amx.py``)."""
-    used = {c.trial.kernel.name for target in available_targets() for c in all_checks(target)} | {"integer-amx"}
+    """On this machine, or emulated (``test_amx.py``, ``test_amx_bf16.py``)."""
+    used = {c.trial.kernel.name for target in available_targets() for c in all_checks(target)}
+    used |= {"integer-amx", "bf16-amx"}
     of_several_convolutions = {name for name, k in KERNELS.items() if isinstance(k, ChainKernel)}
     assert used == set(KERNELS) - of_several_convolutions
 

@@ -135,7 +135,7 @@ class TileSums(LineSums):
         )
         pixels = self.row_pixels(b)
         tiles = -(-pixels // (b.down * MAX_ROWS)) * b.down
-        reduction = Reduction.of(loops, self.groups, packed.pixel)
+        reduction = Reduction.of(loops, self.groups, packed.pixel, self.dot.exact_runs)
         return TileProducts(b.down, b.vectors, -(-pixels // tiles), self.dot, reduction)
 
     def packed_bytes(self, b: Blocking) -> int:

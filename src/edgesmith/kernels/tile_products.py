@@ -33,6 +33,7 @@ class TileDot:
         load: template of the group of weights of each lane, from an address.
         add: template of the vector of sums {0} plus the products of {1} and {2}.
         plus: template of the addition of two vectors of sums.
+        exact_runs: nothing beyond a run is multiplied, because weights of 0 hide only what is finite.
     """
 
     name: str
@@ -44,6 +45,7 @@ class TileDot:
     load: str
     add: str
     plus: str
+    exact_runs: bool = False
 
     @property
     def vector(self) -> str:
@@ -68,9 +70,15 @@ class Reduction:
     row: int
 
     @classmethod
-    def of(cls, loops: tuple[tuple[int, int], ...], run_groups: int, row: int) -> Reduction:
-        """A run is cut into steps of equal size, as few as tiles allow; weights beyond its end must be 0."""
+    def of(cls, loops: tuple[tuple[int, int], ...], run_groups: int, row: int, exact: bool = False) -> Reduction:
+        """A run is cut into steps of equal size, as few as tiles allow; weights beyond its end must be 0.
+
+        Args:
+            exact: steps end where the run does.
+        """
         steps = -(-run_groups // MAX_ROWS)
+        while exact and run_groups % steps:
+            steps += 1
         return cls(tuple(loop for loop in loops if loop[0] > 1), steps, -(-run_groups // steps), row)
 
     @property

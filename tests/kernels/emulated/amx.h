@@ -3,6 +3,7 @@
  * With EMULATED_DENIAL the system denies the tiles to the process. */
 #pragma once
 #include <cpuid.h>
+#include <math.h>
 #include <stdint.h>
 #include <string.h>
 #include <unistd.h>
@@ -98,17 +99,52 @@ static inline void emulated_dpbusd(int32_t sums, int32_t x, int32_t y) {
     }
 }
 
+static inline float emulated_flushed(float x) {
+    uint32_t bits;
+    memcpy(&bits, &x, 4);
+    if (!(bits & 0x7f800000u)) bits &= 0x80000000u;
+    memcpy(&x, &bits, 4);
+    return x;
+}
+
+static inline float emulated_bf16(const uint8_t *p) {
+    const uint32_t bits = ((uint32_t)p[0] | (uint32_t)p[1] << 8) << 16;
+    float x;
+    memcpy(&x, &bits, 4);
+    return emulated_flushed(x);
+}
+
+static inline void emulated_dpbf16ps(int32_t sums, int32_t x, int32_t y) {
+    emulated_tile *const c = emulated_at(sums), *const a = emulated_at(x), *const b = emulated_at(y);
+    emulated_check(c, a, b);
+    for (int32_t m = 0; m < c->rows; ++m) {
+        for (int32_t n = 0; n < c->row_bytes / 4; ++n) {
+            float parts[2] = {0.0f, 0.0f}, sum;
+            for (int32_t k = 0; k < a->row_bytes / 2; ++k) {
+                const float element = emulated_bf16(&a->bytes[m][2 * k]);
+                const float weight = emulated_bf16(&b->bytes[k / 2][4 * n + 2 * (k % 2)]);
+                parts[k % 2] = emulated_flushed(fmaf(element, weight, parts[k % 2]));
+            }
+            memcpy(&sum, &c->bytes[m][4 * n], 4);
+            sum = emulated_flushed(emulated_flushed(sum) + emulated_flushed(parts[0] + parts[1]));
+            memcpy(&c->bytes[m][4 * n], &sum, 4);
+        }
+    }
+}
+
 #undef _tile_loadconfig
 #undef _tile_release
 #undef _tile_zero
 #undef _tile_loadd
 #undef _tile_stored
 #undef _tile_dpbusd
+#undef _tile_dpbf16ps
 #define _tile_loadconfig(p) emulated_loadconfig(p)
 #define _tile_release() emulated_release()
 #define _tile_zero(t) emulated_zero(t)
 #define _tile_loadd(t, p, stride) emulated_loadd(t, p, stride)
 #define _tile_stored(t, p, stride) emulated_stored(t, p, stride)
 #define _tile_dpbusd(c, a, b) emulated_dpbusd(c, a, b)
+#define _tile_dpbf16ps(c, a, b) emulated_dpbf16ps(c, a, b)
 #define __get_cpuid_count(leaf, subleaf, a, b, c, d) emulated_cpuid(leaf, d)
 #define syscall(number, request, component) emulated_syscall(number, request, component)

@@ -1,0 +1,1 @@
+"""Kernels that multiply bf16 and sum in f32."""
