@@ -38,7 +38,7 @@ def session(model: onnx.ModelProto | str, threads: int = 1, *, optimized: bool =
     try:
         return ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # the bindings raise types of their own, without a common base
-        kind = UnsupportedOp if "NOT_IMPLEMENTED" in str(error) else ModelError
+        kind = UnsupportedOp if "NOT_IMPLEMENTED" in str(error) or "Type Error" in str(error) else ModelError
         raise kind(f"ONNX Runtime refuses the model: {error}") from error
 
 

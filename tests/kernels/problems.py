@@ -271,7 +271,7 @@ def checks(case: Case, name: str, target: Target, kernels: Sequence[str] = ()) -
                 problem = Problem(graph, region, where, target)
                 if kernel.accepts(problem) is not None:
                     continue
-                for schedule in _spread(kernel.schedules(problem), 3):
+                for schedule in spread(kernel.schedules(problem), 3):
                     own = () if type(kernel).rounding is Kernel.rounding else (kernel.name, *schedule.items())
                     key = (region.names, *own)
                     if key not in bounds:
@@ -289,7 +289,8 @@ def _is_exact(graph: Graph) -> bool:
     return bytes_only and isinstance(graph.nodes[0].op, IntegerProduct)
 
 
-def _spread(items: Sequence[Mapping[str, int]], most: int) -> list[Mapping[str, int]]:
+def spread(items: Sequence[Mapping[str, int]], most: int) -> list[Mapping[str, int]]:
+    """At most so many of the items, evenly spaced."""
     if len(items) <= most:
         return list(items)
     return [items[round(i * (len(items) - 1) / (most - 1))] for i in range(most)]

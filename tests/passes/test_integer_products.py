@@ -166,9 +166,13 @@ def _input_by_channel(s: QuantizedSketch) -> str:
     return s.add(Conv(window()), s.dq(bytes_, np.full(3, 0.05), np.full(3, 128), 1), s.weights(4, 3, 3, 3))
 
 
-def _wide(s: QuantizedSketch) -> str:
-    x = s.dq(s.q(s.input(1, 3, 6, 6), 1e-3, 0, DType.I16), 1e-3, 0)
-    return s.add(Conv(window()), x, s.weights(4, 3, 3, 3))
+def _unsigned(s: QuantizedSketch) -> str:
+    return s.add(Conv(window()), s.activation(1, 3, 6, 6), s.weights(4, 3, 3, 3, dtype=DType.U16, scale=1e-5))
+
+
+def _shifted(s: QuantizedSketch) -> str:
+    weights = s.weights(4, 3, 3, 3, dtype=DType.I16, scale=1e-5, zero=7)
+    return s.add(Conv(window()), s.activation(1, 3, 6, 6), weights)
 
 
 def _other_axis(s: QuantizedSketch) -> str:
@@ -199,14 +203,19 @@ def _run_time_bias(s: QuantizedSketch) -> str:
     return s.add(Gemm(), s.activation(5, 6), s.weights(6, 4, axis=1), s.input(4))
 
 
+def _i16(s: QuantizedSketch, *shape: int) -> str:
+    return s.dq(s.q(s.input(*shape), 1e-3, 0, DType.I16), 1e-3, 0)
+
+
 def _long(s: QuantizedSketch) -> str:
-    return s.add(MatMul(), s.activation(1, 200_000), s.weights(200_000, 2, axis=1, dtype=DType.U8, scale=1e-5))
+    return s.add(MatMul(), _i16(s, 1, 200_000), s.weights(200_000, 2, axis=1, dtype=DType.I16, scale=1e-5))
 
 
 REASONS = {
     _float_input: "its input is not quantised",
     _input_by_channel: "a scale for each channel",
-    _wide: "products of i16 and i8",
+    _unsigned: "products of u8 and u16",
+    _shifted: "16-bit weights have a zero point",
     _other_axis: "axis 1 of the weights",
     _tiny: "not a normal number",
     _transposed: "its input is transposed",
@@ -214,8 +223,30 @@ REASONS = {
     _run_time: "second operand is computed at run time",
     _by_row: "differs from row to row",
     _run_time_bias: "its bias is computed at run time",
-    _long: "beyond 32 bits",
+    _long: "beyond what kernels hold",
 }
+
+
+@pytest.mark.parametrize(
+    ("length", "x", "weights", "wide"),
+    [
+        (40, DType.I16, DType.I8, False),
+        (4000, DType.I16, DType.I8, True),
+        (40, DType.I16, DType.I16, True),
+    ],
+)
+def test_sums_beyond_32_bits_are_wide(length: int, x: DType, weights: DType, wide: bool) -> None:
+    s = QuantizedSketch()
+    given = _i16(s, 1, length) if x is DType.I16 else s.activation(1, length)
+    y = s.add(Gemm(), given, s.weights(length, 2, axis=1, dtype=weights, scale=1e-5), s.random(2))
+    result, _ = integers(s.graph(y))
+    (product,) = products(result)
+    assert isinstance(product.op, MatMulInteger)
+    assert product.op.wide == wide
+    sums = DType.I64 if wide else DType.I32
+    assert result.type(product.outputs[0]).dtype is sums
+    bias = next(n for n in result.nodes if n.op.name == "Add")
+    assert result.type(bias.outputs[0]).dtype is sums
 
 
 @pytest.mark.parametrize("build", REASONS, ids=lambda f: f.__name__.strip("_"))

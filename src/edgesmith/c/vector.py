@@ -20,7 +20,8 @@ Kernels are written against these names; a header of ``static inline`` functions
                     modulo 2**32, nothing saturates
 ``es_pairs_i8(p)``  load 2 ES_LANES numbers as i16, two a lane; ``es_pairs_u8``, ``es_pairs_i16``; ``es_quads_i8``: four
                     i8 a lane; ``es_pairs_i8_n(p,n)``, ``es_pairs_u8_n``: the first n, then zeros
-``es_zip_u8(a, b)``  load ES_LANES u8 from a and from b: each lane holds one of either as i16; ``es_zip_i8``
+``es_zip_u8(a, b)``  load ES_LANES u8 from a and from b: each lane holds one of either as i16; ``es_zip_i8``,
+                    ``es_zip_i16``
 ``es_pair(p)``      two i16 from p in every lane; ``es_quad``: four u8
 ``es_shuffle16(p,a)``  for each byte of a, its low half as an index of the 16 bytes at p; 0 where the byte is negative
 ``es_minus16(a)``   each byte of a, as a signed number, less 16; -128 at least
@@ -223,6 +224,7 @@ VECTOR_PRIMITIVES: dict[str, VectorPrimitive] = {
     "pairs_i16": _p("es_m", "const int16_t *p", _COPIED, lambda p: p.view(np.int32)),
     "quads_i8": _p("es_m", "const int8_t *p", _COPIED, lambda p: p.view(np.int32)),
     "zip_u8": _p("es_m", "const uint8_t *a, const uint8_t *b", _ZIPPED.format("u8"), meaning.zipped),
+    "zip_i16": _p("es_m", "const int16_t *a, const int16_t *b", _ZIPPED.format("i16"), meaning.zipped),
     "zip_i8": _p("es_m", "const int8_t *a, const int8_t *b", _ZIPPED.format("i8"), meaning.zipped),
     "pair": _p("es_m", "const int16_t *p", _REPEATED, lambda p: p[:2].view(np.int32)),
     "quad": _p("es_m", "const uint8_t *p", _REPEATED, lambda p: p[:4].view(np.int32)),

@@ -1,4 +1,4 @@
-"""MaxPool of bytes."""
+"""MaxPool of 8-bit and 16-bit integers."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from edgesmith.kernels.epilogue import strided
 from edgesmith.kernels.region import Region, region
 from edgesmith.ops.max_pool import MaxPool
 
+INTEGERS = (DType.I8, DType.U8, DType.I16, DType.U16)
 UNROLLED_TAPS = 25
 STEP_NS = 50.0
 OUTPUT_CYCLES = 8.0
@@ -28,7 +29,7 @@ class ByteMaxPool(Kernel):
     name: ClassVar[str] = "byte-max-pool"
 
     def regions(self, graph: Graph, anchor: Node) -> Iterator[Region]:
-        if isinstance(anchor.op, MaxPool) and graph.type(anchor.inputs[0]).dtype in (DType.I8, DType.U8):
+        if isinstance(anchor.op, MaxPool) and graph.type(anchor.inputs[0]).dtype in INTEGERS:
             yield region(graph, (anchor,), anchor)
 
     def accepts(self, problem: Problem) -> Reject | None:
@@ -36,8 +37,8 @@ class ByteMaxPool(Kernel):
         if not isinstance(op, MaxPool) or len(problem.region.nodes) > 1:
             return Reject("computes MaxPool alone")
         x = problem.type(problem.anchor.inputs[0])
-        if x.dtype not in (DType.I8, DType.U8):
-            return Reject(f"pools bytes, not {x}")
+        if x.dtype not in INTEGERS:
+            return Reject(f"pools 8-bit and 16-bit integers, not {x}")
         if op.indices:
             return Reject("returns indices")
         if x.rank > 4 or not problem.region.inputs:
@@ -55,7 +56,7 @@ class ByteMaxPool(Kernel):
     def cost(self, problem: Problem, schedule: Schedule) -> float:
         rows, columns = _axes(problem)
         x, y = (problem.view(v) for v in (problem.region.inputs[0], problem.region.outputs[0]))
-        vectors = -(-y.shape[1] // (4 * problem.target.lanes))
+        vectors = -(-y.shape[1] * y.dtype.itemsize // (4 * problem.target.lanes))
         taps = rows.kernel * columns.kernel
         cycles = y.size // y.shape[1] * (OUTPUT_CYCLES + taps + vectors * (taps / LOADS_PER_CYCLE + 1))
         return STEP_NS + (cycles + far_cycles(x.size + y.size, problem.target)) / GIGAHERTZ

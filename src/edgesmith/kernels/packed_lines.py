@@ -36,6 +36,11 @@ class LineSums:
         """Groups of a run."""
         self.lines, self.columns = window.y.shape[1], window.y.shape[2]
 
+    @property
+    def weights(self) -> np.ndarray:
+        """The weights as they are multiplied; more kernel lines than the window has are products of the same inputs."""
+        return self.window.weights
+
     def input_lines(self, lines: int) -> int:
         w = self.window
         return (lines - 1) * w.strides[0] + (w.kernel[0] - 1) * w.dilations[0] + 1
@@ -108,7 +113,7 @@ def pack_weights(sums: LineSums, groups: int, panels: Panels) -> np.ndarray:
     Args:
         groups: groups that a run is given; weights beyond it are 0.
     """
-    weights, lanes, group = sums.window.weights, panels.lanes, sums.group
+    weights, lanes, group = sums.weights, panels.lanes, sums.group
     channels = weights.shape[0]
     runs = weights.reshape(channels, -1, sums.run)
     padded = np.zeros((-(-channels // lanes) * lanes, runs.shape[1], groups * group), weights.dtype)

@@ -1,4 +1,4 @@
-"""ConvInteger and MatMulInteger: sums of products of 8-bit integers."""
+"""ConvInteger and MatMulInteger: sums of products of 8-bit and 16-bit integers."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from edgesmith.ops.window import Window
 
 __all__ = ["ConvInteger", "IntegerProduct", "MatMulInteger"]
 
-BYTES = (DType.I8, DType.U8)
+OPERANDS = (DType.I8, DType.U8, DType.I16, DType.U16)
 
 
 class IntegerProduct(Operator):
-    """Sums of (x - its zero point) * (w - its zero point); they have to fit 32 bits.
+    """Sums of (x - its zero point) * (w - its zero point); they have to fit 32 bits, or 64 where they are wide.
 
     Inputs are x, the weights w and, where there are any, the zero point of x (one element) and that of w: one element
     or one for each output channel.
@@ -36,8 +36,14 @@ class IntegerProduct(Operator):
     def product(self, x: np.ndarray, w: np.ndarray) -> np.ndarray:
         """The sums of products of operands in f64, without zero points."""
 
+    @property
+    def sums(self) -> DType:
+        """Type of the sums."""
+        return DType.I32
+
     def reference(self, *inputs: np.ndarray | None) -> tuple[np.ndarray, ...]:
-        return (_sums(self.product(*self._wide(inputs))),)
+        exact = self.product(*self._wide(inputs))
+        return (np.asarray(exact.astype(np.int64).astype(self.sums.numpy)),)
 
     def squares(self, *inputs: np.ndarray | None) -> np.ndarray:
         """For each sum that of the squares of its terms, in f64."""
@@ -51,7 +57,7 @@ class IntegerProduct(Operator):
     def _check(self, inputs: Sequence[TensorType | None], channels: int) -> None:
         x, w, x_zero, w_zero = (*inputs, None, None)[:4]
         assert x is not None and w is not None
-        if x.dtype not in BYTES or w.dtype not in BYTES:
+        if x.dtype not in OPERANDS or w.dtype not in OPERANDS:
             raise UnsupportedOp(f"{self.name} of {x} with {w}")
         for operand, zero, sizes in ((x, x_zero, {1}), (w, w_zero, {1, channels})):
             if zero is not None and (zero.dtype is not operand.dtype or zero.size not in sizes or zero.rank > 1):
@@ -70,10 +76,6 @@ def _wide(array: np.ndarray, zero: np.ndarray | None, axis: int) -> np.ndarray:
     return np.asarray(wide - zero.reshape(along))
 
 
-def _sums(exact: np.ndarray) -> np.ndarray:
-    return np.asarray(exact.astype(np.int64).astype(np.int32))
-
-
 def _less(element: str, zero: str | None) -> str:
     return f"({element} - {zero})" if zero else element
 
@@ -83,7 +85,10 @@ def _less(element: str, zero: str | None) -> str:
 class ConvInteger(IntegerProduct):
     """Convolution of (N, C, *spatial) with (M, C / group, *kernel); padding counts as the zero point of x.
 
-    Source: https://onnx.ai/onnx/operators/onnx__ConvInteger.html.
+    Source: https://onnx.ai/onnx/operators/onnx__ConvInteger.html; 16-bit operands and wide sums are not ONNX.
+
+    Args:
+        wide: the sums are i64.
     """
 
     name: ClassVar[str] = "ConvInteger"
@@ -91,6 +96,11 @@ class ConvInteger(IntegerProduct):
     zero_axes: ClassVar[tuple[int, int]] = (1, 0)
     window: Window
     group: int = 1
+    wide: bool = False
+
+    @property
+    def sums(self) -> DType:
+        return DType.I64 if self.wide else DType.I32
 
     @classmethod
     def from_onnx(cls, node: OnnxNode) -> tuple[Operator, tuple[str, ...]]:
@@ -106,7 +116,7 @@ class ConvInteger(IntegerProduct):
         assert x is not None and w is not None
         shape = convolved_shape(self.name, self.window, self.group, x, w)
         self._check(inputs, shape[1])
-        return (TensorType(shape, DType.I32),)
+        return (TensorType(shape, self.sums),)
 
     def product(self, x: np.ndarray, w: np.ndarray) -> np.ndarray:
         (y,) = Conv(self.window, self.group).reference(x, w)
@@ -125,7 +135,8 @@ class ConvInteger(IntegerProduct):
         w_offset = w_zero.at(*["m"] * w_zero.view.rank) if w_zero else None
 
         def product(element: str, weight: str) -> str:
-            return f"{_less(element, x_offset)} * {_less(weight, w_offset)}"
+            wide = "(int64_t)" if self.wide else ""
+            return f"{wide}{_less(element, x_offset)} * {_less(weight, w_offset)}"
 
         write_convolution(w, self.window, self.group, x, k, outputs[0], "0", product)
 
@@ -163,16 +174,31 @@ class ConvInteger(IntegerProduct):
 class MatMulInteger(IntegerProduct):
     """Product of stacks of matrices by numpy's rules.
 
-    Source: https://onnx.ai/onnx/operators/onnx__MatMulInteger.html.
+    Source: https://onnx.ai/onnx/operators/onnx__MatMulInteger.html; 16-bit operands and wide sums are not ONNX.
+
+    Args:
+        wide: the sums are i64.
     """
 
     name: ClassVar[str] = "MatMulInteger"
     zero_axes: ClassVar[tuple[int, int]] = (-2, -1)
+    wide: bool = False
+
+    @property
+    def sums(self) -> DType:
+        return DType.I64 if self.wide else DType.I32
+
+    @classmethod
+    def from_onnx(cls, node: OnnxNode) -> tuple[Operator, tuple[str, ...]]:
+        return cls(), node.inputs
+
+    def to_onnx(self) -> tuple[str, dict[str, object], tuple[np.ndarray | None, ...]]:
+        return self.name, {}, ()
 
     def infer(self, inputs: Sequence[TensorType | None]) -> tuple[TensorType, ...]:
         a, b = inputs[0], inputs[1]
         assert a is not None and b is not None
-        wide = [TensorType(t.shape, DType.I32) for t in (a, b)]
+        wide = [TensorType(t.shape, self.sums) for t in (a, b)]
         (product,) = MatMul().infer(wide)
         self._check(inputs, b.shape[-1] if b.rank > 1 else 1)
         return (product,)
@@ -193,7 +219,8 @@ class MatMulInteger(IntegerProduct):
         b_offset = b_zero.at(*["j"] * b_zero.view.rank) if b_zero else None
 
         def product(x: str, z: str) -> str:
-            return f"(uint32_t)({_less(x, a_offset)} * {_less(z, b_offset)})"
+            wide = "(int64_t)" if self.wide else ""
+            return f"({'uint64_t' if self.wide else 'uint32_t'})({wide}{_less(x, a_offset)} * {_less(z, b_offset)})"
 
         write_matrix_product(w, a, b, outputs[0], product)
 

@@ -31,7 +31,7 @@ class MaxPool(Pool):
     """
 
     name: ClassVar[str] = "MaxPool"
-    dtypes: ClassVar[tuple[DType, ...]] = (DType.F32, DType.F64, DType.I8, DType.U8)
+    dtypes: ClassVar[tuple[DType, ...]] = (DType.F32, DType.F64, DType.I8, DType.U8, DType.I16, DType.U16)
     indices: bool = False
     storage_order: int = 0
 

@@ -17,9 +17,11 @@ from edgesmith.ops.matmul import MatMul
 from edgesmith.ops.mul import Mul
 from edgesmith.passes.editing import Names, merged_origin, nodes_of
 from edgesmith.passes.engine import Skipped, rewrite
-from edgesmith.passes.quantized_values import BYTES, is_dequantized, is_movement
+from edgesmith.passes.quantized_values import INTEGERS, is_dequantized, is_movement
 
 RULE = "integer-products"
+NARROW_SUMS, WIDE_SUMS = 1 << 31, 1 << 45
+"""Sums are smaller than the first, as i32; or than the second, as i64: kernels hold them in two words."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +41,9 @@ def integer_products(graph: Graph) -> Iterator[Patch | Skipped]:
     """Conv, Gemm and MatMul of a dequantised input and dequantised constant weights.
 
     Such a product is scale_x * scale_w times a sum of products of integers: ConvInteger or MatMulInteger, the bias
-    added as an integer in units of that scale, Cast and Mul. The sum is exact, the scale is rounded once. The bias is
-    the operator's own, or the constant of an Add after it. Where the product stays in floats, weights become f32.
+    added as an integer in units of that scale, Cast and Mul. The sum is exact, in 64 bits where 32 might not hold it;
+    the scale is rounded once. The bias is the operator's own, or the constant of an Add after it. Where the product
+    stays in floats, weights become f32.
     """
     for node in nodes_of(graph, "Conv", "Gemm", "MatMul"):
         w = _dequantized(graph, node.inputs[1])
@@ -83,6 +86,7 @@ class _Product:
     """A product that integers can compute.
 
     Args:
+        wide: the sums may not fit 32 bits.
         scale: of the sums, f64, for all or by output channel.
         bias: in units of the scale, flat; None without one.
         addend: the constant to add in f32 after scaling, flat, where the bias is too large for an integer.
@@ -92,6 +96,7 @@ class _Product:
     node: Node
     x: _Dequantized
     w: _Dequantized
+    wide: bool
     scale: np.ndarray
     bias: np.ndarray | None
     addend: np.ndarray | None
@@ -105,8 +110,11 @@ class _Product:
             return "its input is not quantised: weights become f32"
         if x.axis is not None:
             return "its input has a scale for each channel"
-        if graph.type(x.value).dtype not in BYTES or graph.type(w.value).dtype not in BYTES:
-            return f"products of {graph.type(x.value).dtype} and {graph.type(w.value).dtype} are computed in f32"
+        types = [graph.type(v).dtype for v in (x.value, w.value)]
+        if types[0] not in INTEGERS or types[1] not in INTEGERS[:3]:
+            return f"products of {types[0]} and {types[1]} are computed in f32"
+        if types[1] is DType.I16 and w.zero and graph.constants[w.zero].any():
+            return "16-bit weights have a zero point"
         axis = _channel_axis(graph, node)
         if w.axis is not None and w.axis != axis:
             return f"scales belong to axis {w.axis} of the weights, not to output channels"
@@ -121,8 +129,9 @@ class _Product:
         limits = np.iinfo(graph.type(x.value).dtype.numpy)  # type: ignore[type-var]
         zero = int(graph.constants[x.zero].item()) if x.zero else 0
         largest = _weight_sums(graph, w, axis) * max(zero - limits.min, limits.max - zero)
-        if largest >= 2**31:
-            return f"sums of products may reach {largest}, beyond 32 bits"
+        if largest >= WIDE_SUMS:
+            return f"sums of products may reach {largest}, beyond what kernels hold"
+        wide = largest >= NARROW_SUMS
         number, last = None, node
         if len(node.read) > 2:
             number = _constant_number(graph, node.inputs[2])
@@ -134,11 +143,11 @@ class _Product:
         else:
             number, last = _bias_after(graph, node)
         if number is None:
-            return cls(node, x, w, scale, None, None, last)
+            return cls(node, x, w, wide, scale, None, None, last)
         units = np.rint(number / scale)
-        if np.abs(units).max(initial=0.0) + largest >= 2**31:
-            return cls(node, x, w, scale, None, number, last)
-        return cls(node, x, w, scale, units.astype(np.int32), None, last)
+        if np.abs(units).max(initial=0.0) + largest >= (WIDE_SUMS if wide else NARROW_SUMS):
+            return cls(node, x, w, wide, scale, None, number, last)
+        return cls(node, x, w, wide, scale, units.astype(np.int64 if wide else np.int32), None, last)
 
 
 def _channel_axis(graph: Graph, node: Node) -> int:
@@ -209,9 +218,9 @@ def _patch(graph: Graph, product: _Product) -> Patch:
     weights, zero = w.value, w.zero
     op: Op
     if isinstance(node.op, Conv):
-        op = ConvInteger(node.op.window, node.op.group)
+        op = ConvInteger(node.op.window, node.op.group, product.wide)
     else:
-        op = MatMulInteger()
+        op = MatMulInteger(product.wide)
         if isinstance(node.op, Gemm) and node.op.transB:
             weights = names(f"{w.value}:transposed")
             constants[weights] = np.ascontiguousarray(graph.constants[w.value].T)

@@ -18,7 +18,7 @@ from edgesmith.ops.transpose import Transpose
 from edgesmith.passes.editing import Names, bypass, merged_origin
 from edgesmith.passes.engine import Skipped, rewrite
 from edgesmith.passes.quantized_values import (
-    BYTES,
+    INTEGERS,
     Quantization,
     common_quantization,
     filled,
@@ -68,7 +68,7 @@ def _hoisted(graph: Graph, node: Node) -> Patch | None:
     if len(found) != 1 or not all(readers) or any(v in graph.outputs for v in node.outputs):
         return None
     (one,) = found
-    if one is None or (isinstance(node.op, MaxPool) and one.dtype not in BYTES):
+    if one is None or (isinstance(node.op, MaxPool) and one.dtype not in INTEGERS):
         return None
     first = readers[0][0]
     names = Names(graph)

@@ -13,9 +13,20 @@ from edgesmith.ops.movement import Movement
 from edgesmith.ops.pad import Pad
 from edgesmith.ops.resize import NearestResize
 
-__all__ = ["BYTES", "Quantization", "common_quantization", "filled", "is_dequantized", "is_movement", "quantization"]
+__all__ = [
+    "BYTES",
+    "INTEGERS",
+    "Quantization",
+    "common_quantization",
+    "filled",
+    "is_dequantized",
+    "is_movement",
+    "quantization",
+]
 
 BYTES = (DType.I8, DType.U8)
+INTEGERS = (*BYTES, DType.I16, DType.U16)
+"""What QuantizeLinear may give."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +80,7 @@ def common_quantization(node: Node, inputs: Iterable[Quantization | None]) -> Qu
     """The quantisation of all inputs of a movement, when it can move their integers instead."""
     found = set(inputs)
     one = found.pop() if len(found) == 1 else None
-    if one is None or (isinstance(node.op, MaxPool) and one.dtype not in BYTES):
+    if one is None or (isinstance(node.op, MaxPool) and one.dtype not in INTEGERS):
         return None
     fill = filled(node)
     return one if fill is None or one.dequantize(one.quantize(fill)) == np.float32(fill) else None

@@ -154,5 +154,5 @@ def _check(integers: np.ndarray, form: Product, w: QParams) -> None:
             f"integers are {integers.dtype}{list(integers.shape)}, needs {w.dtype}{list(form.weights.shape)}",
             where=where,
         )
-    if w.dtype not in (DType.I8, DType.U8):
+    if w.dtype not in (DType.I8, DType.U8, DType.I16):
         raise BadInput(f"products of weights of type {w.dtype} are not integer products", where=where)

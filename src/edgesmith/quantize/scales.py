@@ -18,6 +18,8 @@ _SMALLEST = 2.0**-60
 """Least scale of a value, so that products of scales are normal f32 numbers."""
 _FAINTEST = 2.0**-24
 """Least scale of a channel of weights, as a share of the largest channel's: what is smaller vanishes in any sum."""
+LARGEST_I16 = 127 * 256 + 127
+"""Of 16-bit weights: such a number is 256 times one byte plus another, so that bytes can be multiplied."""
 _BIAS_BITS = 22
 """Resolution of the bias of a channel whose weights are all zero."""
 
@@ -48,7 +50,7 @@ def value_parameters(range: Range, dtype: DType, *, symmetric: bool = False, pow
 
 
 def weight_parameters(form: Product, x: QParams, settings: Settings) -> QParams:
-    """The parameters of a product's weights: i8 or part of its range, by the settings.
+    """The parameters of a product's weights: i8 or part of its range, or i16, by the settings.
 
     A channel's scale is large enough for its bias to fit 30 bits in units of the scales of input and weights, and for
     the products of scales to be normal numbers.
@@ -56,6 +58,8 @@ def weight_parameters(form: Product, x: QParams, settings: Settings) -> QParams:
     Args:
         x: the parameters of its input.
     """
+    if settings.kind.weights is DType.I16:
+        return _parameters_i16(form, x, settings)
     axis = form.axis if settings.per_channel else None
     others = tuple(a for a in range(form.weights.ndim) if a != axis)
     low = np.minimum(form.weights.min(axis=others), 0).astype(np.float64)
@@ -72,16 +76,35 @@ def weight_parameters(form: Product, x: QParams, settings: Settings) -> QParams:
     return QParams(scale, np.asarray(zero, np.int8), DType.I8, axis, -half, half - 1)
 
 
+def _parameters_i16(form: Product, x: QParams, settings: Settings) -> QParams:
+    """Those of i16 weights; whether the bias fits an integer in their units makes no difference to wide sums."""
+    axis = form.axis if settings.per_channel else None
+    others = tuple(a for a in range(form.weights.ndim) if a != axis)
+    largest = np.abs(form.weights).max(axis=others).astype(np.float64)
+    scale = _above_nothing(largest / LARGEST_I16, form, float(x.scale))
+    if settings.power_of_two:
+        scale = np.exp2(np.ceil(np.log2(scale)))
+    scale = np.asarray(scale, np.float32)
+    return QParams(scale, np.zeros(scale.shape, np.int16), DType.I16, axis, -LARGEST_I16, LARGEST_I16)
+
+
 def _large_enough(scale: np.ndarray, form: Product, x_scale: float, *, by_channel: bool) -> np.ndarray:
     bias = np.zeros(form.channels) if form.bias is None else np.abs(form.bias.astype(np.float64) * form.bias_gain)
     if not by_channel:
         bias = bias.max(initial=0.0)
     factor = x_scale * form.gain
+    scale = _above_nothing(scale, form, x_scale)
+    return np.asarray(np.maximum(scale, bias / (factor * MAX_BIAS / 2)))
+
+
+def _above_nothing(scale: np.ndarray, form: Product, x_scale: float) -> np.ndarray:
+    """Scales that are normal numbers, and so are their products with the input's; those of zeros are like others."""
+    bias = 0.0 if form.bias is None else float(np.abs(form.bias.astype(np.float64) * form.bias_gain).max(initial=0.0))
+    factor = x_scale * form.gain
     used = scale[scale > 0]
-    unused = used.min() if used.size else np.maximum(np.max(bias) / (factor * 2.0**_BIAS_BITS), _SMALLEST)
+    unused = used.min() if used.size else max(bias / (factor * 2.0**_BIAS_BITS), _SMALLEST)
     scale = np.where(scale > 0, scale, unused)
-    least = [bias / (factor * MAX_BIAS / 2), np.max(scale) * _FAINTEST, _TINY * 2 / factor, _SMALLEST]
-    return np.asarray(np.maximum.reduce([scale, *(np.broadcast_to(v, scale.shape) for v in least)]))
+    return np.asarray(np.maximum(scale, max(np.max(scale) * _FAINTEST, _TINY * 2 / factor, _SMALLEST)))
 
 
 def _limits(dtype: DType) -> tuple[int, int]:

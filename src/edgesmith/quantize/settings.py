@@ -62,6 +62,8 @@ class Settings:
         if self.precision not in PRECISIONS:
             why = f"{self.precision!r} is none of {', '.join(PRECISIONS)}"
             raise BadInput(why, where="quantisation: precision")
+        if self.kind.weights is DType.I16 and not self.symmetric_weights:
+            raise BadInput("16-bit weights are symmetric", where="quantisation: weights")
         types = self.kind.activations
         for holds, where, why in (
             (

@@ -1,10 +1,10 @@
-"""Depthwise convolution of bytes: two kernel lines at a time."""
+"""Depthwise convolution of integers: two kernel lines at a time."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from math import prod
 from typing import ClassVar
 
@@ -26,6 +26,15 @@ from edgesmith.kernels.base import (
 from edgesmith.kernels.cycles import FLOAT_BYTES, FMA_PER_CYCLE, GIGAHERTZ, LOADS_PER_CYCLE, UOPS_PER_CYCLE, cycles_of
 from edgesmith.kernels.epilogue import strided
 from edgesmith.kernels.gemm.row_tiles import RowTiles
+from edgesmith.kernels.integer.lines import starting_sums
+from edgesmith.kernels.integer.wide import (
+    PartialSums,
+    digits,
+    largest_input,
+    partial_sum,
+    write_floats,
+    write_words,
+)
 from edgesmith.kernels.integer.window import IntegerWindow, integer_window
 from edgesmith.kernels.lanes import load, store
 from edgesmith.kernels.region import Region, epilogue_chains
@@ -62,28 +71,30 @@ class IntegerDepthwise(Kernel):
             yield from epilogue_chains(graph, anchor)
 
     def accepts(self, problem: Problem) -> Reject | None:
-        window = integer_window(problem)
+        window = integer_window(problem, any_width=True)
         if window.reject is not None:
             return Reject(window.reject)
         if window.group != window.channels or window.x.shape[3] != window.channels:
             return Reject(f"{window.group} groups of {window.x.shape[3]} channels, {window.channels} filters")
-        return Reject("lines are dilated") if window.dilations[0] != 1 else None
+        if window.dilations[0] != 1:
+            return Reject("lines are dilated")
+        return Reject("sums of one byte of the weights do not fit 32 bits") if _digits(window) is None else None
 
     def schedules(self, problem: Problem) -> Sequence[Schedule]:
-        window = integer_window(problem)
+        window = integer_window(problem, any_width=True)
         found = [b for b in _blockings(window) if _Tile(window, b).registers < problem.target.registers]
         best = sorted(found, key=lambda b: _nanoseconds(window, b))
         kinds = [[b for b in best if b.floats == floats][:KEPT] for floats in (False, True)]
         return [b.schedule for kind in kinds for b in kind]
 
     def cost(self, problem: Problem, schedule: Schedule) -> float:
-        return _nanoseconds(integer_window(problem), _Blocking.of(schedule))
+        return _nanoseconds(integer_window(problem, any_width=True), _Blocking.of(schedule))
 
     def in_place(self, problem: Problem) -> tuple[str, ...]:
-        return integer_window(problem).epilogue.in_place(problem)
+        return integer_window(problem, any_width=True).epilogue.in_place(problem)
 
     def emit(self, problem: Problem, schedule: Schedule) -> Code:
-        return _Emitter(integer_window(problem), _Blocking.of(schedule)).code()
+        return _Emitter(integer_window(problem, any_width=True), _Blocking.of(schedule)).code()
 
 
 @dataclass(frozen=True)
@@ -123,6 +134,7 @@ class _Tile:
         self.floats = b.floats
         self.lines = (b.height - 1) * window.strides[0] + window.kernel[0]
         self.pairs = -(-self.lines // 2)
+        self.words = 3 if window.wide else 1
 
     def columns(self, width: int) -> int:
         """Input columns of a tile of some output columns."""
@@ -154,7 +166,7 @@ class _Tile:
 
     @property
     def registers(self) -> int:
-        return self.height * self.width + (1 if self.floats else self.pairs) + 2
+        return self.words * self.height * self.width + (1 if self.floats else self.pairs) + 2
 
 
 def _blockings(window: IntegerWindow) -> Iterator[_Blocking]:
@@ -178,8 +190,26 @@ def _blockings(window: IntegerWindow) -> Iterator[_Blocking]:
 
 def _fits_floats(window: IntegerWindow) -> bool:
     """Whether sums of products as floats are exact."""
+    if window.wide:
+        return False
     most = np.abs(window.weights.astype(np.int64)).reshape(window.channels, -1).sum(1).max(initial=0)
-    return bool(255 * most < EXACT_SUM)
+    return bool(largest_input(window, 0) * most < EXACT_SUM)
+
+
+def _shift(window: IntegerWindow, b: _Blocking) -> int:
+    """What is added to inputs so that instructions on signed numbers can multiply them."""
+    return -(1 << 15) if window.input_type is DType.U16 and not b.floats else 0
+
+
+def _digits(window: IntegerWindow) -> list[np.ndarray] | None:
+    """Weights as they are multiplied, (channels, lines, columns, 1); None where their sums do not fit 32 bits."""
+    if not window.wide:
+        return [window.weights]
+    found = digits(window.weights)
+    flat = np.stack(found).reshape(len(found), window.channels, -1)
+    largest = largest_input(window, -(1 << 15) if window.input_type is DType.U16 else 0)
+    partial = PartialSums.of(flat, largest, 1)
+    return None if partial is None or partial.elements else found
 
 
 def _nanoseconds(window: IntegerWindow, b: _Blocking) -> float:
@@ -193,7 +223,7 @@ def _nanoseconds(window: IntegerWindow, b: _Blocking) -> float:
     cycles = 0.0
     for width, count in RowTiles.of(columns, b.width).heights:
         read = tile.columns(width) * tile.pairs
-        dots = width * tile.dots
+        dots = width * tile.dots * len(_digits(window) or ())
         if b.floats:
             products = width * b.height * window.kernel[0] * window.kernel[1]
             uops, loads = products / FMA_PER_CYCLE, (tile.columns(width) * tile.lines + products) / LOADS_PER_CYCLE
@@ -204,7 +234,7 @@ def _nanoseconds(window: IntegerWindow, b: _Blocking) -> float:
     cycles *= images * bands * vectors
     packed = _packed_lines(tile, b) * _packed_columns(window, tile)
     tasks = images * -(-vectors // b.vectors) * -(-bands // b.bands)
-    size = FLOAT_BYTES if b.floats else 1
+    size = FLOAT_BYTES if b.floats else window.input_type.itemsize
     spill = 2.0 if packed * b.vectors * target.lanes * size > target.l1_bytes // 2 else 1.0
     copying = COPY_CYCLES + b.vectors * target.lanes * size / 64 + (2.0 * b.vectors if b.floats else 0.0)
     cycles += tasks * (packed * copying * spill + 60.0)
@@ -233,16 +263,19 @@ class _Emitter:
         self.pixel = b.vectors * self.lanes
         """Packed bytes of a pixel."""
         self.line = _packed_columns(window, self.tile) * self.pixel
-        self.packed = DType.F32 if b.floats else window.x.dtype
+        self.shift = _shift(window, b)
+        """What is added to inputs when they are copied."""
+        self.packed = DType.F32 if b.floats else DType.I16 if self.shift else window.x.dtype
+        self.digits = _digits(window) or []
         taps = window.kernel[0] * window.kernel[1]
         pairs = len(self.tile.shifts) * self.tile.weight_pairs * window.kernel[1]
-        self.prepared = taps if b.floats else 2 * pairs
+        self.prepared = taps if b.floats else 2 * pairs * len(self.digits)
         """Prepared weights of a channel."""
         self.weight = DType.F32 if b.floats else DType.I16
 
     def code(self) -> Code:
         epilogue = self.w.epilogue
-        constants = [("weights", self._weights()), ("bias", self._bias()), *epilogue.constants]
+        constants = [("weights", self._weights()), ("bias", self.starts), *epilogue.constants]
         w = Writer()
         self._prepare(w, len(constants))
         self._pack(w)
@@ -270,19 +303,17 @@ class _Emitter:
         )
 
     def _weights(self) -> np.ndarray:
-        """(channels, kernel lines, kernel columns), flat, in the smallest type that holds them."""
-        flat = self.w.weights.reshape(-1)
+        """(digits, channels, kernel lines, kernel columns), flat, in the smallest type that holds them."""
+        flat = np.stack(self.digits).reshape(-1)
         return flat.astype(np.int8) if flat.min() >= -128 and flat.max() <= 127 else flat
 
-    def _bias(self) -> np.ndarray:
-        """What the sums start with: the bias, less what the zero point of the input adds to every sum."""
-        totals = self.w.weights.astype(np.int64).reshape(self.channels, -1).sum(1)
-        padded = np.zeros(self.vectors * self.lanes, np.int64)
-        padded[: self.channels] = self.w.bias - self.w.x_zero * totals
-        return padded.astype(np.int32)
+    @cached_property
+    def starts(self) -> np.ndarray:
+        """What the sums start with."""
+        return starting_sums(self.w, self.shift, self.lanes)
 
     def _prepare(self, w: Writer, constants: int) -> None:
-        """Write the function that lays out weights: vector of channels, shift, pair, column, channel, half."""
+        """Write the function that lays out weights: vector of channels, digit, shift, pair, column, channel, half."""
         lines, columns = self.w.kernel
         kind = "int8_t" if self._weights().dtype == np.int8 else "int16_t"
         first = len(self.w.problem.region.inputs) + 1
@@ -297,12 +328,17 @@ class _Emitter:
                 return
             shifts = ", ".join(map(str, self.tile.shifts))
             w.line(f"static const int32_t shifts[] = {{{shifts}}};")
-            loops = [("vector", self.vectors), ("shift", len(self.tile.shifts)), ("pair", self.tile.weight_pairs)]
+            loops = [
+                ("vector", self.vectors),
+                ("digit", len(self.digits)),
+                ("shift", len(self.tile.shifts)),
+                ("pair", self.tile.weight_pairs),
+            ]
             with w.nest([*loops, ("column", columns), ("lane", self.lanes), ("half", 2)]):
                 w.line(f"const int32_t channel = vector * {self.lanes} + lane;")
                 w.line("const int32_t line = shifts[shift] + 2 * pair + half;")
                 inside = f"channel < {self.channels} && line >= 0 && line < {lines}"
-                at = f"(channel * {lines} + line) * {columns} + column"
+                at = f"((digit * {self.channels} + channel) * {lines} + line) * {columns} + column"
                 w.line(f"*to++ = (int16_t)({inside} ? weights[{at}] : 0);")
         w.line()
 
@@ -336,27 +372,32 @@ class _Emitter:
                         self._copy(w, "channels")
                 else:
                     with w.block("for (int32_t c = 0; c < channels; ++c)"):
-                        w.line(f"pixel[c] = from[(ptrdiff_t)c * {x.strides[3]}];")
+                        w.line(f"pixel[c] = {self._packed_element(f'from[(ptrdiff_t)c * {x.strides[3]}]')};")
             if columns > last:
                 self._fill(w, f"to + {last * self.pixel}", (columns - last) * self.pixel)
         w.line()
 
     def _fill(self, w: Writer, at: str, count: int) -> None:
-        if self.b.floats:
+        number = self.w.x_zero + self.shift
+        if self.packed.itemsize > 1 and number:
             with w.block(f"for (int32_t k = 0; k < {count}; ++k)"):
-                w.line(f"({at})[k] = {self.w.x_zero}.0f;")
+                w.line(f"({at})[k] = {number}{'.0f' * self.b.floats};")
         else:
-            w.line(f"memset({at}, {self.w.x_zero}, {count});")
+            w.line(f"memset({at}, {number}, {count * self.packed.itemsize});")
+
+    def _packed_element(self, element: str) -> str:
+        return f"({self.packed.c})({element} + {self.shift})" if self.shift else element
 
     def _copy(self, w: Writer, count: str) -> None:
-        if not self.b.floats:
-            w.line(f"memcpy(pixel, from, {count if count.isdigit() else f'(size_t){count}'});")
-        elif count.isdigit():
+        if self.packed is self.w.x.dtype:
+            size = f" * {self.packed.itemsize}" if self.packed.itemsize > 1 else ""
+            w.line(f"memcpy(pixel, from, {count if count.isdigit() else f'(size_t){count}'}{size});")
+        elif self.b.floats and count.isdigit():
             with w.block(f"for (int32_t c = 0; c < {count}; c += {self.lanes})"):
                 w.line(f"es_store(pixel + c, {load(self.w.x.dtype, 'from + c')});")
         else:
             with w.block(f"for (int32_t c = 0; c < {count}; ++c)"):
-                w.line("pixel[c] = from[c];")
+                w.line(f"pixel[c] = {self._packed_element('from[c]')};")
 
     def _heights(self) -> list[int]:
         """Output lines of register tiles: those of a whole band, and of the last one where it has fewer."""
@@ -379,11 +420,16 @@ class _Emitter:
         parameters = [f"const {self.packed.c} *x", f"const {self.weight.c} *w", "const int32_t *b"]
         parameters.append(f"{y.dtype.c} *y{epilogue.parameters}")
         with w.block(f"static void {self._function(height, width, tail)}({', '.join(parameters)})"):
-            w.line("const es_m bias = es_load_i32(b);")
-            if self.b.floats:
-                self._float_sums(w, height, width)
+            if self.w.wide:
+                self._wide_sums(w, height, width)
             else:
-                self._pair_sums(w, height, width)
+                w.line("const es_m bias = es_load_i32(b);")
+                if self.b.floats:
+                    self._float_sums(w, height, width)
+                else:
+                    for line in range(height):
+                        w.line("es_m " + ", ".join(f"c{line}_{u} = bias" for u in range(width)) + ";")
+                    self._pair_sums(w, height, width)
             for line in range(height):
                 for u in range(width):
                     address = partial(self._address, line, u)
@@ -391,11 +437,18 @@ class _Emitter:
                     w.line(store(y.dtype, address(Array("y", y)), value, tail))
         w.line()
 
-    def _pair_sums(self, w: Writer, height: int, width: int) -> None:
-        """Write the sums ``c<line>_<column>`` of pairs of products."""
-        tile, kind = self.tile, self.w.x.dtype
-        for line in range(height):
-            w.line("es_m " + ", ".join(f"c{line}_{u} = bias" for u in range(width)) + ";")
+    def _wide_sums(self, w: Writer, height: int, width: int) -> None:
+        """Write sums beyond 32 bits, digit by digit of the weights."""
+        write_words(w, height, [("es_load_i32(b)", f"es_load_i32(b + {self.starts.size // 2})")] * width)
+        for digit in range(len(self.digits)):
+            with partial_sum(w, height, width, 8 * digit):
+                self._pair_sums(w, height, width, digit)
+        write_floats(w, height, width)
+
+    def _pair_sums(self, w: Writer, height: int, width: int, digit: int = 0) -> None:
+        """Write the sums ``c<line>_<column>`` of pairs of products with a digit of the weights."""
+        tile, kind = self.tile, self.packed
+        before = digit * len(tile.shifts) * tile.weight_pairs
         pairs = tile.met(height - 1)[-1] + 1
         for column in range(tile.columns(width)):
             users = [(u, k) for u in range(width) for k in range(tile.kernel[1])]
@@ -410,7 +463,7 @@ class _Emitter:
                     start, shift = tile.first(line)
                     for j in tile.met(line):
                         for u, k in users:
-                            number = tile.shifts.index(shift) * tile.weight_pairs + j - start
+                            number = before + tile.shifts.index(shift) * tile.weight_pairs + j - start
                             weight = f"es_pairs_i16(w + {(number * tile.kernel[1] + k) * 2 * self.lanes})"
                             w.line(f"c{line}_{u} = es_dot2(c{line}_{u}, a{j}, {weight});")
 

@@ -45,7 +45,9 @@ class Dot:
 
     def shift(self, dtype: DType) -> int:
         """What is added to inputs of a type so that they fit ``element``."""
-        return 128 if (self.element, dtype) == (DType.U8, DType.I8) else 0
+        if (self.element, dtype) == (DType.U8, DType.I8):
+            return 128
+        return -(1 << 15) if dtype is DType.U16 else 0
 
     @property
     def widened(self) -> Dot | None:
@@ -55,10 +57,10 @@ class Dot:
         return replace(self, weight=DType.I16, load_weights="pairs_i16", load_uops=0.0)
 
     @classmethod
-    def of(cls, target: Target, weights: np.ndarray) -> Dot:
-        """The fastest of a target for weights of some range."""
+    def of(cls, target: Target, weights: np.ndarray, inputs: DType = DType.U8) -> Dot:
+        """The fastest of a target for weights of some range and inputs of a type."""
         narrow = not weights.size or (weights.min() >= -128 and weights.max() <= 127)
-        if narrow and target.has("dot4"):
+        if narrow and inputs.itemsize == 1 and target.has("dot4"):
             return cls("dot4", 4, DType.U8, DType.I8, "quad", "quads_i8", 1.0)
         uops = dot2_cycles(target) * UOPS_PER_CYCLE
         if narrow:

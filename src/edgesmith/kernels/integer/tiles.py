@@ -18,6 +18,7 @@ from edgesmith.kernels.epilogue import strided
 from edgesmith.kernels.gemm.row_tiles import RowTiles, write_range
 from edgesmith.kernels.integer.dot import Dot
 from edgesmith.kernels.integer.lines import IntegerSums, starting_sums
+from edgesmith.kernels.integer.wide import PartialSums, partial_sum, write_floats, write_words
 from edgesmith.kernels.integer.window import integer_window
 from edgesmith.kernels.packed_lines import PackedLines, pack_weights
 from edgesmith.kernels.region import Region, epilogue_chains
@@ -52,10 +53,12 @@ class IntegerTiles(Kernel):
             yield from epilogue_chains(graph, anchor)
 
     def accepts(self, problem: Problem) -> Reject | None:
-        window = integer_window(problem, True)
+        window = integer_window(problem, takes_signs=True, any_width=True)
         if window.reject is not None:
             return Reject(window.reject)
-        return Reject(f"{window.group} groups") if window.group != 1 else None
+        if window.group != 1:
+            return Reject(f"{window.group} groups")
+        return Reject("no part of a sum fits 32 bits") if window.wide and _Sums(window).partial is None else None
 
     def schedules(self, problem: Problem) -> Sequence[Schedule]:
         return [b.schedule for b in _blockings(_Sums.of(problem))]
@@ -64,7 +67,7 @@ class IntegerTiles(Kernel):
         return _Sums.of(problem).nanoseconds(_Blocking.of(schedule))
 
     def in_place(self, problem: Problem) -> tuple[str, ...]:
-        return integer_window(problem, True).epilogue.in_place(problem)
+        return integer_window(problem, takes_signs=True, any_width=True).epilogue.in_place(problem)
 
     def emit(self, problem: Problem, schedule: Schedule) -> Code:
         return _Emitter(_Sums.of(problem), _Blocking.of(schedule)).code()
@@ -106,12 +109,12 @@ class _Sums(IntegerSums):
 
     @classmethod
     def of(cls, problem: Problem) -> _Sums:
-        return cls(integer_window(problem, True))
+        return cls(integer_window(problem, takes_signs=True, any_width=True))
 
     @property
     def steps(self) -> int:
         """Groups of all products of one sum."""
-        return self.window.kernel[0] * self.runs * self.groups
+        return len(self.digits) * self.window.kernel[0] * self.runs * self.groups
 
     def block_columns(self, b: _Blocking) -> int:
         """Output columns of a task at most."""
@@ -213,7 +216,7 @@ class _Emitter:
         epilogue = self.w.epilogue
         constants = [
             ("weights", self.weights),
-            ("bias", starting_sums(self.w, self.shift, self.lanes)),
+            ("bias", self.starts),
             *epilogue.constants,
         ]
         w = Writer()
@@ -262,6 +265,10 @@ class _Emitter:
     def weights(self) -> np.ndarray:
         return pack_weights(self.s, self.s.groups, self.panels).astype(self.s.dot.weight.numpy)
 
+    @cached_property
+    def starts(self) -> np.ndarray:
+        return starting_sums(self.w, self.shift, self.lanes)
+
     def _function(self, variant: int, rows: int) -> str:
         return f"@NAME@_tile_{variant}_{rows}"
 
@@ -271,10 +278,11 @@ class _Emitter:
         parameters = [f"const {self.dot.element.c} *x", f"const {self.dot.weight.c} *w", "const int32_t *b"]
         parameters.append(f"{y.dtype.c} *y{epilogue.parameters}")
         with w.block(f"static void {self._function(variant, rows)}({', '.join(parameters)})"):
-            for v in range(vectors):
-                w.line(f"const es_m bias{v} = es_load_i32(b + {v * self.lanes});")
-            for r in range(rows):
-                w.line("es_m " + ", ".join(f"c{r}_{v} = bias{v}" for v in range(vectors)) + ";")
+            if not self.w.wide:
+                for v in range(vectors):
+                    w.line(f"const es_m bias{v} = es_load_i32(b + {v * self.lanes});")
+                for r in range(rows):
+                    w.line("es_m " + ", ".join(f"c{r}_{v} = bias{v}" for v in range(vectors)) + ";")
             kernel_lines, line_step = self.w.kernel[0], self.w.dilations[0] * self.packed.line
             loops = []
             if kernel_lines > 1:
@@ -283,30 +291,77 @@ class _Emitter:
                 loops.append(f"for (ptrdiff_t j = 0; j < {self.s.runs}; ++j)")
             start = "x" + (f" + i * {line_step}" if kernel_lines > 1 else "")
             start += f" + j * {self.w.dilations[1] * self.depth}" if self.s.runs > 1 else ""
-            self._nest(w, loops, start, rows, vectors)
+            if self.w.wide:
+                self._wide_sums(w, loops, start, rows, vectors)
+            else:
+                self._nest(w, loops, start, rows, vectors)
             epilogue.store(w, y, range(rows), vectors, tail, row_axis=2)
         w.line()
 
-    def _nest(self, w: Writer, loops: list[str], start: str, rows: int, vectors: int) -> None:
+    def _wide_sums(self, w: Writer, loops: list[str], start: str, rows: int, vectors: int) -> None:
+        """Write sums beyond 32 bits: a nest of loops for each digit of the weights."""
+        partial = self.s.partial
+        assert partial is not None
+        second = self.starts.size // 2
+        at = [v * self.lanes for v in range(vectors)]
+        write_words(w, rows, [(f"es_load_i32(b + {i})", f"es_load_i32(b + {second + i})") for i in at])
+        for shift in partial.shifts:
+            self._nest(w, loops, start, rows, vectors, (partial, shift))
+        write_floats(w, rows, vectors)
+
+    def _nest(
+        self,
+        w: Writer,
+        loops: list[str],
+        start: str,
+        rows: int,
+        vectors: int,
+        partial: tuple[PartialSums, int] | None = None,
+    ) -> None:
+        """Write the loops around the products.
+
+        Args:
+            partial: what is added up at once, and by how many bits the sums are shifted; None: everything.
+        """
+        if partial and len(loops) == partial[0].loops and not partial[0].elements:
+            with partial_sum(w, rows, vectors, partial[1]):
+                self._nest(w, loops, start, rows, vectors)
+            return
         if loops:
             with w.block(loops[0]):
-                self._nest(w, loops[1:], start, rows, vectors)
+                self._nest(w, loops[1:], start, rows, vectors, partial)
             return
-        groups = self.s.groups
-        width = vectors * self.lanes * self.dot.group
-        unroll = groups if groups <= UNROLLED_GROUPS else 2
         with w.block(""):
             w.line(f"const {self.dot.element.c} *xk = {start};")
-            rounds, rest = divmod(groups, unroll)
-            if rounds > 1:
-                with w.block(f"for (ptrdiff_t k = 0; k < {rounds}; ++k)"):
-                    self._steps(w, unroll, rows, vectors)
-                    w.line(f"xk += {unroll * self.dot.group};")
-                    w.line(f"w += {unroll * width};")
-            left = rest + (unroll if rounds == 1 else 0)
-            if left:
-                self._steps(w, left, rows, vectors)
-                w.line(f"w += {left * width};")
+            if partial is None:
+                self._products(w, self.s.groups, rows, vectors)
+                return
+            count, rest = divmod(self.s.groups, partial[0].elements // self.dot.group)
+            for times, groups in ((count, partial[0].elements // self.dot.group), (1, rest)):
+                if groups:
+                    with (
+                        w.block(f"for (ptrdiff_t part = 0; part < {times}; ++part)"),
+                        partial_sum(w, rows, vectors, partial[1]),
+                    ):
+                        self._products(w, groups, rows, vectors)
+                        left = groups if groups <= UNROLLED_GROUPS else groups % 2
+                        if left:
+                            w.line(f"xk += {left * self.dot.group};")
+
+    def _products(self, w: Writer, groups: int, rows: int, vectors: int) -> None:
+        """Write the products of neighbouring groups."""
+        width = vectors * self.lanes * self.dot.group
+        unroll = groups if groups <= UNROLLED_GROUPS else 2
+        rounds, rest = divmod(groups, unroll)
+        if rounds > 1:
+            with w.block(f"for (ptrdiff_t k = 0; k < {rounds}; ++k)"):
+                self._steps(w, unroll, rows, vectors)
+                w.line(f"xk += {unroll * self.dot.group};")
+                w.line(f"w += {unroll * width};")
+        left = rest + (unroll if rounds == 1 else 0)
+        if left:
+            self._steps(w, left, rows, vectors)
+            w.line(f"w += {left * width};")
 
     def _steps(self, w: Writer, count: int, rows: int, vectors: int) -> None:
         dot = self.dot

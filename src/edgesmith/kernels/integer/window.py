@@ -9,6 +9,7 @@ import numpy as np
 from edgesmith.ir import DType
 from edgesmith.kernels.base import Problem
 from edgesmith.kernels.line_window import LineWindow
+from edgesmith.ops.cast import Cast
 from edgesmith.ops.integer_products import ConvInteger, IntegerProduct
 from edgesmith.ops.sign_products import SignConv, SignProduct
 
@@ -20,12 +21,15 @@ class IntegerWindow(LineWindow):
 
     Args:
         takes_signs: whether the kernel reads every input element through ``number``, so that only its sign may count.
+        any_width: whether inputs of 16 bits and sums beyond 32 will do.
     """
 
     bias: np.ndarray
     """(channels) as i64: the bias, where the region adds one."""
+    wide: bool
+    """Whether the sums may not fit 32 bits; the accumulators then hold them as f32."""
 
-    def __init__(self, problem: Problem, takes_signs: bool = False) -> None:
+    def __init__(self, problem: Problem, takes_signs: bool = False, any_width: bool = False) -> None:
         super().__init__(problem)
         node, graph = problem.anchor, problem.graph
         if not isinstance(node.op, IntegerProduct):
@@ -38,10 +42,19 @@ class IntegerWindow(LineWindow):
             self.reject = "weights are computed at run time"
         elif len(problem.region.outputs) != 1:
             self.reject = "an intermediate value is needed elsewhere"
+        elif not any_width and graph.type(node.inputs[0]).dtype.itemsize > 1:
+            self.reject = "multiplies bytes, not 16-bit numbers"
+        elif not any_width and node.op.sums is not DType.I32:
+            self.reject = "sums in 32 bits"
+        elif node.op.sums is DType.I64 and not _as_floats(problem, _bias(problem)[0]):
+            self.reject = "sums beyond 32 bits have to become floats in registers"
         else:
             zero = node.inputs[2] if len(node.inputs) > 2 else ""
             self.x_zero = int(graph.constants[zero].item()) if zero else 0
+            self.wide = node.op.sums is DType.I64
             self.sums, self.bias = _bias(problem)
+            if self.wide:
+                self.sums = _as_floats(problem, self.sums)
             if isinstance(node.op, ConvInteger | SignConv):
                 self.convolution(node.op.window, node.op.group)
             else:
@@ -81,7 +94,7 @@ def _bias(problem: Problem) -> tuple[str, np.ndarray]:
         return sums, none
     (other,) = [v for v in follower.inputs if v != sums] or [""]
     constant = graph.constants.get(other)
-    if constant is None or constant.dtype != np.int32 or constant.size not in (1, channels):
+    if constant is None or constant.dtype not in (np.int32, np.int64) or constant.size not in (1, channels):
         return sums, none
     rank = graph.type(sums).rank
     axis = 1 if convolution else rank - 1
@@ -91,6 +104,13 @@ def _bias(problem: Problem) -> tuple[str, np.ndarray]:
     return follower.outputs[0], np.broadcast_to(constant.reshape(-1).astype(np.int64), (channels,))
 
 
+def _as_floats(problem: Problem, sums: str) -> str:
+    """The name of the sums as f32, where a Cast of the region makes them; otherwise nothing."""
+    cast = problem.graph.sole_consumer(sums)
+    inside = cast is not None and cast.name in problem.region.names
+    return cast.outputs[0] if cast is not None and inside and cast.op == Cast(DType.F32) else ""
+
+
 @lru_cache(maxsize=16)
-def integer_window(problem: Problem, takes_signs: bool = False) -> IntegerWindow:
-    return IntegerWindow(problem, takes_signs)
+def integer_window(problem: Problem, takes_signs: bool = False, any_width: bool = False) -> IntegerWindow:
+    return IntegerWindow(problem, takes_signs, any_width)
