@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 
 from edgesmith.errors import NoKernel
-from edgesmith.ir import Graph, View
+from edgesmith.ir import Graph, Node, View
 from edgesmith.kernels import KERNELS, Place, Problem, Region
 from edgesmith.kernels.region import region
 from edgesmith.ops import Elementwise, Movement, Operator
@@ -61,7 +61,7 @@ def proposals(graph: Graph, selector: Selector) -> tuple[Proposal, ...]:
 def _least_saving(problem: Problem, single: Mapping[str, float], selector: Selector) -> float:
     """What elementwise operators save that follow an anchor and read nothing else: a share of their time alone.
 
-    The kernel that is best for the anchor alone applies them to what it is about to store. Times are measured apart and
+    Operators that call functions do not count: what they save is little next to what they compute. The kernel that is best for the anchor alone applies them to what it is about to store. Times are measured apart and
     differ by chance, often by more than such an operator takes.
     """
     fused, graph = problem.region, problem.graph
@@ -71,7 +71,11 @@ def _least_saving(problem: Problem, single: Mapping[str, float], selector: Selec
         return 0.0
     if not selector.accepts(anchor) or selector.choose(anchor).kernel.accepts(problem) is not None:
         return 0.0
-    return FUSED_SHARE * sum(single[n.name] for n in followers)
+    return FUSED_SHARE * sum(single[n.name] for n in followers if not _calls_functions(graph, n))
+
+
+def _calls_functions(graph: Graph, node: Node) -> bool:
+    return isinstance(node.op, Operator) and bool(node.op.c_functions(graph.input_types(node)))
 
 
 def cover(graph: Graph, proposed: Sequence[Proposal]) -> tuple[Region, ...]:
