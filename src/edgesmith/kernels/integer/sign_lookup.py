@@ -51,6 +51,8 @@ class SignLookup(Kernel):
             yield from epilogue_chains(graph, anchor)
 
     def accepts(self, problem: Problem) -> Reject | None:
+        if not isinstance(problem.anchor.op, SignProduct):
+            return Reject(f"{problem.anchor.op.name} multiplies more than signs")
         window = integer_window(problem, True)
         if window.reject is not None:
             return Reject(window.reject)
