@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import ml_dtypes
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
@@ -12,8 +13,9 @@ from edgesmith.errors import GraphError
 from edgesmith.frontend.limits import MAX_IR_VERSION, TARGET_OPSET
 from edgesmith.ir import Graph, Node, TensorType
 from edgesmith.ops import Operator
+from edgesmith.ops.block_scales import DequantizeLinearByBlock
 
-__all__ = ["to_onnx"]
+__all__ = ["narrow_constants", "to_onnx"]
 
 
 def to_onnx(graph: Graph) -> onnx.ModelProto:
@@ -26,7 +28,12 @@ def to_onnx(graph: Graph) -> onnx.ModelProto:
     operands: list[TensorProto] = []
     nodes = [_node(graph, node, operands) for node in graph.nodes]
     read = {v for node in graph.nodes for v in node.read} | set(graph.outputs)
-    weights = [numpy_helper.from_array(a, v) for v, a in graph.constants.items() if v in read]
+    narrow = narrow_constants(graph)
+    weights = [
+        numpy_helper.from_array(a.astype(ml_dtypes.int4) if v in narrow else a, v)
+        for v, a in graph.constants.items()
+        if v in read
+    ]
     proto = helper.make_graph(
         nodes,
         graph.name,
@@ -46,6 +53,19 @@ def to_onnx(graph: Graph) -> onnx.ModelProto:
     except Exception as error:  # the checker raises types of its own, without a common base
         raise GraphError(f"the graph is no valid ONNX model: {error}", where=graph.name) from error
     return model
+
+
+def narrow_constants(graph: Graph) -> set[str]:
+    """Constants that are written in 4 bits: weights in blocks that fit them, with their zero points."""
+    fits: dict[str, bool] = {}
+    for node in graph.nodes:
+        arrays = {v: graph.constants.get(v) for v in (node.inputs[0], *node.inputs[2:])} if node.inputs else {}
+        small = isinstance(node.op, DequantizeLinearByBlock) and all(
+            a is not None and a.dtype == np.int8 and a.size and a.min() >= -8 and a.max() <= 7 for a in arrays.values()
+        )
+        for value in node.read if not small else arrays:
+            fits[value] = small and fits.get(value, True)
+    return {v for v, small in fits.items() if small}
 
 
 def _spelled_out(graph: Graph) -> Graph:

@@ -16,6 +16,9 @@ __all__ = ["Oracle", "half_precision", "session"]
 def session(model: onnx.ModelProto | str, threads: int = 1, *, optimized: bool = True) -> ort.InferenceSession:
     """An ONNX Runtime session on the CPU.
 
+    Products with 4-bit weights are computed in f32, as the model is written; ONNX Runtime would round activations to 8
+    bits for them.
+
     Args:
         model: a model, or the path of its file.
         threads: threads inside an operator.
@@ -29,6 +32,7 @@ def session(model: onnx.ModelProto | str, threads: int = 1, *, optimized: bool =
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 4
+    options.add_session_config_entry("session.qdq_matmulnbits_accuracy_level", "1")
     if not optimized:
         options.enable_cpu_mem_arena = False
         options.enable_mem_pattern = False

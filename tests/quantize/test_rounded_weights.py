@@ -27,7 +27,7 @@ from edgesmith.quantize.precisions import PRECISIONS
 from edgesmith.zoo import build
 from passes.graphs import Sketch
 
-HALVES = [name for name, p in PRECISIONS.items() if not p.is_integer]
+HALVES = [name for name, p in PRECISIONS.items() if p.weights.is_float]
 POINTWISE = Conv(Window((1, 1), (1, 1), (0, 0), (0, 0), (1, 1)))
 
 

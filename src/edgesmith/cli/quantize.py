@@ -84,8 +84,22 @@ def command(
     ] = Settings.per_channel,
     power_of_two: Annotated[bool, typer.Option("--power-of-two", help="Scales are powers of two.")] = False,
     weight_bits: Annotated[
-        int, typer.Option("--weight-bits", min=2, max=8, help="Bits of weights; fewer than 8 are stored in 8.")
+        int,
+        typer.Option(
+            "--weight-bits", min=1, max=8, help="Bits of weights, stored in 8 in the model; 1: -1 or 1 times a scale."
+        ),
     ] = Settings.weight_bits,
+    ternary: Annotated[
+        bool, typer.Option("--ternary", help="Weights are -1, 0 or 1 times a scale, 0 below 0.7 of their mean size.")
+    ] = Settings.ternary,
+    block: Annotated[
+        int | None,
+        typer.Option(
+            "--block",
+            help="Weights alone, in 4 bits with a scale for each 16, 32, 64, 128 or 256 of a sum: the same as "
+            "--precision int4, which takes 64.",
+        ),
+    ] = None,
     recovery: Annotated[
         str,
         typer.Option(
@@ -133,7 +147,8 @@ def command(
     calibration goes on where it was when the same command is given again.
 
     fp16 and bf16 store weights in 16 bits, which halves the file; arithmetic is in f32, and no calibration is needed.
-    With --activations bf16 what products read is rounded as well, so that AMX can multiply bf16.
+    int4 stores weights in 4 bits with a scale for each block of a sum; programs keep them so in memory for Gemm and
+    MatMul. With --activations bf16 what products read is rounded as well, so that AMX can multiply bf16.
 
     SQNR is the power of a value over the power of its error, in dB, with all errors before it: 20 dB is an error of
     a tenth, 40 dB of a hundredth.
@@ -147,8 +162,16 @@ def command(
       edgesmith quantize model.onnx --calibration x.npy --exclude /head/Conv --only-ops Conv,Gemm
       edgesmith quantize model.onnx --calibration photos/ --precision int16x8
       edgesmith quantize model.onnx --precision fp16
+      edgesmith quantize model.onnx --weight-bits 4 --block 64
       edgesmith quantize model.onnx --calibration none          (no data: synthetic inputs, less accurate)
     """
+    if block is not None:
+        if (precision, weight_bits) not in (("int8", 4), ("int4", 4), ("int4", Settings.weight_bits)):
+            why = "blocks are for weights of 4 bits and float activations"
+            raise BadInput(
+                why, where="--block", hint="--weight-bits 4 or --precision int4, and nothing else of the two"
+            )
+        precision = "int4"
     if calibration is None and (precision not in PRECISIONS or PRECISIONS[precision].is_integer):
         raise BadInput(
             "no calibration data",
@@ -167,6 +190,8 @@ def command(
         per_channel=per_channel,
         power_of_two=power_of_two,
         weight_bits=weight_bits,
+        ternary=ternary,
+        block=block or Settings.block,
         recovery=tuple(name for name in _names(recovery) if name != "none"),
         max_accuracy_drop=max_accuracy_drop,
         labels=None if labels is None else read_labels(labels),

@@ -45,7 +45,7 @@ def bind(model: onnx.ModelProto) -> Graph:
     Between inputs and outputs in fp16 it computes in f32 (see ``widen``).
     """
     graph = widen(model).graph
-    constants = {t.name: numpy_helper.to_array(t) for t in graph.initializer}
+    constants = {t.name: _in_bytes(numpy_helper.to_array(t)) for t in graph.initializer}
     types = {name: _array_type(array, name) for name, array in constants.items()}
     inputs = [i for i in graph.input if i.name not in constants]
     for value in (*inputs, *graph.output):
@@ -118,6 +118,12 @@ def _attribute(attribute: onnx.AttributeProto) -> object:
     if isinstance(value, list | tuple) and value and isinstance(value[0], bytes):
         return [v.decode("utf-8", "replace") for v in value]
     return value
+
+
+def _in_bytes(array: np.ndarray) -> np.ndarray:
+    """Integers of 2 or 4 bits as such of 8."""
+    wide = {"int2": np.int8, "int4": np.int8, "uint2": np.uint8, "uint4": np.uint8}.get(array.dtype.name)
+    return array if wide is None else array.astype(wide)
 
 
 def _array_type(array: np.ndarray, name: str) -> TensorType:

@@ -12,6 +12,7 @@ from edgesmith.c.expr import Expr, call, cast, const
 from edgesmith.errors import ModelError, UnsupportedOp
 from edgesmith.ir import DType, TensorType
 from edgesmith.ops.base import Case, OnnxNode, Operator, operator
+from edgesmith.ops.block_scales import DequantizeLinearByBlock
 from edgesmith.ops.elementwise import Elementwise
 from edgesmith.ops.quantize_by_axis import DequantizeLinearByAxis, QuantizeLinearByAxis, quantized_type
 
@@ -80,6 +81,8 @@ class DequantizeLinear(Elementwise):
 
     @classmethod
     def from_onnx(cls, node: OnnxNode) -> tuple[Operator, tuple[str, ...]]:
+        if node.attributes.get("block_size"):
+            return DequantizeLinearByBlock.from_onnx(node)
         if node.type(1).size > 1:
             return DequantizeLinearByAxis.from_onnx(node)
         if node.attributes.get("output_dtype"):

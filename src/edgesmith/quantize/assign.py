@@ -14,6 +14,7 @@ from edgesmith.quantize.products import Product
 from edgesmith.quantize.scales import activation_parameters, weight_parameters
 from edgesmith.quantize.settings import Settings
 from edgesmith.quantize.sharing import shared_ranges
+from edgesmith.quantize.sign_weights import sign_weights
 
 __all__ = ["parameters_for", "weight_notices"]
 
@@ -30,7 +31,10 @@ def parameters_for(graph: Graph, placement: Placement, ranges: Mapping[str, Rang
         for name, form in placement.products.items()
         if form.input in values
     }
-    return Parameters(values, weights)
+    if not settings.is_signs:
+        return Parameters(values, weights)
+    signs = {name: sign_weights(placement.products[name], q, settings) for name, q in weights.items()}
+    return Parameters(values, {n: q for n, (q, _) in signs.items()}, {n: codes for n, (_, codes) in signs.items()})
 
 
 def weight_notices(placement: Placement, settings: Settings) -> list[Notice]:

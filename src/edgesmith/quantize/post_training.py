@@ -12,9 +12,10 @@ from typing import Any
 import onnx
 
 from edgesmith.errors import BadInput
-from edgesmith.export import to_onnx
+from edgesmith.export import narrow_constants, to_onnx
 from edgesmith.ir import Graph
 from edgesmith.quantize.assign import parameters_for, weight_notices
+from edgesmith.quantize.block_weights import block_weights
 from edgesmith.quantize.calibration import Calibration, calibrate
 from edgesmith.quantize.evaluate import Error, compare
 from edgesmith.quantize.insert import quantized_products
@@ -49,7 +50,7 @@ class Quantized:
         digest: of the calibration data and the settings.
         real: whether the calibration data were measured rather than made up.
         choice: the layers that the accuracy budget keeps in floats; None: there was no budget.
-        rounded: the nodes whose weights are 16-bit floats.
+        rounded: the nodes whose weights alone have fewer bits.
     """
 
     draft: Draft
@@ -137,9 +138,9 @@ def _figures(name: str, error: Error) -> dict[str, Any]:
 
 
 def _constants_bytes(graph: Graph) -> int:
-    """Of the constants that nodes read."""
-    read = {v for n in graph.nodes for v in n.read}
-    return sum(a.nbytes for v, a in graph.constants.items() if v in read)
+    """Of the constants that nodes read, as the ONNX model has them."""
+    read, narrow = {v for n in graph.nodes for v in n.read}, narrow_constants(graph)
+    return sum(-(-a.nbytes // 2) if v in narrow else a.nbytes for v, a in graph.constants.items() if v in read)
 
 
 def quantize(
@@ -196,16 +197,16 @@ def quantize(
 
 
 def _rounded(graph: Graph, samples: Samples | None, settings: Settings, compared: int, report: Progress) -> Quantized:
-    """The graph with weights in 16-bit floats, compared with the exact one where there are samples."""
+    """The graph with weights of fewer bits, activations as they are; compared with the exact one on samples, if any."""
     for given, what in (
         (settings.max_accuracy_drop is not None, "accuracy budget"),
         (settings.recovery not in ((), Settings.recovery), "accuracy recovery"),
         (settings.power_of_two, "scales"),
     ):
         if given:
-            why = f"{settings.precision} has no {what}: no weight changes by more than its rounding"
+            why = f"{settings.precision} has no {what}: weights are rounded, activations are not"
             raise BadInput(why, where="quantisation", hint="that is for integers, such as int8")
-    found = rounded_weights(graph, settings)
+    found = (block_weights if settings.kind.is_blockwise else rounded_weights)(graph, settings)
     _require(found.products, found.floats, settings)
     draft = Draft(graph, graph, Parameters(), settings)
     runs = 0 if samples is None else samples.count or sum(1 for _ in samples)

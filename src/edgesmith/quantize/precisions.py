@@ -27,7 +27,12 @@ class Precision:
     @property
     def is_integer(self) -> bool:
         """Whether products are those of integers, whose scales need calibration data."""
-        return not self.weights.is_float
+        return not self.activations[0].is_float
+
+    @property
+    def is_blockwise(self) -> bool:
+        """Whether weights are integers with a scale for each block of a sum, and activations floats."""
+        return not self.is_integer and not self.weights.is_float
 
     @property
     def is_symmetric(self) -> bool:
@@ -41,6 +46,7 @@ PRECISIONS = {
         Precision("int8", (DType.U8, DType.I8), DType.I8, "8-bit activations and weights"),
         Precision("int16x8", (DType.I16, DType.U16), DType.I8, "16-bit activations, 8-bit weights"),
         Precision("int16", (DType.I16, DType.U16), DType.I16, "16-bit activations and weights"),
+        Precision("int4", (DType.F32,), DType.I8, "weights in 4 bits with a scale for each block, arithmetic in f32"),
         Precision("fp16", (DType.F32,), DType.F16, "weights stored in fp16, arithmetic in f32"),
         Precision("bf16", (DType.F32, DType.BF16), DType.BF16, "weights stored in bf16, arithmetic in f32"),
     )

@@ -64,7 +64,7 @@ def weight_parameters(form: Product, x: QParams, settings: Settings) -> QParams:
     others = tuple(a for a in range(form.weights.ndim) if a != axis)
     low = np.minimum(form.weights.min(axis=others), 0).astype(np.float64)
     high = np.maximum(form.weights.max(axis=others), 0).astype(np.float64)
-    half = 2 ** (settings.weight_bits - 1)
+    half = 2 ** (max(settings.weight_bits, 2) - 1)
     scale = np.maximum(-low, high) / (half - 1) if settings.symmetric_weights else (high - low) / (2 * half - 1)
     scale = _large_enough(scale, form, float(x.scale), by_channel=axis is not None)
     if settings.power_of_two:

@@ -12,7 +12,10 @@ from edgesmith.errors import BadInput
 from edgesmith.ir import DType
 from edgesmith.quantize.precisions import PRECISIONS, Precision
 
-__all__ = ["Settings", "unknown"]
+__all__ = ["BLOCKS", "Settings", "unknown"]
+
+BLOCKS = (16, 32, 64, 128, 256)
+"""Sizes that a block of weights may have: those for which ONNX Runtime has kernels."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,10 @@ class Settings:
             as is usual for the precision (16 bits: yes).
         symmetric_weights: weights have the zero point 0 and integers from -127 to 127.
         per_channel: weights have a scale for each output channel; otherwise one for the whole tensor.
-        weight_bits: integers of weights have so many bits, 2 to 8; fewer than 8 are stored in 8.
+        weight_bits: integers of weights have so many bits, 2 to 8, and are stored in 8 in the model; 1: they are -1 or
+            1 times a scale, the mean of their sizes. In ``int4`` they have 4.
+        ternary: weights are -1, 0 or 1 times a scale, and 0 below 0.7 of their mean size.
+        block: in ``int4``, so many weights of a sum share a scale.
         power_of_two: scales are powers of two (rounded up, so that nothing more is cut off).
         recovery: methods that regain accuracy, in this order: ``equalize``, ``clip-activations``, ``clip-weights``,
             ``adaround``, ``bias-correction``. None is applied where the data are synthetic.
@@ -51,6 +57,8 @@ class Settings:
     symmetric_weights: bool = True
     per_channel: bool = True
     weight_bits: int = 8
+    ternary: bool = False
+    block: int = 64
     power_of_two: bool = False
     recovery: tuple[str, ...] = ("equalize", "bias-correction")
     max_accuracy_drop: float | None = None
@@ -72,12 +80,28 @@ class Settings:
                 f"{self.activations} is none of {', '.join(map(str, types))}, which {self.precision} has",
             ),
             (50 < self.percentile <= 100, "percentile", f"{self.percentile} is not above 50 and at most 100"),
-            (2 <= self.weight_bits <= 8, "weight bits", f"{self.weight_bits} is not from 2 to 8"),
+            (1 <= self.weight_bits <= 8, "weight bits", f"{self.weight_bits} is not from 1 to 8"),
+            (self.block in BLOCKS, "block", f"{self.block} is none of {', '.join(map(str, BLOCKS))}"),
+            (
+                not self.is_signs or (self.precision == "int8" and self.symmetric_weights and not self.power_of_two),
+                "weight bits",
+                "binary and ternary weights are symmetric, of int8, and their scales are means",
+            ),
+            (
+                not self.is_signs or not {"adaround", "clip-weights"} & set(self.recovery),
+                "recovery",
+                "adaround and clip-weights choose integers and scales, which are given for binary and ternary weights",
+            ),
             (0 <= self.momentum < 1, "momentum", f"{self.momentum} is not from 0 to below 1"),
             ((self.max_accuracy_drop or 0) >= 0, "drop of accuracy", f"{self.max_accuracy_drop} is below 0"),
         ):
             if not holds:
                 raise BadInput(why, where=f"quantisation: {where}")
+
+    @property
+    def is_signs(self) -> bool:
+        """Whether weights are binary or ternary."""
+        return self.weight_bits == 1 or self.ternary
 
     @property
     def kind(self) -> Precision:

@@ -36,6 +36,7 @@ from edgesmith.ir import DType, Node, TensorType
 from edgesmith.kernels import Kernel, Schedule
 from edgesmith.kernels.rounding import CONFIDENCE, gamma
 from edgesmith.ops import Elementwise, Movement, Operator
+from edgesmith.ops.block_scales import BlockMatMul
 from edgesmith.ops.integer_products import IntegerProduct
 from edgesmith.verify.evaluate import Evaluator
 from edgesmith.verify.expressions import Bounded, expression_bound
@@ -107,6 +108,12 @@ def rounding_deviations(
     deviations, or wider.
     """
     op = node.op
+    if isinstance(op, BlockMatMul):
+        x, weights = operands[0], op.weights(operands).astype(np.float64)
+        assert x is not None
+        partial = np.square(results[0].astype(np.float64)) + np.square(x.astype(np.float64)) @ np.square(weights)
+        variance = np.square(DType.F32.unit_roundoff) * (_length(node, operands) + 1) / 3 * partial
+        return [np.sqrt(PROGRAMS * variance)]
     if op.name not in SUMS or results[0].dtype.kind != "f":
         bounds = rounding_bounds(evaluator, node, operands, results)
         return [b if _is_zero(b) else b / (PROGRAMS * CONFIDENCE) for b in bounds]
@@ -159,6 +166,8 @@ def _bounds(
     computed: Computed,
 ) -> list[Bound]:
     op = node.op
+    if isinstance(op, BlockMatMul):
+        return [_block_bound(op, operands, errors[0])]
     exact = all(_is_zero(e) for e in errors)
     if isinstance(op, Elementwise):
         given = [(a, e) for a, e in zip(operands, errors, strict=True) if a is not None]
@@ -206,6 +215,19 @@ def _sum_bound(
         others[i] = np.broadcast_to(error, size.shape).astype(size.dtype)
         total = total + evaluator.run(positive, others)[0]
     return total
+
+
+def _block_bound(op: BlockMatMul, operands: Sequence[np.ndarray | None], error: Bound) -> np.ndarray:
+    """Of a product with weights in blocks, as of one with the weights that they stand for.
+
+    Args:
+        error: of x.
+    """
+    x, weights = operands[0], np.abs(op.weights(operands).astype(np.float64))
+    assert x is not None
+    n = op.reduction_length([None if a is None else TensorType.of(a) for a in operands])
+    direct = gamma(n, DType.F32) * (np.abs(x.astype(np.float64)) @ weights)
+    return np.asarray(PROGRAMS * direct + np.broadcast_to(error, x.shape) @ weights)
 
 
 def _with_factors(node: Node, change: Callable[[float], float]) -> Node:
