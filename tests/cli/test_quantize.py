@@ -26,6 +26,25 @@ def calibration(tmp_path: Path) -> Path:
     return path
 
 
+def test_weights_in_blocks_need_no_data(run: Run, digits: Path, tmp_path: Path) -> None:
+    result = run("quantize", digits, "--weight-bits", "4", "--block", "16", "-o", "b.onnx")
+    assert result.exit_code == 0, result.stderr
+    assert "in int4" in result.stdout
+    kinds = {t.data_type for t in onnx.load(tmp_path / "b.onnx").graph.initializer}
+    assert onnx.TensorProto.INT4 in kinds
+
+
+def test_blocks_that_make_no_sense(run: Run, digits: Path, tmp_path: Path) -> None:
+    for options, why in (
+        (("--weight-bits", "4", "--block", "33"), "33 is none of 16, 32"),
+        (("--weight-bits", "8", "--block", "32", "--precision", "int16"), "weights of 4 bits"),
+        (("--block", "32"), "weights of 4 bits"),
+    ):
+        result = run("quantize", digits, *options, "-o", "b.onnx")
+        assert result.exit_code != 0 and why in result.stderr, options
+        assert not (tmp_path / "b.onnx").exists()
+
+
 def test_help_has_examples(run: Run) -> None:
     shown = run("quantize", "--help")
     assert shown.exit_code == 0
