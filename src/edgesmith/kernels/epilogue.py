@@ -127,11 +127,14 @@ class Epilogue:
             row_axis: axis that the tile's rows run along.
         """
         sums = [[f"c{row}_{vector}" for vector in range(vectors)] for row in rows]
-        if not self.functions or len(rows) == 1:
+        if not self.functions or (len(rows) == 1 and self.accumulator.dtype is DType.F32):
             for row, accumulators in zip(rows, sums, strict=True):
                 self._store_row(w, y, accumulators, tail, partial(self._address, row_axis, row, ""))
             return
         w.line(f"const {self._kind} sums[] = {{{', '.join(name for row in sums for name in row)}}};")
+        if self.accumulator.dtype is DType.I32:
+            self._store_each(w, y, len(rows), vectors, tail, partial(self._address, row_axis, rows[0], "row"))
+            return
         in_memory = [f"sums[row * {vectors} + {vector}]" for vector in range(vectors)]
         self.store_rows(w, y, in_memory, str(len(rows)), tail, row_axis, rows[0])
 
@@ -147,10 +150,28 @@ class Epilogue:
         """
         w.line("ES_ROLLED")
         with w.block(f"for (ptrdiff_t row = 0; row < {count}; ++row)"):
-            names = [f"sum{vector}" for vector in range(len(sums))]
-            for name, expression in zip(names, sums, strict=True):
-                w.line(f"const {self._kind} {name} = {expression};")
-            self._store_row(w, y, names, tail, partial(self._address, row_axis, first, "row"))
+            self._store_row(w, y, sums, tail, partial(self._address, row_axis, first, "row"))
+
+    def _store_each(
+        self, w: Writer, y: View, rows: int, vectors: int, tail: int | None, address: Callable[[str, Array], str]
+    ) -> None:
+        """Write a loop over the rows and the vectors of ``sums``: functions of one vector at a time fit the registers."""
+
+        def one(vector: str, lanes: int | None) -> None:
+            w.line(f"const {self._kind} sum = sums[row * {vectors} + {vector}];")
+            value = self.apply(w, "sum", partial(address, vector), lanes)
+            w.line(store(self.dtype, address(vector, Array("y", y)), value, lanes))
+
+        whole = vectors - (tail is not None)
+        w.line("ES_ROLLED")
+        with w.block(f"for (ptrdiff_t row = 0; row < {rows}; ++row)"):
+            if whole:
+                w.line("ES_ROLLED")
+                with w.block(f"for (ptrdiff_t vector = 0; vector < {whole}; ++vector)"):
+                    one("vector", None)
+            if tail is not None:
+                with w.block(""):
+                    one(str(whole), tail)
 
     @property
     def _kind(self) -> str:
@@ -167,14 +188,21 @@ class Epilogue:
             target = address(vector, Array("y", y))
             w.line(store(self.dtype, target, value, lanes))
 
-    def _address(self, row_axis: int, row: int, further: str, vector: int, array: Array) -> str:
-        """C text of an operand's address ``further`` rows (an index, or nothing) after ``row``."""
+    def _address(self, row_axis: int, row: int, further: str, vector: int | str, array: Array) -> str:
+        """C text of an operand's address ``further`` rows (an index, or nothing) after ``row``.
+
+        Args:
+            vector: number of the vector, or an index.
+        """
         view = array.view
-        along = vector * self.lanes if view.strides[self.axis] == 1 or view.shape[self.axis] == 1 else 0
         stride = view.strides[row_axis]
-        shift = row * stride + along
-        moving = f"{further} * {stride}" if further and stride else ""
-        return " + ".join(filter(None, (array.pointer, moving, str(shift) if shift else "")))
+        terms, shift = [f"{further} * {stride}" if further and stride else ""], row * stride
+        if view.strides[self.axis] == 1 or view.shape[self.axis] == 1:
+            if isinstance(vector, int):
+                shift += vector * self.lanes
+            else:
+                terms.append(f"{vector} * {self.lanes}")
+        return " + ".join(filter(None, (array.pointer, *terms, str(shift) if shift else "")))
 
     def apply(self, w: Writer, accumulator: str, address: Address, lanes: int | None) -> str:
         """Write the statements and return the C expression of the final vector.
