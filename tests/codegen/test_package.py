@@ -20,6 +20,7 @@ from edgesmith.device.local import Context, Program
 from edgesmith.frontend.limits import MAX_IR_VERSION, TARGET_OPSET
 from edgesmith.frontend.normalize import normalize
 from edgesmith.frontend.onnx import bind
+from edgesmith.ir import DType
 from edgesmith.kernels import KERNELS
 from edgesmith.oracle import Oracle
 from edgesmith.passes import optimize
@@ -118,12 +119,14 @@ def test_identifiers(text: str, name: str) -> None:
 def test_weights_are_stored_once(tmp_path: Path) -> None:
     weights = Weights()
     first = np.arange(40, dtype=np.float32)
-    places = [weights.add(a) for a in (first, first[::-1], first.copy(), first.astype(np.int32), np.zeros(0, np.int8))]
-    assert places[0] == places[2] and len(set(places)) == 4 and all(p % 64 == 0 for p in places)
+    others = (first[::-1], first.copy(), first.astype(np.int32), np.zeros(0, np.int8), first.astype(DType.BF16.numpy))
+    places = [weights.add(a) for a in (first, *others)]
+    assert places[0] == places[2] and len(set(places)) == 5 and all(p % 64 == 0 for p in places)
     weights.write(tmp_path / "w")
     data = (tmp_path / "w").read_bytes()
     assert len(data) == weights.nbytes
     np.testing.assert_array_equal(np.frombuffer(data, np.float32, 40, places[1]), first[::-1])
+    np.testing.assert_array_equal(np.frombuffer(data, DType.BF16.numpy, 40, places[5]), first)
 
 
 @pytest.mark.toolchain

@@ -27,8 +27,8 @@ class Weights:
 
     def add(self, array: np.ndarray) -> int:
         """Byte offset of ``array``'s elements, in C order."""
-        dense = np.ascontiguousarray(array)
-        key = hashlib.sha256(dense.data if dense.size else b"").digest() + str(dense.dtype).encode()
+        dense = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+        key = hashlib.sha256(dense.data).digest() + str(array.dtype).encode()
         if key not in self._offsets:
             self._offsets[key] = self.nbytes
             self._chunks.append(dense)
@@ -39,7 +39,7 @@ class Weights:
         """Write all arrays at their offsets, zeros between; arrays go to the file one by one."""
         with path.open("wb") as file:
             for chunk in self._chunks:
-                file.write(chunk.data if chunk.size else b"")
+                file.write(chunk.data)
                 file.write(bytes(aligned(chunk.nbytes) - chunk.nbytes))
             if not self._chunks:
                 file.write(bytes(ALIGNMENT))
