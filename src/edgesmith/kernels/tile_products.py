@@ -32,7 +32,7 @@ class TileDot:
         repeat: template of the group of input elements at an address, in all lanes of an ``es_m``.
         load: template of the group of weights of each lane, from an address.
         add: template of the vector of sums {0} plus the products of {1} and {2}.
-        plus: template of the addition of two vectors of sums.
+        plus: template of the addition of two vectors of sums, in parentheses or a cast.
         exact_runs: nothing beyond a run is multiplied, because weights of 0 hide only what is finite.
     """
 

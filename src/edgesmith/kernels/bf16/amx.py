@@ -29,7 +29,7 @@ PAIRS = TileDot(
     load="es_pairs_i16((const int16_t *)({0}))",
     add="es_fma((es_v)({1} & ~0xffff), (es_v)({2} & ~0xffff), "
     "es_fma((es_v)((es_u){1} << 16), (es_v)((es_u){2} << 16), {0}))",
-    plus="{0} + {1}",
+    plus="({0} + {1})",
     exact_runs=True,
 )
 TINY = 2.0**-126
