@@ -3,8 +3,8 @@
     python benchmarks/binary.py [--rounds N] [-o benchmarks/binary.md]
 
 Each layer is measured as it stands in a network: the float one with bias and Relu, the 8-bit one with requantisation,
-those of signs with scale, bias and the next sign. Rounds take turns; times are the shortest of all rounds. Schedules are
-those that the kernels predict to be the fastest, as a program has without tuning.
+those of signs with scale, bias and the next sign. Rounds take turns; the shortest times count. Schedules are those
+that the kernels predict to be the fastest, as a program has without tuning.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
     python benchmarks/blocks.py [--rounds N] [-o benchmarks/blocks.md]
 
-Rounds take turns; times are the shortest of all rounds. Each product is repeated, so that weights of a few megabytes stay
-in the shared cache; those of 4096 x 4096 come from memory in f32. Schedules as in ``binary.py``.
+Rounds take turns; the shortest times count. Each product is repeated, so that weights of a few megabytes stay in the
+shared cache; those of 4096 x 4096 come from memory in f32. Schedules as in ``binary.py``.
 """
 
 from __future__ import annotations
