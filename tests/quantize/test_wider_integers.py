@@ -70,6 +70,7 @@ VARIANTS: list[dict[str, object]] = [
     {"per_channel": False},
     {"power_of_two": True},
     {"recovery": ("equalize", "bias-correction")},
+    {"recovery": ("clip-activations", "clip-weights", "adaround", "bias-correction")},
 ]
 
 
@@ -91,6 +92,13 @@ def test_close_to_floats_and_the_same_in_onnx_runtime(precision: str, settings: 
         ours = graph.reference(feeds)
         for value, array in theirs.items():
             np.testing.assert_allclose(ours[value], array, atol=1e-4 if graph is final else 1e-5)
+
+
+@pytest.mark.parametrize("precision", WIDER)
+def test_an_accuracy_budget_holds(precision: str) -> None:
+    found = quantized(residual(), precision=precision, max_accuracy_drop=1.0)
+    assert found.choice is not None and found.choice.met
+    assert not found.choice.floats
 
 
 @pytest.mark.parametrize("precision", WIDER)

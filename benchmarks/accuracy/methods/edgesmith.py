@@ -34,6 +34,36 @@ VARIANTS = {
         "settings": f"weights of 4 bits with a scale per channel, recovery: {', '.join(_ADAROUND)}",
         "options": {"weight_bits": 4, "recovery": _ADAROUND},
     },
+    "Edgesmith, 16-bit activations": {
+        "engine": "edgesmith",
+        "width": "int16x8",
+        "settings": "activations of 16 bits, weights of 8; otherwise defaults",
+        "options": {"precision": "int16x8"},
+    },
+    "Edgesmith, 16-bit activations, AdaRound": {
+        "engine": "edgesmith",
+        "width": "int16x8",
+        "settings": "activations of 16 bits, weights of 8; recovery: adaround",
+        "options": {"precision": "int16x8", "recovery": ["adaround"]},
+    },
+    "Edgesmith, 16-bit integers": {
+        "engine": "edgesmith",
+        "width": "int16",
+        "settings": "activations and weights of 16 bits; otherwise defaults",
+        "options": {"precision": "int16"},
+    },
+    "Edgesmith, fp16 weights": {
+        "engine": "edgesmith",
+        "width": "fp16",
+        "settings": "weights rounded to fp16",
+        "options": {"precision": "fp16"},
+    },
+    "Edgesmith, bf16 weights": {
+        "engine": "edgesmith",
+        "width": "bf16",
+        "settings": "weights rounded to bf16",
+        "options": {"precision": "bf16"},
+    },
 }
 
 
@@ -48,6 +78,12 @@ def convert(model: Path, folder: Path) -> None:
     if "recovery" in options:
         options["recovery"] = tuple(options["recovery"])
     settings = Settings(**options)
-    found = api.quantize(model, folder / "calibration.npy", settings=settings, output=folder / "model.onnx")
+    found = api.quantize(
+        model,
+        folder / "calibration.npy",
+        precision=settings.precision,
+        settings=settings,
+        output=folder / "model.onnx",
+    )
     layers = {value: error.sqnr_db for value, error in found.errors.items() if math.isfinite(error.sqnr_db)}
     (folder / "layers.json").write_text(json.dumps(layers))
