@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from edgesmith.atomic import write_file
 
 from .cases import Case, Samples
 from .intervals import difference, share
@@ -55,7 +59,7 @@ def sqnr_db(found: Sequence[np.ndarray], reference: Sequence[np.ndarray]) -> flo
 
 
 class Results:
-    """The rows in a file, which is replaced as a whole when one is added.
+    """The rows in a file, which is replaced as a whole when one is added; several processes may add at once.
 
     Args:
         path: of the JSON file; the table is the Markdown file beside it.
@@ -86,19 +90,25 @@ class Results:
             facts: what else stands in the file: the command, the ``methods`` and the ``data`` in words, and more.
             cases, methods: the order of rows; those of others are dropped.
         """
-        self._read()
         places = {(c, m): (i, j) for i, c in enumerate(cases) for j, m in enumerate(methods)}
         key = (row["case"], row["method"])
-        kept = [r for r in self.rows if (r["case"], r["method"]) in places.keys() - {key}]
-        self.rows = sorted([*kept, row], key=lambda r: places[r["case"], r["method"]])
-        _replace(self.path, json.dumps({**facts, "rows": self.rows}, indent=1) + "\n")
-        _replace(self.path.with_suffix(".md"), table(facts, self.rows))
+        with _alone(self.path.parent):
+            self._read()
+            kept = [r for r in self.rows if (r["case"], r["method"]) in places.keys() - {key}]
+            self.rows = sorted([*kept, row], key=lambda r: places[r["case"], r["method"]])
+            write_file(self.path, (json.dumps({**facts, "rows": self.rows}, indent=1) + "\n").encode())
+            write_file(self.path.with_suffix(".md"), table(facts, self.rows).encode())
 
 
-def _replace(path: Path, text: str) -> None:
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(text)
-    os.replace(part, path)
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """No other process is in such a block for the same folder; the lock goes with the process."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 def table(facts: Mapping[str, Any], rows: Sequence[Row]) -> str:
@@ -110,7 +120,7 @@ def table(facts: Mapping[str, Any], rows: Sequence[Row]) -> str:
         [f"- **{name}**: {text}" for name, text in facts[key].items() if name in seen] for key in ("methods", "data")
     )
     parts = [
-        f"Made by `{facts['command']}`.",
+        f"Made by `{facts['command']}`." + _revisions(rows),
         "\n".join(lines),
         *(["Without a result:\n\n" + "\n".join(absent)] if absent else []),
         EXPLANATION,
@@ -119,6 +129,19 @@ def table(facts: Mapping[str, Any], rows: Sequence[Row]) -> str:
         "Judged by:\n\n" + "\n".join(data),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _revisions(rows: Sequence[Row]) -> str:
+    """Which revision of Edgesmith its own rows are of."""
+    methods: dict[str, list[str]] = {}
+    for row in rows:
+        if "revision" in row:
+            methods.setdefault(row["revision"], []).append(f"{row['case']}: {row['method']}")
+    most = sorted(methods, key=lambda r: len(methods[r]), reverse=True)
+    if not most:
+        return ""
+    others = [f"{'; '.join(methods[r])} ({r})" for r in most[1:]]
+    return f" Edgesmith is revision {most[0]}" + (f", but for {', '.join(others)}" if others else "") + "."
 
 
 WORST = 5

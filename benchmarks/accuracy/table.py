@@ -14,6 +14,7 @@ import argparse
 import hashlib
 import json
 import re
+import subprocess
 import sys
 import time
 from collections.abc import Iterable, Sequence
@@ -25,6 +26,7 @@ import onnx
 import onnx.reference
 from onnx import numpy_helper
 
+import edgesmith
 from edgesmith.bench.environment import environment
 from edgesmith.bench.virtualenv import python_with
 from edgesmith.bench.worker import Worker
@@ -73,6 +75,8 @@ class Comparison:
         except EdgesmithError as error:
             return {**row, "failed": _PATH.sub("", " ".join(error.why.split()))}
         row |= {"seconds": round(time.monotonic() - began, 1), "bytes": model.stat().st_size}
+        if method.engine == "edgesmith":
+            row["revision"] = revision()
         layers = self._of(method) / "layers.json"
         if layers.is_file():
             row["layers_sqnr_db"] = json.loads(layers.read_text())
@@ -141,6 +145,12 @@ def float_model(source: Path, shape: Sequence[int]) -> onnx.ModelProto:
         model.graph.initializer.append(numpy_helper.from_array(floats, node.output[0]))
         model.graph.node.remove(node)
     return model
+
+
+def revision() -> str:
+    """The last change of the package, as Git names it."""
+    command = ["git", "log", "-1", "--format=%h", "--", str(Path(edgesmith.__file__).parent)]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def _slug(name: str) -> str:

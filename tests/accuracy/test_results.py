@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -128,3 +131,23 @@ def test_names_by_their_beginnings() -> None:
     assert named("a", ["ab", "a"], "case") == ["a"]
     with pytest.raises(EdgesmithError, match="no such case"):
         named("z", ["a"], "case")
+
+
+def test_processes_that_add_at_once_lose_nothing(tmp_path: Path) -> None:
+    path, cases = tmp_path / "accuracy.json", [f"x{i}" for i in range(12)]
+    with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
+        list(pool.map(partial(_add, path, cases), cases))
+    assert [r["case"] for r in Results(path).rows] == cases
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["accuracy.json", "accuracy.md"]
+
+
+def _add(path: Path, cases: list[str], case: str) -> None:
+    Results(path).add(row(case, "a"), FACTS, cases, ["a"])
+
+
+def test_revisions_are_told(tmp_path: Path) -> None:
+    results = Results(tmp_path / "accuracy.json")
+    for case, method, revision in (("x", "a", "0ld"), ("x", "b", "n3w"), ("y", "b", "n3w")):
+        results.add(row(case, method, revision=revision), FACTS, ["x", "y"], ["a", "b"])
+    first = (tmp_path / "accuracy.md").read_text().splitlines()[0]
+    assert first == "Made by `made`. Edgesmith is revision n3w, but for x: a (0ld)."

@@ -1,4 +1,7 @@
-"""Edgesmith's own quantiser: as it comes, without anything clever, and with everything."""
+"""Edgesmith's own quantiser: as it comes, without anything clever, with everything, and in every other width.
+
+Binary and ternary weights are missing: they are for networks that were trained for them, which these were not.
+"""
 
 from __future__ import annotations
 
@@ -9,74 +12,56 @@ from typing import Any
 PACKAGES = ()
 
 _ADAROUND = ["clip-activations", "adaround", "bias-correction"]
+_FEW_BITS = ["clip-weights", "adaround"]
+
+
+def _variant(width: str, settings: str, **options: Any) -> dict[str, Any]:
+    return {"engine": "edgesmith", "width": width, "settings": settings, "options": options}
+
 
 VARIANTS = {
-    "Edgesmith": {
-        "engine": "edgesmith",
-        "width": "int8",
-        "settings": "edgesmith quantize with its defaults",
-    },
-    "Edgesmith, naive min-max": {
-        "engine": "edgesmith",
-        "width": "int8",
-        "settings": "ranges from the least to the greatest value, no recovery of accuracy",
-        "options": {"observer": "min-max", "recovery": []},
-    },
-    "Edgesmith, AdaRound": {
-        "engine": "edgesmith",
-        "width": "int8",
-        "settings": f"recovery: {', '.join(_ADAROUND)}",
-        "options": {"recovery": _ADAROUND},
-    },
-    "Edgesmith, 4-bit weights": {
-        "engine": "edgesmith",
-        "width": "w4a8",
-        "settings": f"weights of 4 bits with a scale per channel, recovery: {', '.join(_ADAROUND)}",
-        "options": {"weight_bits": 4, "recovery": _ADAROUND},
-    },
-    "Edgesmith, 16-bit activations": {
-        "engine": "edgesmith",
-        "width": "int16x8",
-        "settings": "activations of 16 bits, weights of 8; otherwise defaults",
-        "options": {"precision": "int16x8"},
-    },
-    "Edgesmith, 16-bit activations, AdaRound": {
-        "engine": "edgesmith",
-        "width": "int16x8",
-        "settings": "activations of 16 bits, weights of 8; recovery: adaround",
-        "options": {"precision": "int16x8", "recovery": ["adaround"]},
-    },
-    "Edgesmith, 16-bit integers": {
-        "engine": "edgesmith",
-        "width": "int16",
-        "settings": "activations and weights of 16 bits; otherwise defaults",
-        "options": {"precision": "int16"},
-    },
-    "Edgesmith, fp16 weights": {
-        "engine": "edgesmith",
-        "width": "fp16",
-        "settings": "weights rounded to fp16",
-        "options": {"precision": "fp16"},
-    },
-    "Edgesmith, bf16 weights": {
-        "engine": "edgesmith",
-        "width": "bf16",
-        "settings": "weights rounded to bf16",
-        "options": {"precision": "bf16"},
-    },
+    "Edgesmith": _variant("int8", "edgesmith quantize with its defaults"),
+    "Edgesmith, naive min-max": _variant(
+        "int8", "ranges from the least to the greatest value, no recovery of accuracy", observer="min-max", recovery=[]
+    ),
+    "Edgesmith, AdaRound": _variant("int8", f"recovery: {', '.join(_ADAROUND)}", recovery=_ADAROUND),
+    "Edgesmith, 4-bit weights": _variant(
+        "w4a8",
+        f"--weight-bits 4 --recovery {','.join(_FEW_BITS)}: weights of 4 bits with a scale for each channel",
+        weight_bits=4,
+        recovery=_FEW_BITS,
+    ),
+    "Edgesmith, 4-bit blocks": _variant(
+        "int4",
+        "--precision int4: weights of 4 bits with a scale for each block of 64, arithmetic in f32",
+        precision="int4",
+    ),
+    "Edgesmith, int16x8": _variant("int16x8", "--precision int16x8", precision="int16x8"),
+    "Edgesmith, int16": _variant("int16", "--precision int16", precision="int16"),
+    "Edgesmith, fp16": _variant("fp16", "--precision fp16: weights in fp16, arithmetic in f32", precision="fp16"),
+    "Edgesmith, bf16": _variant("bf16", "--precision bf16: weights in bf16, arithmetic in f32", precision="bf16"),
+    "Edgesmith, bf16 activations": _variant(
+        "bf16",
+        "--precision bf16 --activations bf16: weights and inputs of products in bf16, sums in f32",
+        precision="bf16",
+        activations="BF16",
+    ),
 }
 
 
 def convert(model: Path, folder: Path) -> None:
-    """Also writes ``layers.json``: signal to quantisation noise of each stored value, in dB."""
+    """Also writes ``layers.json``: signal to quantisation noise of each value stored as integers, in dB."""
     import math
 
     from edgesmith import api
+    from edgesmith.ir import DType
     from edgesmith.quantize import Settings
 
     options: dict[str, Any] = json.loads((folder / "options.json").read_text())
     if "recovery" in options:
         options["recovery"] = tuple(options["recovery"])
+    if "activations" in options:
+        options["activations"] = DType[options["activations"]]
     settings = Settings(**options)
     found = api.quantize(
         model,
@@ -85,5 +70,5 @@ def convert(model: Path, folder: Path) -> None:
         settings=settings,
         output=folder / "model.onnx",
     )
-    layers = {value: error.sqnr_db for value, error in found.errors.items() if math.isfinite(error.sqnr_db)}
-    (folder / "layers.json").write_text(json.dumps(layers))
+    sqnr_db = {value: found.errors[value].sqnr_db for value in found.parameters.values if value in found.errors}
+    (folder / "layers.json").write_text(json.dumps({v: db for v, db in sqnr_db.items() if math.isfinite(db)}))
