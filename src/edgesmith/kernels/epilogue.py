@@ -155,7 +155,7 @@ class Epilogue:
     def _store_each(
         self, w: Writer, y: View, rows: int, vectors: int, tail: int | None, address: Callable[[str, Array], str]
     ) -> None:
-        """Write a loop over the rows and the vectors of ``sums``: functions of one vector at a time fit the registers."""
+        """Write a loop over the rows and the vectors of ``sums``: one vector's functions fit the registers."""
 
         def one(vector: str, lanes: int | None) -> None:
             w.line(f"const {self._kind} sum = sums[row * {vectors} + {vector}];")

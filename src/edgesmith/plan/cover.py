@@ -61,8 +61,9 @@ def proposals(graph: Graph, selector: Selector) -> tuple[Proposal, ...]:
 def _least_saving(problem: Problem, single: Mapping[str, float], selector: Selector) -> float:
     """What elementwise operators save that follow an anchor and read nothing else: a share of their time alone.
 
-    Operators that call functions do not count: what they save is little next to what they compute. The kernel that is best for the anchor alone applies them to what it is about to store. Times are measured apart and
-    differ by chance, often by more than such an operator takes.
+    Operators that call functions do not count: what they save is little next to what they compute. The kernel that is
+    best for the anchor alone applies the others to what it is about to store. Times are measured apart and differ by
+    chance, often by more than such an operator takes.
     """
     fused, graph = problem.region, problem.graph
     followers = [n for n in fused.nodes if n is not fused.anchor]
