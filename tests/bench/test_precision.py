@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench import runtimes
-from edgesmith.bench.precision import evaluate, relative_error, round_to_reduced
+from edgesmith.bench.precision import Exact, evaluate, relative_error, round_to_reduced
 from edgesmith.frontend.onnx import read
 
 GRAPH = read(runtimes.model())
@@ -38,6 +38,13 @@ def test_limit_separates_precisions(seed: int, scale: float) -> None:
         scaled = (x / np.float32(scale)).astype(np.float32)
         reduced = np.maximum(rounded(scaled) @ rounded(W), 0) * np.float32(scale)
         assert relative_error([reduced], [right]) > exact.limit
+
+
+def test_zeros_are_no_result_of_a_quantised_model() -> None:
+    right = np.array([[0.5, -2.0]])
+    exact = Exact({"y": right}, reduced=1e-3, quantized=True)
+    assert relative_error([right + 1.0], [right]) <= exact.limit
+    assert not relative_error([np.zeros_like(right)], [right]) <= exact.limit
 
 
 def test_rounding_keeps_eleven_bits() -> None:

@@ -17,6 +17,8 @@ REDUCED_BITS = 11
 """Bits of the significand of fp16 and TF32; bf16 has 8."""
 
 SHARE_OF_REDUCED = 0.25
+SHARE_OF_ZEROS = 0.99
+"""Of the relative error of a runtime that gives nothing but zeros."""
 
 
 @dataclass(frozen=True)
@@ -40,10 +42,11 @@ class Exact:
 
         A quarter of what reduced precision costs at least, since the largest error of few outputs varies by chance:
         single precision stays far below, also where an algorithm with large transforms (Winograd) loses some bits.
-        There is none for a quantised model, in which the last bit of a sum may move what follows by whole steps.
+        A quantised model, in which the last bit of a sum may move what follows by whole steps, only has to be computed
+        at all: zeros are as far from the right results as these are large.
         """
         if self.quantized:
-            return float("inf")
+            return SHARE_OF_ZEROS
         return SHARE_OF_REDUCED * self.reduced
 
 
