@@ -170,8 +170,8 @@ def _precision(record: Record) -> str:
             "## Precision",
             "Largest error of any output over the largest output, against the same network in double precision. "
             "Results above the limit were not computed in single precision: it is a quarter of the error that rounding "
-            "the operands of all products to the 11 bits of fp16 and TF32 makes on this network. Quantised networks "
-            "have no limit: the last bit of a sum may move what follows by whole steps.",
+            "the operands of all products to the 11 bits of fp16 and TF32 makes on this network. For quantised "
+            "networks, where the last bit of a sum may move what follows by whole steps, it is that of zeros.",
             _markdown(header, rows),
         ]
     )
