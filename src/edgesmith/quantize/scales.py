@@ -9,7 +9,7 @@ import numpy as np
 from edgesmith.ir import DType
 from edgesmith.quantize.parameters import QParams, Range
 from edgesmith.quantize.products import MAX_BIAS, Product
-from edgesmith.quantize.settings import Settings
+from edgesmith.quantize.settings import LARGEST_I16, Settings
 
 __all__ = ["activation_parameters", "value_parameters", "weight_parameters"]
 
@@ -18,8 +18,6 @@ _SMALLEST = 2.0**-60
 """Least scale of a value, so that products of scales are normal f32 numbers."""
 _FAINTEST = 2.0**-24
 """Least scale of a channel of weights, as a share of the largest channel's: what is smaller vanishes in any sum."""
-LARGEST_I16 = 127 * 256 + 127
-"""Of 16-bit weights: such a number is 256 times one byte plus another, so that bytes can be multiplied."""
 _BIAS_BITS = 22
 """Resolution of the bias of a channel whose weights are all zero."""
 
@@ -64,8 +62,12 @@ def weight_parameters(form: Product, x: QParams, settings: Settings) -> QParams:
     others = tuple(a for a in range(form.weights.ndim) if a != axis)
     low = np.minimum(form.weights.min(axis=others), 0).astype(np.float64)
     high = np.maximum(form.weights.max(axis=others), 0).astype(np.float64)
-    half = 2 ** (max(settings.weight_bits, 2) - 1)
-    scale = np.maximum(-low, high) / (half - 1) if settings.symmetric_weights else (high - low) / (2 * half - 1)
+    half = settings.largest_weight + 1
+    scale = (
+        np.maximum(-low, high) / settings.largest_weight
+        if settings.symmetric_weights
+        else (high - low) / (2 * half - 1)
+    )
     scale = _large_enough(scale, form, float(x.scale), by_channel=axis is not None)
     if settings.power_of_two:
         scale = np.exp2(np.ceil(np.log2(scale)))

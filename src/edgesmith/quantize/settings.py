@@ -12,10 +12,14 @@ from edgesmith.errors import BadInput
 from edgesmith.ir import DType
 from edgesmith.quantize.precisions import PRECISIONS, Precision
 
-__all__ = ["BLOCKS", "Settings", "unknown"]
+__all__ = ["BLOCKS", "LARGEST_I16", "Settings", "unknown"]
 
 BLOCKS = (16, 32, 64, 128, 256)
 """Sizes that a block of weights may have: those for which ONNX Runtime has kernels."""
+
+
+LARGEST_I16 = 127 * 256 + 127
+"""Of 16-bit weights: such a number is 256 times one byte plus another, so that bytes can be multiplied."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +111,11 @@ class Settings:
     def kind(self) -> Precision:
         """The precision."""
         return PRECISIONS[self.precision]
+
+    @property
+    def largest_weight(self) -> int:
+        """The largest integer of symmetric weights."""
+        return LARGEST_I16 if self.kind.weights is DType.I16 else 2 ** (max(self.weight_bits, 2) - 1) - 1
 
     @property
     def activation_type(self) -> DType:

@@ -14,10 +14,13 @@ from edgesmith.ops.conv import Conv
 from edgesmith.ops.relu import Relu
 from edgesmith.ops.variadic import Min
 from edgesmith.passes.editing import Names
+from edgesmith.quantize.parameters import QParams
 from edgesmith.quantize.products import Product, product
 from edgesmith.quantize.recovery.base import Draft, Evidence, Recovery, recovery
 from edgesmith.quantize.recovery.channel_paths import Path, scalable_paths
+from edgesmith.quantize.recovery.output_noise import OutputNoise
 from edgesmith.quantize.run import Runner
+from edgesmith.quantize.scales import activation_parameters, weight_parameters
 from edgesmith.quantize.settings import Settings
 
 __all__ = ["Equalize"]
@@ -27,8 +30,8 @@ SPREAD = 2.0**8
 """Most times that a channel is taken to be smaller than the largest one."""
 EXPONENTS = tuple(itertools.product((0.0, 0.25, 0.5, 0.75, 1.0), (0.0, 0.25, 0.5, 0.75, 1.0), (0.0, 0.25, 0.5)))
 """Exponents of a channel's activations, of the weights that read it (inverse) and of those that make it."""
-_LEVELS, _STEPS = 255, 127
-"""Steps of an activation's range and of half the range of weights."""
+MEASURED = 8
+"""Runs by which the noise at the outputs is measured."""
 
 
 @recovery("equalize")
@@ -37,10 +40,12 @@ class Equalize(Recovery):
 
     Relu, LeakyRelu, pools and Concat may lie between; an upper bound (Relu6) becomes one for each channel, and
     disappears where the integers' range implies it. The factors are powers of two, so that the float network computes
-    exactly the same. They are chosen by the rounding error that they let expect at the readers: that of activations
-    (one scale for all channels) and that of weights, over a grid of exponents of the channels' largest activations and
-    weights. With one scale for all weights, square roots of the ratio of weights are among the candidates, the rule of
-    the source; with a scale for each channel it is the activations that gain.
+    exactly the same. They are chosen by the noise that they let expect at the outputs, over a grid of exponents of the
+    channels' largest activations and weights: what each value and each layer's weights bring there is measured, rounded
+    alone and unscaled, and the factors multiply it by as much as they do the rounding error of the layer's results. So
+    activations, whose errors differ from place to place and average out, count for less than weights, whose errors do
+    not. With one scale for all weights, square roots of the ratio of weights are among the candidates, the rule of the
+    source; with a scale for each channel it is the activations that gain.
 
     Sources: Nagel et al., Data-Free Quantization Through Weight Equalization and Bias Correction, 2019, section 4.1;
     the choice by exponents after Xiao et al., SmoothQuant, 2023, and Lin et al., AWQ, 2024.
@@ -50,7 +55,9 @@ class Equalize(Recovery):
         paths = scalable_paths(graph)
         if not paths:
             return graph
-        return _Equalizer(graph, paths, settings, _statistics(graph, paths, evidence)).equalized()
+        statistics = _statistics(graph, paths, evidence)
+        noise = OutputNoise(graph, tuple(itertools.islice(evidence, MEASURED)))
+        return _Equalizer(graph, paths, settings, statistics, noise).equalized()
 
     def improve(self, draft: Draft, evidence: Evidence) -> Draft:
         """Drop the bounds that the range of the integers implies."""
@@ -75,10 +82,14 @@ def _without(graph: Graph, node: Node) -> list[Patch]:
 
 @dataclass(frozen=True, eq=False)
 class _Channels:
-    """What the channels of a value are on calibration data: largest magnitude and mean square, each (channels,)."""
+    """What the channels of a value are on calibration data: largest magnitude and mean square, each (channels,).
+
+    ``lowest`` is the least of all elements, and 0 at most.
+    """
 
     largest: np.ndarray
     power: np.ndarray
+    lowest: float
 
 
 def _statistics(graph: Graph, paths: Sequence[Path], evidence: Evidence) -> dict[str, _Channels]:
@@ -87,22 +98,29 @@ def _statistics(graph: Graph, paths: Sequence[Path], evidence: Evidence) -> dict
     values = list(dict.fromkeys(n.inputs[0] for n in graph.nodes if n.name in names))
     largest = {v: np.zeros(graph.type(v).shape[1]) for v in values}
     power = {v: np.zeros(graph.type(v).shape[1]) for v in values}
+    lowest = dict.fromkeys(values, 0.0)
     runner = Runner(graph, values)
     for done, feeds in enumerate(evidence, 1):
         for piece in runner(feeds):
             for value, x in piece.items():
                 others = (0, *range(2, x.ndim))
                 np.maximum(largest[value], np.abs(x).max(axis=others), out=largest[value])
+                lowest[value] = min(lowest[value], float(x.min()))
                 power[value] += np.square(x, dtype=np.float64).mean(axis=others) / evidence.used
         evidence.progress(done, evidence.used)
-    return {v: _Channels(largest[v], power[v]) for v in values}
+    return {v: _Channels(largest[v], power[v], lowest[v]) for v in values}
 
 
 class _Equalizer:
     """The factors of all paths, and the graph with them."""
 
     def __init__(
-        self, graph: Graph, paths: Sequence[Path], settings: Settings, statistics: Mapping[str, _Channels]
+        self,
+        graph: Graph,
+        paths: Sequence[Path],
+        settings: Settings,
+        statistics: Mapping[str, _Channels],
+        noise: OutputNoise,
     ) -> None:
         self._graph, self._paths, self._settings, self._statistics = graph, paths, settings, statistics
         self._forms: dict[str, Product] = {}
@@ -112,6 +130,33 @@ class _Equalizer:
                 self._forms[node.name] = form
         self._out = {n: np.ones(f.channels) for n, f in self._forms.items()}
         self._in = {n: np.ones(graph.type(f.input).shape[1]) for n, f in self._forms.items()}
+
+        first, last = activation_parameters((-1.0, 1.0), settings).limits
+        self._levels, self._half = last - first, settings.largest_weight
+        self._by_value, self._by_weights = self._measured(noise)
+
+    def _measured(self, noise: OutputNoise) -> tuple[dict[str, float], dict[str, float]]:
+        """Noise at the outputs as a multiple of that in results of layers: from each input, each layer's weights.
+
+        Inputs by the name of the value, weights by that of the node; unscaled both.
+        """
+        values: dict[str, float] = {}
+        weights: dict[str, float] = {}
+        forms = [self._forms[n] for n in dict.fromkeys(s.node for p in self._paths for s in p.sinks)]
+        for value in dict.fromkeys(f.input for f in forms):
+            here = sum(self._from_input(f.node.name) for f in forms if f.input == value)
+            values[value] = noise.of_value(value, self._unscaled(value)) / here if here else 0.0
+        if not self._settings.per_channel:
+            forms += [self._forms[p.source] for p in self._paths if self._forms[p.source] not in forms]
+        for form in forms:
+            here = self._from_weights(form.node.name)
+            parameters = weight_parameters(form, self._unscaled(form.input), self._settings)
+            weights[form.node.name] = noise.of_weights(form, parameters) / here if here else 0.0
+        return values, weights
+
+    def _unscaled(self, value: str) -> QParams:
+        seen = self._statistics[value]
+        return activation_parameters((seen.lowest, float(seen.largest.max())), self._settings)
 
     def equalized(self) -> Graph:
         """The graph with the best factors."""
@@ -146,7 +191,7 @@ class _Equalizer:
         """The path's own channels in the input of a sink, unscaled."""
         all_channels = self._statistics[self._forms[sink].input]
         own = slice(first, first + path.channels)
-        return _Channels(all_channels.largest[own], all_channels.power[own])
+        return _Channels(all_channels.largest[own], all_channels.power[own], all_channels.lowest)
 
     def _read(self, path: Path, sink: str, first: int) -> np.ndarray:
         """The largest weight that reads each channel, unscaled."""
@@ -161,36 +206,39 @@ class _Equalizer:
         return form.weights.reshape(form.node.op.group, m // form.node.op.group, c, -1)
 
     def _noise(self, path: Path, factors: np.ndarray) -> float:
-        """Power of the rounding error to expect at the sinks when the path has these factors."""
+        """Noise to expect at the outputs when the path has these factors, as far as it depends on them."""
         before = self._out[path.source]
         self._set(path, factors)
-        noise = sum(self._noise_at(sink.node) for sink in path.sinks)
+        noise = sum(
+            self._by_value[self._forms[s.node].input] * self._from_input(s.node)
+            + self._by_weights[s.node] * self._from_weights(s.node)
+            for s in path.sinks
+        )
         if not self._settings.per_channel:
-            step = self._steps(path.source).max()
-            spread = step**2 / 12 * self._terms_power(path.source).max()
-            for sink in path.sinks:
-                gain = np.square(self._by_input(sink.node)).sum(axis=(1, 3)).reshape(-1)
-                noise += float(spread * np.sum(gain[sink.first : sink.first + path.channels] * factors**2))
+            noise += self._by_weights[path.source] * self._from_weights(path.source)
         self._set(path, before)
         return noise
 
-    def _noise_at(self, name: str) -> float:
-        """Of one convolution: from rounded inputs and from its rounded weights, in units of the float network."""
+    def _from_input(self, name: str) -> float:
+        """Noise in the results of a convolution from its rounded input, in units of the float network."""
         factors, seen = self._in[name], self._statistics[self._forms[name].input]
         gain = np.square(self._by_input(name)).sum(axis=(1, 3)).reshape(-1)
-        step = float(np.max(seen.largest / factors)) / _LEVELS
-        from_inputs = step**2 / 12 * np.sum(gain * factors**2)
+        step = float(np.max(seen.largest / factors)) / self._levels
+        return float(step**2 / 12 * np.sum(gain * factors**2))
+
+    def _from_weights(self, name: str) -> float:
+        """Noise in the results of a convolution from its rounded weights, in units of the float network."""
         steps = self._steps(name)
         if not self._settings.per_channel:
             steps = np.full_like(steps, steps.max())
         by_group = (steps * self._out[name]).reshape(self._by_input(name).shape[0], -1) ** 2 / 12
-        return float(from_inputs + np.sum(by_group * self._terms_power(name)[:, None]))
+        return float(np.sum(by_group * self._terms_power(name)[:, None]))
 
     def _steps(self, name: str) -> np.ndarray:
         """Distance of two integers of the scaled weights, for each output channel."""
         weights = self._by_input(name)
         scaled = np.abs(weights) * self._in[name].reshape(weights.shape[0], 1, -1, 1)
-        return np.asarray(scaled.max(axis=(2, 3)).reshape(-1) / self._out[name] / _STEPS)
+        return np.asarray(scaled.max(axis=(2, 3)).reshape(-1) / self._out[name] / self._half)
 
     def _terms_power(self, name: str) -> np.ndarray:
         """Sum of the mean squares of the scaled inputs of a sum, for each group."""
