@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,12 @@ def convert(model: Path, folder: Path) -> None:
     # What the command mnnconvert calls. The command also installs a logging package and reports its use.
     import _tools
 
-    target = folder / "model.mnn"
-    told = ["--framework", "ONNX", "--modelFile", str(model), "--MNNModel", str(target), "--bizCode", "bench"]
-    _tools.mnnconvert(["mnnconvert", *told])
+    target = folder.absolute() / "model.mnn"
+    files = ["--modelFile", str(model.absolute()), "--MNNModel", str(target)]
+    told = ["--framework", "ONNX", *files, "--bizCode", "bench"]
+    # A conversion that ends early leaves a file in the working folder.
+    with chdir(folder):
+        _tools.mnnconvert(["mnnconvert", *told])
     if not target.is_file():
         raise RuntimeError("MNN cannot convert the model")
 
