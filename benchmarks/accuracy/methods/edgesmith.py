@@ -11,7 +11,7 @@ from typing import Any
 
 PACKAGES = ()
 
-_ADAROUND = ["clip-activations", "adaround", "bias-correction"]
+_ADAROUND = ["equalize", "adaround"]
 _FEW_BITS = ["clip-weights", "adaround"]
 
 
@@ -24,7 +24,12 @@ VARIANTS = {
     "Edgesmith, naive min-max": _variant(
         "int8", "ranges from the least to the greatest value, no recovery of accuracy", observer="min-max", recovery=[]
     ),
-    "Edgesmith, AdaRound": _variant("int8", f"recovery: {', '.join(_ADAROUND)}", recovery=_ADAROUND),
+    "Edgesmith, AdaRound": _variant("int8", f"--recovery {','.join(_ADAROUND)}", recovery=_ADAROUND),
+    "Edgesmith, 1 % budget": _variant(
+        "int8, f32",
+        "--max-accuracy-drop 1: the fewest layers in floats with which 1 % of predictions change on calibration data",
+        max_accuracy_drop=1.0,
+    ),
     "Edgesmith, 4-bit weights": _variant(
         "w4a8",
         f"--weight-bits 4 --recovery {','.join(_FEW_BITS)}: weights of 4 bits with a scale for each channel",
