@@ -11,6 +11,7 @@ from edgesmith.export import to_onnx
 from edgesmith.frontend.normalize import normalize
 from edgesmith.frontend.onnx import bind
 from edgesmith.ir import DType, Graph, Node, TensorType
+from edgesmith.oldest_opset import in_oldest_opset
 from edgesmith.ops import OPS
 from edgesmith.ops.base import Case
 from edgesmith.oracle import Oracle
@@ -60,6 +61,25 @@ def test_every_case_means_the_same_to_onnx_runtime(name: str, case: Case) -> Non
     for value, result, bound in zip(graph.outputs, got, bounds, strict=True):
         floor = smallest(DType.of(result.dtype)) if np.any(bound) else 0.0
         assert compare(result, expected[value], np.maximum(bound, floor)).ok
+
+
+@pytest.mark.parametrize(
+    ("name", "case"), CASES, ids=[f"{name}-{case.name}-{i}" for i, (name, case) in enumerate(CASES)]
+)
+def test_the_oldest_opset_means_the_same(name: str, case: Case) -> None:
+    graph = single(case)
+    model = to_onnx(graph)
+    older = in_oldest_opset(model)
+    if older.opset_import == model.opset_import:
+        pytest.skip("only the newest opset has it")
+    feeds = {v: values(graph.type(v), i) for i, v in enumerate(graph.inputs)}
+    try:
+        expected = Oracle(model, optimized=False).run(feeds)
+        found = Oracle(older, optimized=False).run(feeds)
+    except UnsupportedOp as error:
+        pytest.skip(error.why.split("] : ")[-1].split(" : ")[-1])
+    for value, result in expected.items():
+        np.testing.assert_array_equal(found[value], result)
 
 
 def test_a_network_survives_the_round_trip() -> None:

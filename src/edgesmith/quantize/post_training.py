@@ -14,6 +14,7 @@ import onnx
 from edgesmith.errors import BadInput
 from edgesmith.export import narrow_constants, to_onnx
 from edgesmith.ir import Graph
+from edgesmith.oldest_opset import in_oldest_opset
 from edgesmith.quantize.assign import parameters_for, weight_notices
 from edgesmith.quantize.block_weights import block_weights
 from edgesmith.quantize.calibration import Calibration, calibrate
@@ -78,7 +79,7 @@ class Quantized:
     @cached_property
     def model(self) -> onnx.ModelProto:
         """The quantised graph as ONNX."""
-        return to_onnx(self.graph)
+        return in_oldest_opset(to_onnx(self.graph))
 
     def with_floats(self, floats: Collection[str]) -> Quantized:
         """The same, but for some nodes that stay in floats; the errors are not measured anew."""
