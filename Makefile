@@ -19,7 +19,7 @@ demo: $(INSTALLED) ## compile two networks and compare them with ONNX Runtime: n
 	$(BIN)/python examples/demo.py
 
 test: $(INSTALLED) compilers ## all tests; TESTS=tests/ops picks some, JOBS=4 sets the processes
-	OPENBLAS_NUM_THREADS=1 timeout --kill-after=30 $(TEST_LIMIT) $(BIN)/pytest -n $(JOBS) --dist worksteal $(TESTS)
+	OPENBLAS_NUM_THREADS=1 timeout --kill-after=30 $(TEST_LIMIT) $(BIN)/pytest -n $(JOBS) --dist worksteal --durations 20 $(TESTS)
 
 lint: $(INSTALLED) ## style, types and the direction of imports
 	$(BIN)/ruff check .

@@ -28,10 +28,9 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "mobilenet-v2": {"width": 0.35, "image_size": 32},
     "squeezenet-1.1": {"image_size": 32},
     "resnet-18": {"image_size": 32},
-    "efficientnet-b0": {"image_size": 32},
     "lenet-5": {},
 }
-LARGE = {"resnet-18": "int16x8", "efficientnet-b0": "int16", "squeezenet-1.1": "int16"}
+LARGE = {"resnet-18": "int16x8", "squeezenet-1.1": "int16"}
 ON_PORTABLE = ("mobilenet-v2", "lenet-5")
 
 
