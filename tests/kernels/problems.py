@@ -241,8 +241,9 @@ def references(
 def checks(case: Case, name: str, target: Target, kernels: Sequence[str] = ()) -> Iterator[Check]:
     """Every kernel that accepts the case, by itself, with an epilogue, and beside a twin, in every layout.
 
-    Schedules are sampled evenly, one in the less usual layouts, and elementwise operators tried in two layouts. Portable C depends neither on the
-    instruction set nor on how far apart elements are, so it is checked on the portable target alone, in two layouts.
+    Schedules are sampled evenly, one in the less usual layouts, and elementwise operators tried in two layouts.
+    Portable C depends neither on the instruction set nor on how far apart elements are, so it is checked on the
+    portable target alone, in two layouts.
 
     Args:
         kernels: names of the kernels to check (default: all).
