@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 
 from edgesmith.c.writer import Writer
-from edgesmith.ir import DType
+from edgesmith.ir import DType, View
 from edgesmith.kernels.line_window import LineWindow
 from edgesmith.kernels.tile import Panels
 from edgesmith.target import Target
 
-__all__ = ["LineSums", "PackedLines", "pack_weights"]
+__all__ = ["LineSums", "PackedLines", "pack_weights", "packing"]
 
 
 class LineSums:
@@ -22,16 +24,18 @@ class LineSums:
 
     Args:
         group: neighbouring elements that are multiplied in one lane.
+        depth: packed elements of a pixel (default: its channels).
     """
 
-    def __init__(self, window: LineWindow, group: int) -> None:
+    def __init__(self, window: LineWindow, group: int, depth: int | None = None) -> None:
         self.window, self.group = window, group
+        self.depth = window.x.shape[3] if depth is None else depth
         self.target: Target = window.problem.target
-        kernel_columns, depth = window.kernel[1], window.x.shape[3]
+        kernel_columns = window.kernel[1]
         together = window.dilations[1] == 1
         self.runs = 1 if together else kernel_columns
         """Runs of neighbouring elements in a kernel line."""
-        self.run = depth * (kernel_columns if together else 1)
+        self.run = self.depth * (kernel_columns if together else 1)
         self.groups = -(-self.run // group)
         """Groups of a run."""
         self.lines, self.columns = window.y.shape[1], window.y.shape[2]
@@ -80,22 +84,12 @@ class PackedLines:
         x, depth = self.window.x, self.window.x.shape[3]
         source, target = x.dtype.c, self.element.c
         fill, number = self.window.x_zero + self.shift, self.window.number
-        height, width = x.shape[1], x.shape[2]
-        head = f"static void @NAME@_pack(const {source} *x, const int32_t top, const int32_t lines, const int32_t left"
-        with w.block(f"{head}, {target} *to)"), w.block(f"for (int32_t i = 0; i < lines; ++i, to += {self.line})"):
-            w.line("const int32_t line = top + i;")
-            w.line(f"const int32_t inside = line >= 0 && line < {height};")
-            w.line(f"const int32_t before = !inside ? {self.columns} : left < 0 ? -left : 0;")
-            w.line(f"const int32_t first = before < {self.columns} ? before : {self.columns};")
-            end = f"{width} - left < {self.columns} ? {width} - left : {self.columns}"
-            w.line(f"const int32_t stop = !inside ? first : {end};")
-            w.line("const int32_t last = stop > first ? stop : first;")
+        with packing(w, x, target, self.columns, self.line) as start:
             with w.block(f"for (int32_t k = 0; k < first * {depth}; ++k)"):
                 w.line(f"to[k] = {fill};")
             shifted = f" + {self.shift}" if self.shift else ""
-            offset = f"(ptrdiff_t)(inside ? line : 0) * {x.strides[1]} + (ptrdiff_t)(left + first) * {x.strides[2]}"
-            w.line(f"const {source} *const from = x + {offset};")
-            if (depth == 1 or x.strides[3] == 1) and (x.strides[2] == depth or width == 1):
+            w.line(f"const {source} *const from = {start};")
+            if (depth == 1 or x.strides[3] == 1) and (x.strides[2] == depth or x.shape[2] == 1):
                 with w.block(f"for (int32_t k = 0; k < (last - first) * {depth}; ++k)"):
                     w.line(f"to[first * {depth} + k] = ({target})({number('from[k]')}{shifted});")
             else:
@@ -105,6 +99,33 @@ class PackedLines:
             with w.block(f"for (int32_t k = last * {depth}; k < {self.line}; ++k)"):
                 w.line(f"to[k] = {fill};")
         w.line()
+
+
+@contextmanager
+def packing(w: Writer, x: View, target: str, columns: int, line: int) -> Iterator[str]:
+    """Write the function ``@NAME@_pack``, which packs ``lines`` lines from the line ``top`` and column ``left`` on.
+
+    What is written inside packs one line to ``to``: columns before ``first`` and from ``last`` on are padding.
+
+    Args:
+        x: (images, lines, columns, channels).
+        target: C type of a packed element.
+        columns, line: columns and packed elements of a line.
+
+    Yields:
+        C text of where the columns from ``first`` on lie in the input.
+    """
+    height, width = x.shape[1], x.shape[2]
+    head = f"static void @NAME@_pack(const {x.dtype.c} *x, const int32_t top, const int32_t lines, const int32_t left"
+    with w.block(f"{head}, {target} *to)"), w.block(f"for (int32_t i = 0; i < lines; ++i, to += {line})"):
+        w.line("const int32_t line = top + i;")
+        w.line(f"const int32_t inside = line >= 0 && line < {height};")
+        w.line(f"const int32_t before = !inside ? {columns} : left < 0 ? -left : 0;")
+        w.line(f"const int32_t first = before < {columns} ? before : {columns};")
+        end = f"{width} - left < {columns} ? {width} - left : {columns}"
+        w.line(f"const int32_t stop = !inside ? first : {end};")
+        w.line("const int32_t last = stop > first ? stop : first;")
+        yield f"x + (ptrdiff_t)(inside ? line : 0) * {x.strides[1]} + (ptrdiff_t)(left + first) * {x.strides[2]}"
 
 
 def pack_weights(sums: LineSums, groups: int, panels: Panels) -> np.ndarray:

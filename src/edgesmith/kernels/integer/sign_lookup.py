@@ -13,10 +13,18 @@ import numpy as np
 from edgesmith.c.writer import Writer
 from edgesmith.ir import Graph, Node
 from edgesmith.kernels.base import SIGNATURE, Code, Kernel, Problem, Reject, Schedule, kernel, unpack
-from edgesmith.kernels.cycles import GIGAHERTZ, L2_BYTES_PER_CYCLE, LOADS_PER_CYCLE, cycles_of, memory_ns
-from edgesmith.kernels.epilogue import strided
-from edgesmith.kernels.gemm.row_tiles import RowTiles, write_range
+from edgesmith.kernels.cycles import (
+    GIGAHERTZ,
+    L2_BYTES_PER_CYCLE,
+    LOADS_PER_CYCLE,
+    UOPS_PER_CYCLE,
+    cycles_of,
+    memory_ns,
+)
+from edgesmith.kernels.gemm.row_tiles import RowTiles
+from edgesmith.kernels.integer.line_tiles import LineBlocking, LineTiles
 from edgesmith.kernels.integer.window import IntegerWindow, integer_window
+from edgesmith.kernels.packed_lines import LineSums, packing
 from edgesmith.kernels.region import Region, epilogue_chains
 from edgesmith.kernels.tile import Panels, TileShape, candidates
 from edgesmith.ops.sign_products import SignProduct
@@ -25,7 +33,6 @@ STEP_NS = 60.0
 TILES_KEPT = 6
 TARGET_TASKS = 16
 SHUFFLES_PER_CYCLE = 2.0
-UOPS_PER_CYCLE = 4.0
 TILE_CYCLES = 16.0
 FLUSH_UOPS = 9.0
 PACK_CHANNELS_PER_CYCLE = 16.0
@@ -71,13 +78,13 @@ class SignLookup(Kernel):
         return [b.schedule for b in _blockings(_Signs.of(problem))]
 
     def cost(self, problem: Problem, schedule: Schedule) -> float:
-        return _Signs.of(problem).nanoseconds(_Blocking(**schedule))
+        return _Signs.of(problem).nanoseconds(LineBlocking.of(schedule))
 
     def in_place(self, problem: Problem) -> tuple[str, ...]:
         return integer_window(problem, True).epilogue.in_place(problem)
 
     def emit(self, problem: Problem, schedule: Schedule) -> Code:
-        return _Emitter(_Signs.of(problem), _Blocking(**schedule)).code()
+        return _Emitter(_Signs.of(problem), LineBlocking.of(schedule)).code()
 
 
 @dataclass(frozen=True)
@@ -140,87 +147,35 @@ class _Form:
         return np.asarray((bits << np.arange(0, 4, self.weight_bits)).sum(-1), np.int8)
 
 
-@dataclass(frozen=True)
-class _Blocking:
-    """How the loops are cut.
+class _Signs(LineSums):
+    """Sizes of a problem; a packed element is a lookup."""
 
-    Args:
-        rows, vectors: pixels and vectors of bytes of a register tile.
-        lines, tiles, panels: lines, register tiles of a line and panels of weights of a task.
-    """
-
-    rows: int
-    vectors: int
-    lines: int
-    tiles: int
-    panels: int
-
-    @property
-    def schedule(self) -> Schedule:
-        return {
-            "rows": self.rows,
-            "vectors": self.vectors,
-            "lines": self.lines,
-            "tiles": self.tiles,
-            "panels": self.panels,
-        }
-
-
-class _Signs:
-    """Sizes of a problem."""
+    window: IntegerWindow
 
     def __init__(self, window: IntegerWindow) -> None:
-        self.window = window
         self.form = _Form.of(window)
-        self.target = window.problem.target
+        super().__init__(window, 1, -(-window.x.shape[3] // self.form.signs))
         self.lanes = self.target.lanes
-        self.groups = -(-window.x.shape[3] // self.form.signs)
-        """Lookups of a pixel."""
-        together = window.dilations[1] == 1
-        self.runs = 1 if together else window.kernel[1]
-        """Runs of neighbouring lookups in a kernel line."""
-        self.run = self.groups * (window.kernel[1] if together else 1)
         self.steps = window.kernel[0] * self.runs * self.run
-        self.lines, self.columns = window.y.shape[1], window.y.shape[2]
 
     @classmethod
     def of(cls, problem: Problem) -> _Signs:
         return cls(integer_window(problem, True))
 
-    def panels(self, b: _Blocking) -> Panels:
-        return Panels(self.window.channels, self.lanes, b.vectors * BYTES)
+    def tiles(self, b: LineBlocking) -> LineTiles:
+        """The tiles; a vector of bytes is ``BYTES`` vectors of sums."""
+        return LineTiles(self, Panels(self.window.channels, self.lanes, b.vectors * BYTES), b)
 
-    def rows(self, b: _Blocking) -> RowTiles:
-        return RowTiles.of(self.columns, b.rows)
-
-    def input_lines(self, lines: int) -> int:
-        w = self.window
-        return (lines - 1) * w.strides[0] + (w.kernel[0] - 1) * w.dilations[0] + 1
-
-    def input_columns(self, b: _Blocking) -> int:
-        """Input columns of a task at most."""
-        w = self.window
-        columns = min(self.columns, b.tiles * self.rows(b).height)
-        return (columns - 1) * w.strides[1] + (w.kernel[1] - 1) * w.dilations[1] + 1
-
-    def packed_elements(self, b: _Blocking) -> int:
-        return self.input_lines(b.lines) * self.input_columns(b) * self.groups
-
-    def tasks(self, b: _Blocking) -> tuple[int, int, int, int]:
-        """Images, groups of panels, blocks of lines, blocks of tiles."""
-        panels = -(-self.panels(b).count // b.panels)
-        return self.window.y.shape[0], panels, -(-self.lines // b.lines), -(-self.rows(b).count // b.tiles)
-
-    def nanoseconds(self, b: _Blocking) -> float:
+    def nanoseconds(self, b: LineBlocking) -> float:
         """Predicted time on one core."""
-        w = self.window
+        w, tiles = self.window, self.tiles(b)
         epilogue = cycles_of(w.epilogue.expr) + 3.0
         flushes = self.steps / min(self.run, self.form.most_steps)
         cycles = 0.0
-        for (vectors, _), count in self.panels(b).counted():
+        for (vectors, _), count in tiles.panels.counted():
             wide = -(-vectors // BYTES)
             panel_bytes = self.steps * wide * self.lanes * BYTES
-            for height, number in self.rows(b).heights:
+            for height, number in tiles.rows.heights:
                 tile = height * wide
                 loads = (height + wide) / LOADS_PER_CYCLE
                 step = max(tile / SHUFFLES_PER_CYCLE, (2 * tile + wide) / UOPS_PER_CYCLE, loads, 2 * height / 3, 1.0)
@@ -229,20 +184,20 @@ class _Signs:
                 flush = flushes * tile * FLUSH_UOPS / UOPS_PER_CYCLE
                 cycles += count * number * (self.steps * step + flush + TILE_CYCLES + height * vectors * epilogue)
         cycles *= w.y.shape[0] * self.lines
-        packed = self.packed_elements(b) * self.form.signs
-        cycles += prod(self.tasks(b)) * (packed / PACK_CHANNELS_PER_CYCLE + 40.0)
+        packed = tiles.packed_elements * self.form.signs
+        cycles += prod(tiles.tasks) * (packed / PACK_CHANNELS_PER_CYCLE + 40.0)
         return max(STEP_NS + cycles / GIGAHERTZ, memory_ns(w.weights.size // self.form.signs))
 
 
-def _blockings(s: _Signs) -> Iterator[_Blocking]:
+def _blockings(s: _Signs) -> Iterator[LineBlocking]:
     """The best register tiles, each with blocks of lines that fit the first-level or the second-level cache."""
     widest = -(-s.window.channels // (s.lanes * BYTES))
     shapes = [t for t in candidates(s.target, s.columns, widest) if _registers(t) <= s.target.registers]
     shapes = [t for t in shapes if RowTiles.of(s.columns, t.rows).height == t.rows]
 
-    def whole(tile: TileShape) -> _Blocking:
+    def whole(tile: TileShape) -> LineBlocking:
         count = Panels(s.window.channels, s.lanes, tile.vectors * BYTES).count
-        return _Blocking(tile.rows, tile.vectors, s.lines, RowTiles.of(s.columns, tile.rows).count, count)
+        return LineBlocking(tile.rows, tile.vectors, s.lines, RowTiles.of(s.columns, tile.rows).count, count)
 
     best = sorted(shapes, key=lambda t: (s.nanoseconds(whole(t)), t.vectors, -t.rows))
     for tile in best[:TILES_KEPT]:
@@ -254,15 +209,15 @@ def _registers(tile: TileShape) -> int:
     return tile.rows * tile.vectors + tile.vectors + 2
 
 
-def _cuts(s: _Signs, whole: _Blocking) -> Iterator[_Blocking]:
+def _cuts(s: _Signs, whole: LineBlocking) -> Iterator[LineBlocking]:
     images = s.window.y.shape[0]
     for room in (s.target.l1_bytes // 4, s.target.l2_bytes // 4):
         if s.lines == 1:
-            fits = max(room // (2 * s.groups * whole.rows), 1)
+            fits = max(room // (2 * s.depth * whole.rows), 1)
             wanted = max(1, -(-whole.tiles * images // TARGET_TASKS))
             yield replace(whole, tiles=max(1, min(whole.tiles, fits, wanted)))
             continue
-        line_bytes = 2 * s.input_columns(whole) * s.groups
+        line_bytes = 2 * s.input_columns(s.columns) * s.depth
         fits = (room // line_bytes - s.window.kernel[0]) // s.window.strides[0] + 1
         wanted = max(1, -(-s.lines * images // TARGET_TASKS))
         lines = max(1, min(s.lines, fits, wanted))
@@ -272,17 +227,10 @@ def _cuts(s: _Signs, whole: _Blocking) -> Iterator[_Blocking]:
 class _Emitter:
     """Writes the packing of signs, the tiles and the loops."""
 
-    def __init__(self, signs: _Signs, blocking: _Blocking) -> None:
+    def __init__(self, signs: _Signs, blocking: LineBlocking) -> None:
         self.s, self.b, self.w, self.form = signs, blocking, signs.window, signs.form
         self.lanes = signs.lanes
-        self.panels, self.rows = signs.panels(blocking), signs.rows(blocking)
-        self.columns = signs.input_columns(blocking)
-        self.line = self.columns * signs.groups
-        """Packed elements of an input line."""
-        self.row = self.w.strides[1] * signs.groups
-        """Packed elements from one output pixel to the next."""
-        self.width = self.panels.vectors * self.lanes
-        """Channels of a panel."""
+        self.tiles = signs.tiles(blocking)
         op = self.w.problem.anchor.op
         assert isinstance(op, SignProduct)
         self.binary = op.binary
@@ -293,18 +241,19 @@ class _Emitter:
         constants += epilogue.constants
         w = Writer()
         self._pack(w)
-        for variant, (vectors, tail) in enumerate(self.panels.variants()):
-            for rows, _ in self.rows.heights:
+        for variant, (vectors, tail) in enumerate(self.tiles.panels.variants()):
+            for rows, _ in self.tiles.rows.heights:
                 self._tile(w, variant, rows, vectors, tail)
         with w.block(SIGNATURE):
             w.lines(unpack(self.w.problem, constants))
-            self._tasks(w)
+            panel_weights = self.s.steps * self.tiles.panels.vectors * self.lanes
+            self.tiles.write(w, "uint16_t", "int8_t", "weights", panel_weights, "entries")
         kernel_size = "x".join(map(str, self.w.kernel))
         operator = self.w.problem.anchor.op.name.lower()
         label = f"{operator}{kernel_size}_lookup{self.form.signs}{epilogue.label}_{b.rows}x{b.vectors}"
         arrays = tuple(a for _, a in constants)
-        scratch = self.s.packed_elements(b) * 2
-        return Code(w.text(), label, arrays, prod(self.s.tasks(b)), scratch, functions=epilogue.functions)
+        scratch = self.tiles.packed_elements * 2
+        return Code(w.text(), label, arrays, prod(self.tiles.tasks), scratch, functions=epilogue.functions)
 
     def _weights(self) -> np.ndarray:
         """For each panel, for each lookup, vectors of patterns.
@@ -314,7 +263,7 @@ class _Emitter:
         weights, s = self.w.weights, self.s
         channels, depth = weights.shape[0], weights.shape[3]
         size = self.lanes * BYTES
-        padded = np.ones((-(-channels // size) * size, *weights.shape[1:3], s.groups * self.form.signs), np.int16)
+        padded = np.ones((-(-channels // size) * size, *weights.shape[1:3], s.depth * self.form.signs), np.int16)
         padded[:channels, ..., :depth] = weights
         patterns = self.form.patterns(padded.reshape(len(padded), s.steps, self.form.signs))
         vectors = patterns.reshape(-1, BYTES, self.lanes, s.steps).transpose(3, 0, 2, 1)
@@ -332,21 +281,12 @@ class _Emitter:
 
     def _pack(self, w: Writer) -> None:
         """Write the function that turns columns of some input lines into places in the table, padded with zeros."""
-        x, groups = self.w.x, self.s.groups
-        height, width, depth = x.shape[1], x.shape[2], x.shape[3]
+        x, groups = self.w.x, self.s.depth
+        width, depth = x.shape[2], x.shape[3]
         dense = (depth == 1 or x.strides[3] == 1) and depth % 4 == 0
-        head = "static void @NAME@_pack(const int8_t *x, const int32_t top, const int32_t lines, const int32_t left"
-        with w.block(f"{head}, uint16_t *to)"), w.block(f"for (int32_t i = 0; i < lines; ++i, to += {self.line})"):
-            w.line("const int32_t line = top + i;")
-            w.line(f"const int32_t inside = line >= 0 && line < {height};")
-            w.line(f"const int32_t before = !inside ? {self.columns} : left < 0 ? -left : 0;")
-            w.line(f"const int32_t first = before < {self.columns} ? before : {self.columns};")
-            end = f"{width} - left < {self.columns} ? {width} - left : {self.columns}"
-            w.line(f"const int32_t stop = !inside ? first : {end};")
-            w.line("const int32_t last = stop > first ? stop : first;")
+        with packing(w, x, "uint16_t", self.tiles.columns, self.tiles.line) as start:
             w.line(f"memset(to, 0, (size_t)first * {2 * groups});")
-            offset = f"(ptrdiff_t)(inside ? line : 0) * {x.strides[1]} + (ptrdiff_t)(left + first) * {x.strides[2]}"
-            w.line(f"const int8_t *const from = x + {offset};")
+            w.line(f"const int8_t *const from = {start};")
             w.line(f"uint16_t *const inner = to + (ptrdiff_t)first * {groups};")
             if dense and (x.strides[2] == depth or width == 1):
                 self._pack_run(w, f"(last - first) * {depth // 4}", "from", "inner")
@@ -358,7 +298,7 @@ class _Emitter:
                         self._pack_run(w, str(depth // 4), "pixel", "packed")
                     else:
                         self._pack_channels(w, depth, x.strides[3])
-            rest = f"(size_t)({self.columns} - last) * {2 * groups}"
+            rest = f"(size_t)({self.tiles.columns} - last) * {2 * groups}"
             w.line(f"memset(to + (ptrdiff_t)last * {groups}, 0, {rest});")
         w.line()
 
@@ -379,7 +319,7 @@ class _Emitter:
 
     def _pack_channels(self, w: Writer, depth: int, stride: int) -> None:
         """Write the loop over single signs of a pixel."""
-        with w.loop("g", self.s.groups):
+        with w.loop("g", self.s.depth):
             w.line("uint32_t place = 0;")
             with w.block(f"for (int32_t j = 0; j < {self.form.signs}; ++j)"):
                 w.line(f"const int32_t c = g * {self.form.signs} + j;")
@@ -388,9 +328,6 @@ class _Emitter:
                 w.line(f"place |= (v < 0 ? 3u : {one} ? 1u : 0u) << (4 + 2 * j);")
             w.line("packed[g] = (uint16_t)place;")
 
-    def _function(self, variant: int, rows: int) -> str:
-        return f"@NAME@_tile_{variant}_{rows}"
-
     def _tile(self, w: Writer, variant: int, rows: int, vectors: int, tail: int | None) -> None:
         """Write the function of one register tile."""
         epilogue, y = self.w.epilogue, self.w.y
@@ -398,7 +335,7 @@ class _Emitter:
         parameters = ["const uint16_t *x", "const int8_t *w", "const uint8_t *entries", "const int32_t *b"]
         parameters.append(f"{y.dtype.c} *y{epilogue.parameters}")
         sums = [(r, v) for r in range(rows) for v in range(wide)]
-        with w.block(f"static void {self._function(variant, rows)}({', '.join(parameters)})"):
+        with w.block(f"static void {self.tiles.function(variant, rows)}({', '.join(parameters)})"):
             totals = [f"{half}{r}_{v} = {{0}}" for r, v in sums for half in _halves(v, vectors)]
             w.line(f"es_u {', '.join(totals)};")
             loops = []
@@ -406,8 +343,8 @@ class _Emitter:
                 loops.append(f"for (ptrdiff_t i = 0; i < {self.w.kernel[0]}; ++i)")
             if self.s.runs > 1:
                 loops.append(f"for (ptrdiff_t j = 0; j < {self.s.runs}; ++j)")
-            start = "x" + (f" + i * {self.w.dilations[0] * self.line}" if self.w.kernel[0] > 1 else "")
-            start += f" + j * {self.w.dilations[1] * self.s.groups}" if self.s.runs > 1 else ""
+            start = "x" + (f" + i * {self.w.dilations[0] * self.tiles.line}" if self.w.kernel[0] > 1 else "")
+            start += f" + j * {self.w.dilations[1] * self.s.depth}" if self.s.runs > 1 else ""
             self._nest(w, loops, start, rows, vectors)
             for row in range(rows):
                 with w.block(""):
@@ -459,44 +396,11 @@ class _Emitter:
                 for v in range(wide):
                     w.line(f"const es_m b{v} = es_quads_i8(w + {(u * wide + v) * self.lanes * BYTES});")
                 for r in range(rows):
-                    w.line(f"const uint8_t *const t{r} = entries + xk[{u + r * self.row}];")
+                    w.line(f"const uint8_t *const t{r} = entries + xk[{u + r * self.tiles.pixel}];")
                     for v in range(wide):
                         w.line(f"s{r}_{v} += (es_u)es_shuffle16(t{r}, b{v});")
         w.line(f"xk += {count};")
         w.line(f"w += {count * wide * self.lanes * BYTES};")
-
-    def _tasks(self, w: Writer) -> None:
-        b, s, window = self.b, self.s, self.w
-        images, groups, line_blocks, tile_blocks = s.tasks(b)
-        with w.block("for (int32_t task = begin; task < end; ++task)"):
-            w.unravel("task", [("n", images), ("group", groups), ("block", line_blocks), ("part", tile_blocks)])
-            write_range(w, "panel", "group", b.panels, self.panels.count)
-            write_range(w, "line", "block", b.lines, s.lines)
-            write_range(w, "tile", "part", b.tiles, self.rows.count)
-            w.line(f"const int32_t first_row = {self.rows.first_row('first_tile')};")
-            w.line("uint16_t *const packed = (uint16_t *)scratch;")
-            lines = f"(last_line - first_line - 1) * {window.strides[0]} + {s.input_lines(1)}"
-            top = f"first_line * {window.strides[0]} - {window.pads[0]}"
-            left = f"first_row * {window.strides[1]} - {window.pads[1]}"
-            image = f"x0 + {strided(window.x, [(0, 'n')])}"
-            w.line(f"@NAME@_pack({image}, {top}, {lines}, {left}, packed);")
-            with w.block("for (int32_t panel = first_panel; panel < last_panel; ++panel)"):
-                w.line(f"const int8_t *const wp = weights + (ptrdiff_t)panel * {s.steps * self.width};")
-                w.line(f"const int32_t *const bp = bias + panel * {self.width};")
-                with w.block("for (int32_t line = first_line; line < last_line; ++line)"):
-                    self.panels.write_variants(w, "panel", lambda variant: self._tile_row(w, variant))
-
-    def _tile_row(self, w: Writer, variant: int) -> None:
-        window = self.w
-        position = [(0, "n"), (1, "line"), (2, "row"), (3, f"panel * {self.width}")]
-        at = f"(line - first_line) * {window.strides[0] * self.line} + (ptrdiff_t)(row - first_row) * {self.row}"
-        arguments = [f"packed + (ptrdiff_t){at}", "wp", "entries", "bp"]
-        arguments.append(f"y0 + {strided(window.y, position)}{window.epilogue.arguments(position)}")
-
-        def call(height: int) -> str:
-            return f"{self._function(variant, height)}({', '.join(arguments)});"
-
-        self.rows.write(w, "first_tile", "last_tile", None, call)
 
 
 def _halves(wide: int, vectors: int) -> str:

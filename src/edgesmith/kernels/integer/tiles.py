@@ -13,10 +13,17 @@ import numpy as np
 from edgesmith.c.writer import Writer
 from edgesmith.ir import Graph, Node
 from edgesmith.kernels.base import PREPARE_SIGNATURE, SIGNATURE, Code, Kernel, Problem, Reject, Schedule, kernel, unpack
-from edgesmith.kernels.cycles import GIGAHERTZ, L2_BYTES_PER_CYCLE, LOADS_PER_CYCLE, cycles_of, memory_ns
-from edgesmith.kernels.epilogue import strided
-from edgesmith.kernels.gemm.row_tiles import RowTiles, write_range
+from edgesmith.kernels.cycles import (
+    GIGAHERTZ,
+    L2_BYTES_PER_CYCLE,
+    LOADS_PER_CYCLE,
+    UOPS_PER_CYCLE,
+    cycles_of,
+    memory_ns,
+)
+from edgesmith.kernels.gemm.row_tiles import RowTiles
 from edgesmith.kernels.integer.dot import Dot
+from edgesmith.kernels.integer.line_tiles import LineBlocking, LineTiles
 from edgesmith.kernels.integer.lines import IntegerSums, starting_sums
 from edgesmith.kernels.integer.wide import PartialSums, partial_sum, write_floats, write_words
 from edgesmith.kernels.integer.window import integer_window
@@ -28,7 +35,6 @@ from edgesmith.ops.integer_products import IntegerProduct
 STEP_NS = 60.0
 TILES_KEPT = 6
 TARGET_TASKS = 16
-UOPS_PER_CYCLE = 4.0
 PRODUCTS_PER_CYCLE = 2.0
 TILE_CYCLES = 12.0
 PACK_ELEMENTS_PER_CYCLE = 8.0
@@ -74,34 +80,14 @@ class IntegerTiles(Kernel):
 
 
 @dataclass(frozen=True)
-class _Blocking:
-    """How the loops are cut.
+class _Blocking(LineBlocking):
+    """Args: wide: 1 where weights are converted to the width of the products once, before the first run."""
 
-    Args:
-        lines, tiles, panels: lines, register tiles of a line and panels of weights of a task.
-        wide: weights are converted to the width of the products once, before the first run.
-    """
-
-    tile: TileShape
-    lines: int
-    tiles: int
-    panels: int
-    wide: bool = False
-
-    @classmethod
-    def of(cls, s: Schedule) -> _Blocking:
-        return cls(TileShape(s["rows"], s["vectors"]), s["lines"], s["tiles"], s["panels"], bool(s["wide"]))
+    wide: int = 0
 
     @property
-    def schedule(self) -> Schedule:
-        return {
-            "rows": self.tile.rows,
-            "vectors": self.tile.vectors,
-            "lines": self.lines,
-            "tiles": self.tiles,
-            "panels": self.panels,
-            "wide": int(self.wide),
-        }
+    def tile(self) -> TileShape:
+        return TileShape(self.rows, self.vectors)
 
 
 class _Sums(IntegerSums):
@@ -116,26 +102,19 @@ class _Sums(IntegerSums):
         """Groups of all products of one sum."""
         return len(self.digits) * self.window.kernel[0] * self.runs * self.groups
 
-    def block_columns(self, b: _Blocking) -> int:
-        """Output columns of a task at most."""
-        rows = RowTiles.of(self.columns, b.tile.rows)
-        return min(self.columns, b.tiles * rows.height)
-
-    def packed_elements(self, b: _Blocking) -> int:
-        pixels = self.input_lines(b.lines) * self.input_columns(self.block_columns(b))
-        return pixels * self.window.x.shape[3] + SLACK
+    def tiles(self, b: _Blocking) -> LineTiles:
+        return LineTiles(self, Panels(self.window.channels, self.target.lanes, b.vectors), b)
 
     def nanoseconds(self, b: _Blocking) -> float:
         """Predicted time on one core."""
         target, dot, w = self.target, self.used(b), self.window
-        panels = Panels(w.channels, target.lanes, b.tile.vectors)
-        rows = RowTiles.of(self.columns, b.tile.rows)
+        tiles = self.tiles(b)
         epilogue = cycles_of(w.epilogue.expr) + 2.0
         cycles = 0.0
-        for (vectors, _), count in panels.counted():
+        for (vectors, _), count in tiles.panels.counted():
             panel_bytes = self.steps * vectors * target.lanes * dot.group * dot.weight.itemsize
             far = panel_bytes > target.l1_bytes // 2
-            for height, number in rows.heights:
+            for height, number in tiles.rows.heights:
                 products = height * vectors
                 uops = products * dot.uops + vectors * dot.load_uops + height * BROADCAST_UOPS
                 loads = (height + vectors) / LOADS_PER_CYCLE
@@ -144,20 +123,13 @@ class _Sums(IntegerSums):
                     step = max(step, vectors * target.lanes * dot.group * dot.weight.itemsize / L2_BYTES_PER_CYCLE)
                 cycles += count * number * (self.steps * step + TILE_CYCLES + products * epilogue)
         cycles *= w.y.shape[0] * self.lines
-        tasks = self.tasks(b)
-        cycles += prod(tasks) * (self.packed_elements(b) / PACK_ELEMENTS_PER_CYCLE + 40.0)
+        cycles += prod(tiles.tasks) * ((tiles.packed_elements + SLACK) / PACK_ELEMENTS_PER_CYCLE + 40.0)
         compute = STEP_NS + cycles / GIGAHERTZ
         return max(compute, memory_ns(w.weights.size * dot.weight.itemsize))
 
     def used(self, b: _Blocking) -> Dot:
         """The instruction on the weights as they lie in memory when the program runs."""
         return (self.dot.widened if b.wide else None) or self.dot
-
-    def tasks(self, b: _Blocking) -> tuple[int, int, int, int]:
-        """Images, groups of panels, blocks of lines, blocks of tiles."""
-        rows = RowTiles.of(self.columns, b.tile.rows)
-        panels = Panels(self.window.channels, self.target.lanes, b.tile.vectors).count
-        return self.window.y.shape[0], -(-panels // b.panels), -(-self.lines // b.lines), -(-rows.count // b.tiles)
 
 
 def _blockings(s: _Sums) -> Iterator[_Blocking]:
@@ -167,11 +139,11 @@ def _blockings(s: _Sums) -> Iterator[_Blocking]:
     shapes = [t for t in candidates(s.target, s.columns, vectors) if t.registers + 1 < s.target.registers]
     shapes = [t for t in shapes if RowTiles.of(s.columns, t.rows).height == t.rows]
 
-    def whole(tile: TileShape, wide: bool) -> _Blocking:
+    def whole(tile: TileShape, wide: int) -> _Blocking:
         panels = Panels(s.window.channels, lanes, tile.vectors).count
-        return _Blocking(tile, s.lines, RowTiles.of(s.columns, tile.rows).count, panels, wide)
+        return _Blocking(tile.rows, tile.vectors, s.lines, RowTiles.of(s.columns, tile.rows).count, panels, wide)
 
-    for wide in (True, False) if s.dot.widened else (False,):
+    for wide in (1, 0) if s.dot.widened else (0,):
         best = sorted(shapes, key=lambda t: (s.nanoseconds(whole(t, wide)), t.vectors, -t.rows))
         for tile in best[:TILES_KEPT]:
             yield from dict.fromkeys(_cuts(s, whole(tile, wide)))
@@ -188,7 +160,7 @@ def _cuts(s: _Sums, whole: _Blocking) -> Iterator[_Blocking]:
         if s.lines == 1:
             pixels = max(1, room // max(depth * size, 1))
             wanted = max(1, -(-whole.tiles * images // TARGET_TASKS))
-            tiles = max(1, min(whole.tiles, pixels // whole.tile.rows, wanted))
+            tiles = max(1, min(whole.tiles, pixels // whole.rows, wanted))
             yield replace(whole, lines=1, tiles=tiles, panels=panels)
             continue
         line_bytes = s.input_columns(s.columns) * depth * size
@@ -205,12 +177,9 @@ class _Emitter:
         self.s, self.b, self.w = sums, blocking, sums.window
         self.dot = sums.used(blocking)
         self.lanes = sums.target.lanes
-        self.panels = Panels(self.w.channels, self.lanes, blocking.tile.vectors)
-        self.rows = RowTiles.of(sums.columns, blocking.tile.rows)
-        self.depth = self.w.x.shape[3]
+        self.tiles = sums.tiles(blocking)
         self.shift = self.dot.shift(self.w.input_type)
-        columns = sums.input_columns(sums.block_columns(blocking))
-        self.packed = PackedLines(self.w, self.dot.element, self.shift, columns)
+        self.packed = PackedLines(self.w, self.dot.element, self.shift, self.tiles.columns)
 
     def code(self) -> Code:
         epilogue = self.w.epilogue
@@ -223,25 +192,27 @@ class _Emitter:
         if self.b.wide:
             self._prepare(w, len(constants))
         self.packed.write(w)
-        for variant, (vectors, tail) in enumerate(self.panels.variants()):
-            for rows, _ in self.rows.heights:
+        for variant, (vectors, tail) in enumerate(self.tiles.panels.variants()):
+            for rows, _ in self.tiles.rows.heights:
                 self._tile(w, variant, rows, vectors, tail)
         with w.block(SIGNATURE):
             w.lines(unpack(self.w.problem, constants))
             if self.b.wide:
                 w.line(f"const int16_t *const wide = (const int16_t *)p[{self._first + len(constants)}];")
                 w.line("(void)weights;")
-            self._tasks(w)
+            source = "wide" if self.b.wide else "weights"
+            panel_weights = self.s.steps * self.tiles.panels.vectors * self.lanes * self.dot.group
+            self.tiles.write(w, self.dot.element.c, self.dot.weight.c, source, panel_weights)
         kernel_size = "x".join(map(str, self.w.kernel))
         operator = self.w.problem.anchor.op.name.lower()
-        tile = f"{self.b.tile.rows}x{self.b.tile.vectors}"
+        tile = f"{self.b.rows}x{self.b.vectors}"
         label = f"{operator}{kernel_size}_tiles_{self.w.input_type}{epilogue.label}_{tile}"
         return Code(
             w.text(),
             label,
             tuple(a for _, a in constants),
-            prod(self.s.tasks(self.b)),
-            self.s.packed_elements(self.b) * self.dot.element.itemsize,
+            prod(self.tiles.tasks),
+            (self.tiles.packed_elements + SLACK) * self.dot.element.itemsize,
             functions=epilogue.functions,
             prepared_bytes=constants[0][1].size * self.dot.weight.itemsize if self.b.wide else 0,
         )
@@ -263,21 +234,18 @@ class _Emitter:
 
     @cached_property
     def weights(self) -> np.ndarray:
-        return pack_weights(self.s, self.s.groups, self.panels).astype(self.s.dot.weight.numpy)
+        return pack_weights(self.s, self.s.groups, self.tiles.panels).astype(self.s.dot.weight.numpy)
 
     @cached_property
     def starts(self) -> np.ndarray:
         return starting_sums(self.w, self.shift, self.lanes)
-
-    def _function(self, variant: int, rows: int) -> str:
-        return f"@NAME@_tile_{variant}_{rows}"
 
     def _tile(self, w: Writer, variant: int, rows: int, vectors: int, tail: int | None) -> None:
         """Write the function of one register tile."""
         epilogue, y = self.w.epilogue, self.w.y
         parameters = [f"const {self.dot.element.c} *x", f"const {self.dot.weight.c} *w", "const int32_t *b"]
         parameters.append(f"{y.dtype.c} *y{epilogue.parameters}")
-        with w.block(f"static void {self._function(variant, rows)}({', '.join(parameters)})"):
+        with w.block(f"static void {self.tiles.function(variant, rows)}({', '.join(parameters)})"):
             if not self.w.wide:
                 for v in range(vectors):
                     w.line(f"const es_m bias{v} = es_load_i32(b + {v * self.lanes});")
@@ -290,7 +258,7 @@ class _Emitter:
             if self.s.runs > 1:
                 loops.append(f"for (ptrdiff_t j = 0; j < {self.s.runs}; ++j)")
             start = "x" + (f" + i * {line_step}" if kernel_lines > 1 else "")
-            start += f" + j * {self.w.dilations[1] * self.depth}" if self.s.runs > 1 else ""
+            start += f" + j * {self.w.dilations[1] * self.s.depth}" if self.s.runs > 1 else ""
             if self.w.wide:
                 self._wide_sums(w, loops, start, rows, vectors)
             else:
@@ -387,41 +355,3 @@ class _Emitter:
                         element(u, outer)
                     for r, v in ((r, outer) for r in range(rows)) if wide else ((outer, v) for v in range(vectors)):
                         w.line(f"c{r}_{v} = es_{dot.name}(c{r}_{v}, a{r}, b{v});")
-
-    def _tasks(self, w: Writer) -> None:
-        b, s, window = self.b, self.s, self.w
-        images, groups, line_blocks, tile_blocks = s.tasks(b)
-        with w.block("for (int32_t task = begin; task < end; ++task)"):
-            w.unravel("task", [("n", images), ("group", groups), ("block", line_blocks), ("part", tile_blocks)])
-            write_range(w, "panel", "group", b.panels, self.panels.count)
-            write_range(w, "line", "block", b.lines, s.lines)
-            write_range(w, "tile", "part", b.tiles, self.rows.count)
-            w.line(f"const int32_t first_row = {self.rows.first_row('first_tile')};")
-            element = self.dot.element.c
-            w.line(f"{element} *const packed = ({element} *)scratch;")
-            lines = f"(last_line - first_line - 1) * {window.strides[0]} + {s.input_lines(1)}"
-            top = f"first_line * {window.strides[0]} - {window.pads[0]}"
-            left = f"first_row * {window.strides[1]} - {window.pads[1]}"
-            image = f"x0 + {strided(window.x, [(0, 'n')])}"
-            w.line(f"@NAME@_pack({image}, {top}, {lines}, {left}, packed);")
-            with w.block("for (int32_t panel = first_panel; panel < last_panel; ++panel)"):
-                width = self.panels.vectors * self.lanes
-                size = s.steps * width * self.dot.group
-                source = "wide" if self.b.wide else "weights"
-                w.line(f"const {self.dot.weight.c} *const wp = {source} + (ptrdiff_t)panel * {size};")
-                w.line(f"const int32_t *const bp = bias + panel * {width};")
-                with w.block("for (int32_t line = first_line; line < last_line; ++line)"):
-                    self.panels.write_variants(w, "panel", lambda variant: self._tile_row(w, variant, width))
-
-    def _tile_row(self, w: Writer, variant: int, width: int) -> None:
-        window = self.w
-        position = [(0, "n"), (1, "line"), (2, "row"), (3, f"panel * {width}")]
-        packed = self.packed
-        at = f"(line - first_line) * {window.strides[0] * packed.line} + (ptrdiff_t)(row - first_row) * {packed.pixel}"
-        arguments = [f"packed + (ptrdiff_t){at}", "wp", "bp"]
-        arguments.append(f"y0 + {strided(window.y, position)}{window.epilogue.arguments(position)}")
-
-        def call(height: int) -> str:
-            return f"{self._function(variant, height)}({', '.join(arguments)});"
-
-        self.rows.write(w, "first_tile", "last_tile", None, call)
