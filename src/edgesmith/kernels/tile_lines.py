@@ -6,20 +6,24 @@ from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import prod
+from typing import ClassVar
 
 import numpy as np
 
 from edgesmith.c.tiles import MAX_ROW_BYTES, MAX_ROWS
 from edgesmith.c.writer import Writer
-from edgesmith.kernels.base import PREPARE_SIGNATURE, SIGNATURE, Code, Kernel, Problem, Schedule, unpack
+from edgesmith.ir import Graph, Node
+from edgesmith.kernels.base import PREPARE_SIGNATURE, SIGNATURE, Code, Kernel, Problem, Reject, Schedule, unpack
 from edgesmith.kernels.cycles import GIGAHERTZ, L2_BYTES_PER_CYCLE, cycles_of, memory_ns
 from edgesmith.kernels.epilogue import strided
 from edgesmith.kernels.gemm.row_tiles import write_range
 from edgesmith.kernels.lanes import load
 from edgesmith.kernels.line_window import LineWindow
 from edgesmith.kernels.packed_lines import LineSums, PackedLines, pack_weights
+from edgesmith.kernels.region import Region, epilogue_chains
 from edgesmith.kernels.tile import Panels
 from edgesmith.kernels.tile_products import Reduction, TileDot, TileProducts
+from edgesmith.ops import Operator
 
 __all__ = ["Blocking", "TileKernel", "TileSums"]
 
@@ -41,9 +45,35 @@ class TileKernel(Kernel):
     Where the system denies tiles to the process, vectors compute the sums from the same lines and weights.
     """
 
+    operators: ClassVar[tuple[type[Operator], ...]]
+    """What it computes."""
+    dot: ClassVar[TileDot]
+    """How it multiplies."""
+
+    @abstractmethod
+    def window(self, problem: Problem) -> LineWindow:
+        """The sums of a problem whose anchor is one of the operators."""
+
     @abstractmethod
     def sums(self, problem: Problem) -> TileSums:
         """What an accepted problem sums."""
+
+    def regions(self, graph: Graph, anchor: Node) -> Iterator[Region]:
+        if isinstance(anchor.op, self.operators):
+            yield from epilogue_chains(graph, anchor)
+
+    def accepts(self, problem: Problem) -> Reject | None:
+        if not problem.target.has(f"tile_{self.dot.name}"):
+            return Reject(f"the target multiplies no tiles of {self.dot.element}")
+        window = self.window(problem)
+        if window.reject is not None:
+            return Reject(window.reject)
+        if window.group != 1:
+            return Reject(f"{window.group} groups")
+        run = LineSums(window, self.dot.group).run
+        if self.dot.exact_runs and run % self.dot.group:
+            return Reject(f"{run} neighbouring products, needs a multiple of {self.dot.group}")
+        return None
 
     def schedules(self, problem: Problem) -> Sequence[Schedule]:
         return [b.schedule for b in _blockings(self.sums(problem))]
@@ -52,7 +82,7 @@ class TileKernel(Kernel):
         return self.sums(problem).nanoseconds(Blocking.of(schedule))
 
     def in_place(self, problem: Problem) -> tuple[str, ...]:
-        return self.sums(problem).window.epilogue.in_place(problem)
+        return self.window(problem).epilogue.in_place(problem)
 
     def emit(self, problem: Problem, schedule: Schedule) -> Code:
         return _Emitter(self.sums(problem), Blocking.of(schedule)).code()

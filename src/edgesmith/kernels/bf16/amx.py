@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
 
 from edgesmith.c.tiles import MAX_ROWS
-from edgesmith.ir import DType, Graph, Node, TensorType
-from edgesmith.kernels.base import Problem, Reject, Schedule, kernel
-from edgesmith.kernels.bf16.window import bf16_window
-from edgesmith.kernels.region import Region, epilogue_chains
+from edgesmith.ir import DType, Node, TensorType
+from edgesmith.kernels.base import Problem, Schedule, kernel
+from edgesmith.kernels.bf16.window import BF16Window, bf16_window
 from edgesmith.kernels.rounding import gamma
 from edgesmith.kernels.tile_lines import TileKernel, TileSums
 from edgesmith.kernels.tile_products import TileDot
+from edgesmith.ops import Operator
 from edgesmith.ops.conv import Conv
 from edgesmith.ops.gemm import Gemm
 from edgesmith.ops.matmul import MatMul
@@ -44,23 +44,14 @@ class BF16Amx(TileKernel):
 
     name: ClassVar[str] = "bf16-amx"
 
-    def regions(self, graph: Graph, anchor: Node) -> Iterator[Region]:
-        if isinstance(anchor.op, Conv | Gemm | MatMul):
-            yield from epilogue_chains(graph, anchor)
+    operators: ClassVar[tuple[type[Operator], ...]] = (Conv, Gemm, MatMul)
+    dot: ClassVar[TileDot] = PAIRS
 
-    def accepts(self, problem: Problem) -> Reject | None:
-        if not problem.target.has("tile_dot2_bf16"):
-            return Reject("the target multiplies no tiles of bf16")
-        window = bf16_window(problem)
-        if window.reject is not None:
-            return Reject(window.reject)
-        if window.group != 1:
-            return Reject(f"{window.group} groups")
-        run = self.sums(problem).run
-        return Reject(f"{run} neighbouring products, needs an even number") if run % PAIRS.group else None
+    def window(self, problem: Problem) -> BF16Window:
+        return bf16_window(problem)
 
     def sums(self, problem: Problem) -> TileSums:
-        window = bf16_window(problem)
+        window = self.window(problem)
         bias = np.zeros(-(-window.channels // MAX_ROWS) * MAX_ROWS, np.float32)
         if window.bias is not None:
             bias[: window.channels] = window.bias.reshape(-1)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import ClassVar
 
 from edgesmith.c.tiles import MAX_ROWS
-from edgesmith.ir import DType, Graph, Node
+from edgesmith.ir import DType
 from edgesmith.kernels.base import Problem, Reject, kernel
 from edgesmith.kernels.integer.lines import IntegerSums, starting_sums
-from edgesmith.kernels.integer.window import integer_window
-from edgesmith.kernels.region import Region, epilogue_chains
+from edgesmith.kernels.integer.window import IntegerWindow, integer_window
 from edgesmith.kernels.tile_lines import TileKernel, TileSums
 from edgesmith.kernels.tile_products import TileDot
+from edgesmith.ops import Operator
 from edgesmith.ops.integer_products import IntegerProduct
 
 BYTES = TileDot(
@@ -34,21 +33,19 @@ class IntegerAmx(TileKernel):
 
     name: ClassVar[str] = "integer-amx"
 
-    def regions(self, graph: Graph, anchor: Node) -> Iterator[Region]:
-        if isinstance(anchor.op, IntegerProduct):
-            yield from epilogue_chains(graph, anchor)
+    operators: ClassVar[tuple[type[Operator], ...]] = (IntegerProduct,)
+    dot: ClassVar[TileDot] = BYTES
+
+    def window(self, problem: Problem) -> IntegerWindow:
+        return integer_window(problem)
 
     def accepts(self, problem: Problem) -> Reject | None:
-        if not problem.target.has("tile_dot4"):
-            return Reject("the target multiplies no tiles of bytes")
-        window = integer_window(problem)
-        if window.reject is not None:
-            return Reject(window.reject)
-        if window.group != 1:
-            return Reject(f"{window.group} groups")
-        return None if IntegerSums(window).dot.name == BYTES.name else Reject("weights less zero points exceed i8")
+        reject = super().accepts(problem)
+        if reject is None and IntegerSums(self.window(problem)).dot.name != BYTES.name:
+            return Reject("weights less zero points exceed i8")
+        return reject
 
     def sums(self, problem: Problem) -> TileSums:
-        window = integer_window(problem)
+        window = self.window(problem)
         shift = IntegerSums(window).dot.shift(window.input_type)
         return TileSums(window, BYTES, starting_sums(window, shift, MAX_ROWS), shift)
