@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from enum import Enum
 
-import ml_dtypes  # noqa: F401  (numpy knows bfloat16 by it)
+import ml_dtypes
 import numpy as np
 
 __all__ = ["DType", "TensorType"]
@@ -31,7 +31,7 @@ class DType(Enum):
 
     @property
     def numpy(self) -> np.dtype[np.generic]:
-        return np.dtype(_NUMPY[self])
+        return _NUMPY[self]
 
     @property
     def itemsize(self) -> int:
@@ -51,6 +51,19 @@ class DType(Enum):
         return self.is_float or self in (DType.I8, DType.I16, DType.I32, DType.I64)
 
     @property
+    def limits(self) -> tuple[int, int]:
+        """The smallest and the largest number of an integer type."""
+        bits = 1 if self is DType.BOOL else 8 * self.itemsize
+        return (-(1 << bits - 1), (1 << bits - 1) - 1) if self.is_signed else (0, (1 << bits) - 1)
+
+    @property
+    def lowest(self) -> float:
+        """The smallest finite number."""
+        if not self.is_float:
+            return self.limits[0]
+        return float(np.nextafter(np.array(-np.inf, self.numpy), np.array(0, self.numpy)))
+
+    @property
     def unit_roundoff(self) -> float:
         """Largest relative error of rounding a real number to this type (half an ULP); 0 for integers."""
         return 2.0 ** -_SIGNIFICAND_BITS[self] if self.is_float else 0.0
@@ -64,24 +77,24 @@ class DType(Enum):
         return self.name.lower()
 
 
-_NUMPY = {
-    DType.F32: "float32",
-    DType.U8: "uint8",
-    DType.I8: "int8",
-    DType.U16: "uint16",
-    DType.I16: "int16",
-    DType.I32: "int32",
-    DType.I64: "int64",
-    DType.BOOL: "bool",
-    DType.F16: "float16",
-    DType.F64: "float64",
-    DType.U32: "uint32",
-    DType.U64: "uint64",
-    DType.BF16: "bfloat16",
+_NUMPY: dict[DType, np.dtype[np.generic]] = {
+    DType.F32: np.dtype(np.float32),
+    DType.U8: np.dtype(np.uint8),
+    DType.I8: np.dtype(np.int8),
+    DType.U16: np.dtype(np.uint16),
+    DType.I16: np.dtype(np.int16),
+    DType.I32: np.dtype(np.int32),
+    DType.I64: np.dtype(np.int64),
+    DType.BOOL: np.dtype(np.bool_),
+    DType.F16: np.dtype(np.float16),
+    DType.F64: np.dtype(np.float64),
+    DType.U32: np.dtype(np.uint32),
+    DType.U64: np.dtype(np.uint64),
+    DType.BF16: np.dtype(ml_dtypes.bfloat16),
 }
 _SIGNIFICAND_BITS = {DType.BF16: 8, DType.F16: 11, DType.F32: 24, DType.F64: 53}
-_BY_NUMPY = {np.dtype(name): dtype for dtype, name in _NUMPY.items()}
-_C = {dtype: f"{name}_t" for dtype, name in _NUMPY.items()} | {
+_BY_NUMPY = {numpy: dtype for dtype, numpy in _NUMPY.items()}
+_C = {dtype: f"{numpy.name}_t" for dtype, numpy in _NUMPY.items()} | {
     DType.F32: "float",
     DType.F64: "double",
     DType.F16: "uint16_t",

@@ -30,7 +30,7 @@ class AveragePool(Pool):
 
     @classmethod
     def from_onnx(cls, node: OnnxNode) -> tuple[Operator, tuple[str, ...]]:
-        return cls(pool_window(node), int(node.attributes.get("count_include_pad", 0))), node.inputs  # type: ignore[call-overload]
+        return cls(pool_window(node), node.integer("count_include_pad", 0)), node.inputs
 
     def to_onnx(self) -> tuple[str, dict[str, object], tuple[np.ndarray | None, ...]]:
         name, attributes, operands = super().to_onnx()

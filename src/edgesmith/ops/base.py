@@ -9,7 +9,7 @@ from typing import ClassVar, Literal, TypeVar
 import numpy as np
 
 from edgesmith.c.writer import Writer
-from edgesmith.errors import UnsupportedOp
+from edgesmith.errors import ModelError, UnsupportedOp
 from edgesmith.ir import DType, Node, Op, TensorType, View
 from edgesmith.registry import Registry
 
@@ -66,6 +66,23 @@ class OnnxNode:
         """Like ``operand``, as integers."""
         value = self.operand(index, what)
         return None if value is None else tuple(int(v) for v in value.reshape(-1))
+
+    def integer(self, attribute: str, default: int | None = None) -> int:
+        """An attribute that is a whole number; without a default, the node must have it."""
+        return int(self.number(attribute, default))
+
+    def number(self, attribute: str, default: float | None = None) -> float:
+        value = self.attributes.get(attribute, default)
+        if not isinstance(value, int | float):
+            raise ModelError(f"attribute {attribute} is {value!r}, needs a number", where=self.name)
+        return value
+
+    def integers(self, attribute: str, default: Sequence[int] = ()) -> tuple[int, ...]:
+        """An attribute that lists whole numbers; the default where it is absent or empty."""
+        value = self.attributes.get(attribute) or default
+        if not isinstance(value, Sequence) or not all(isinstance(v, int) for v in value):
+            raise ModelError(f"attribute {attribute} is {value!r}, needs whole numbers", where=self.name)
+        return tuple(value)
 
     def unsupported(self, why: str, hint: str = "") -> UnsupportedOp:
         return UnsupportedOp(f"{self.op_type}: {why}", where=self.name, hint=hint)

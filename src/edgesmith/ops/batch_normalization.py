@@ -34,7 +34,7 @@ class BatchNormalization(Operator):
     def from_onnx(cls, node: OnnxNode) -> tuple[Operator, tuple[str, ...]]:
         if node.attributes.get("training_mode", 0):
             raise node.unsupported("training mode", "export the model in inference mode")
-        return cls(float(node.attributes.get("epsilon", 1e-5))), node.inputs  # type: ignore[arg-type]
+        return cls(node.number("epsilon", 1e-5)), node.inputs
 
     def infer(self, inputs: Sequence[TensorType | None]) -> tuple[TensorType, ...]:
         x, *parameters = inputs

@@ -59,8 +59,8 @@ class DequantizeLinearByBlock(Operator):
 
     @classmethod
     def from_onnx(cls, node: OnnxNode) -> tuple[Operator, tuple[str, ...]]:
-        x, axis = node.type(), int(node.attributes.get("axis", 1))  # type: ignore[call-overload]
-        block = int(node.attributes["block_size"])  # type: ignore[call-overload]
+        x, axis = node.type(), node.integer("axis", 1)
+        block = node.integer("block_size")
         if node.attributes.get("output_dtype"):
             raise node.unsupported("an output of another type than f32")
         if not -x.rank <= axis < x.rank or block < 1:

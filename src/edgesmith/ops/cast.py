@@ -27,7 +27,7 @@ class Cast(Elementwise):
 
     @classmethod
     def from_onnx(cls, node: OnnxNode) -> tuple[Operator, tuple[str, ...]]:
-        number = int(node.attributes["to"])  # type: ignore[call-overload]
+        number = node.integer("to")
         try:
             return cls(DType(number)), node.inputs
         except ValueError:

@@ -28,7 +28,7 @@ class Concat(Movement):
 
     @classmethod
     def from_onnx(cls, node: OnnxNode) -> tuple[Operator, tuple[str, ...]]:
-        axis = int(node.attributes["axis"])  # type: ignore[call-overload]
+        axis = node.integer("axis")
         return cls(axis % node.type().rank), node.inputs
 
     def infer(self, inputs: Sequence[TensorType | None]) -> tuple[TensorType, ...]:

@@ -77,7 +77,7 @@ class Conv(Operator):
         weights = node.type(1)
         if weights.rank < 3 or weights.rank != node.type(0).rank:
             raise ModelError(f"input {node.type(0)} and weights {weights} do not fit", where=node.name)
-        group = int(node.attributes.get("group", 1))  # type: ignore[call-overload]
+        group = node.integer("group", 1)
         return cls(Window.from_onnx(node, node.type(0).shape[2:], weights.shape[2:]), group), node.inputs
 
     def to_onnx(self) -> tuple[str, dict[str, object], tuple[np.ndarray | None, ...]]:

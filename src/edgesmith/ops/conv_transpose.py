@@ -40,8 +40,8 @@ class ConvTranspose(Operator):
         rank = len(spatial)
         attributes = {**node.attributes, "auto_pad": "NOTSET"}
         window = Window.from_onnx(replace(node, attributes=attributes), spatial, weights.shape[2:])
-        extra = tuple(int(v) for v in node.attributes.get("output_padding", ()) or (0,) * rank)  # type: ignore[attr-defined]
-        wanted = tuple(int(v) for v in node.attributes.get("output_shape", ()) or ())[-rank:]  # type: ignore[attr-defined]
+        extra = node.integers("output_padding", (0,) * rank)
+        wanted = node.integers("output_shape")[-rank:]
         auto_pad = node.attributes.get("auto_pad", "NOTSET")
         if len(extra) != rank or min(extra) < 0 or len(wanted) not in (0, rank) or min(wanted, default=1) < 1:
             raise ModelError(f"output_padding {extra} or output_shape {wanted} does not fit", where=node.name)
@@ -59,7 +59,7 @@ class ConvTranspose(Operator):
             extra = tuple(e + n - (f - t) for e, n, f, t in zip(extra, wanted, full, total, strict=True))
         elif auto_pad == "VALID":
             window = replace(window, pads_begin=(0,) * rank, pads_end=(0,) * rank)
-        return cls(window, extra, int(node.attributes.get("group", 1))), node.inputs  # type: ignore[call-overload]
+        return cls(window, extra, node.integer("group", 1)), node.inputs
 
     def to_onnx(self) -> tuple[str, dict[str, object], tuple[np.ndarray | None, ...]]:
         attributes = {**self.window.to_onnx(), "output_padding": list(self.output_padding), "group": self.group}

@@ -34,7 +34,7 @@ class CumSum(Operator):
     @classmethod
     def from_onnx(cls, node: OnnxNode) -> tuple[Operator, tuple[str, ...]]:
         (axis,) = normalized_axes(node.ints(1, "axis") or (), node.type().rank, node.name)
-        exclusive, reverse = (int(node.attributes.get(k, 0)) for k in ("exclusive", "reverse"))  # type: ignore[call-overload]
+        exclusive, reverse = (node.integer(k, 0) for k in ("exclusive", "reverse"))
         return cls(axis, exclusive, reverse), node.inputs[:1]
 
     def to_onnx(self) -> tuple[str, dict[str, object], tuple[np.ndarray | None, ...]]:

@@ -32,7 +32,7 @@ class EyeLike(Operator):
             dtype = DType(node.attributes.get("dtype", x.dtype.value))
         except ValueError:
             raise node.unsupported(f"element type {node.attributes['dtype']}") from None
-        return cls(x.shape, dtype, int(node.attributes.get("k", 0))), ()  # type: ignore[call-overload]
+        return cls(x.shape, dtype, node.integer("k", 0)), ()
 
     def to_onnx(self) -> tuple[str, dict[str, object], tuple[np.ndarray | None, ...]]:
         return self.name, {"dtype": self.dtype.value, "k": self.k}, (np.zeros(self.shape, np.float32),)

@@ -49,7 +49,7 @@ class Gather(Operator):
     @classmethod
     def from_onnx(cls, node: OnnxNode) -> tuple[Operator, tuple[str, ...]]:
         x = node.type()
-        axis = int(node.attributes.get("axis", 0))  # type: ignore[call-overload]
+        axis = node.integer("axis", 0)
         if not -x.rank <= axis < x.rank:
             raise ModelError(f"axis {axis} of {x}", where=node.name)
         axis %= x.rank

@@ -28,7 +28,7 @@ class GatherElements(Operator):
 
     @classmethod
     def from_onnx(cls, node: OnnxNode) -> tuple[Operator, tuple[str, ...]]:
-        axis, rank = int(node.attributes.get("axis", 0)), node.type().rank  # type: ignore[call-overload]
+        axis, rank = node.integer("axis", 0), node.type().rank
         if not -rank <= axis < rank:
             raise ModelError(f"axis {axis} of {node.type()}", where=node.name)
         return cls(axis % rank), node.inputs

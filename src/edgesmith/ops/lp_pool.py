@@ -82,7 +82,7 @@ class LpPool(Pool):
 
 
 def _order(node: OnnxNode) -> int:
-    p: int = int(node.attributes.get("p", 2))  # type: ignore[call-overload]
+    p = node.integer("p", 2)
     if p < 1:
         raise ModelError(f"p = {p} is no norm", where=node.name)
     if p > 64:

@@ -37,7 +37,7 @@ class MaxPool(Pool):
 
     @classmethod
     def from_onnx(cls, node: OnnxNode) -> tuple[Operator, tuple[str, ...]]:
-        order = int(node.attributes.get("storage_order", 0))  # type: ignore[call-overload]
+        order = node.integer("storage_order", 0)
         return cls(pool_window(node), len(node.outputs) > 1, order), node.inputs
 
     def to_onnx(self) -> tuple[str, dict[str, object], tuple[np.ndarray | None, ...]]:
@@ -57,7 +57,7 @@ class MaxPool(Pool):
     def reference(self, *inputs: np.ndarray | None) -> tuple[np.ndarray, ...]:
         (x,) = inputs
         assert x is not None
-        lowest = _lowest(DType.of(x.dtype))
+        lowest = DType.of(x.dtype).lowest
         taken = np.fmax(np.stack([t for _, t in self.window.taps(x, self.name, lowest)]), lowest)
         y = taken.max(axis=0)
         if not self.indices:
@@ -74,7 +74,7 @@ class MaxPool(Pool):
         kind = y.view.dtype
         strides = self._strides(x.view.shape)
         with self.each_output(w, y) as element:
-            w.line(f"{kind.c} best = {literal(_lowest(kind), kind)};")
+            w.line(f"{kind.c} best = {literal(kind.lowest, kind)};")
             if self.indices:
                 w.line("int64_t place = -1;")
             with self.each_tap(w, x, y) as candidate:
@@ -110,10 +110,6 @@ class MaxPool(Pool):
         yield Case(cls(window(3, 2, 1, 1)), (TensorType((2, 6, 11), DType.U8),), "u8-1d")
         yield Case(cls(window(2, 1, 1), True), (f32(2, 3, 4, 5),), "indices")
         yield Case(cls(window(2, 2, 0), True, 1), (f32(2, 3, 4, 5),), "column-major indices")
-
-
-def _lowest(dtype: DType) -> float:
-    return float(np.finfo(dtype.numpy).min) if dtype.is_float else int(np.iinfo(dtype.numpy).min)  # type: ignore[type-var]
 
 
 @OPS.register("GlobalMaxPool")

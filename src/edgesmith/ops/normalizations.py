@@ -30,11 +30,11 @@ class FromAxis(Normalization):
 
     @classmethod
     def from_onnx(cls, node: OnnxNode) -> tuple[Operator, tuple[str, ...]]:
-        if int(node.attributes.get("stash_type", 1)) not in (DType.F32.value, DType.F64.value):  # type: ignore[call-overload]
+        if node.integer("stash_type", 1) not in (DType.F32.value, DType.F64.value):
             raise node.unsupported(f"stash_type {node.attributes['stash_type']}")
-        axis = int(node.attributes.get("axis", -1))  # type: ignore[call-overload]
+        axis = node.integer("axis", -1)
         (axis,) = normalized_axes([axis], node.type().rank, node.name)
-        epsilon = float(node.attributes.get("epsilon", 1e-5))  # type: ignore[arg-type]
+        epsilon = node.number("epsilon", 1e-5)
         return cls(axis, epsilon), node.inputs
 
     def grouping(self, shape: tuple[int, ...]) -> Grouping:
@@ -134,7 +134,7 @@ class MeanVarianceNormalization(Normalization):
 
     @classmethod
     def from_onnx(cls, node: OnnxNode) -> tuple[Operator, tuple[str, ...]]:
-        axes = [int(a) for a in node.attributes.get("axes", (0, 2, 3))]  # type: ignore[attr-defined]
+        axes = node.integers("axes", (0, 2, 3))
         return cls(normalized_axes(axes, node.type().rank, node.name)), node.inputs
 
     def grouping(self, shape: tuple[int, ...]) -> Grouping:

@@ -33,7 +33,7 @@ class OneHot(Operator):
     @classmethod
     def from_onnx(cls, node: OnnxNode) -> tuple[Operator, tuple[str, ...]]:
         depth, rank = node.ints(1, "depth"), node.type().rank + 1
-        axis = int(node.attributes.get("axis", -1))  # type: ignore[call-overload]
+        axis = node.integer("axis", -1)
         if not depth or not -rank <= axis < rank:
             raise ModelError(f"axis {axis} with depth {depth}", where=node.name)
         return cls(axis % rank, depth[0]), node.inputs

@@ -21,11 +21,11 @@ __all__ = ["Pool", "pool_window", "whole_window"]
 
 def pool_window(node: OnnxNode) -> Window:
     """The window of a pooling node."""
-    kernel = node.attributes.get("kernel_shape")
+    kernel = node.integers("kernel_shape")
     if not kernel or node.type().rank < 3:
         raise ModelError(f"kernel_shape {kernel} does not fit input {node.type()}", where=node.name)
     spatial = node.type().shape[2:]
-    window = Window.from_onnx(node, spatial, tuple(int(k) for k in kernel))  # type: ignore[attr-defined]
+    window = Window.from_onnx(node, spatial, kernel)
     axes = zip(spatial, window.kernel, window.strides, strict=True)
     if str(node.attributes.get("auto_pad", "")).startswith("SAME") and any(
         (n - 1) // s * s + k < n for n, k, s in axes

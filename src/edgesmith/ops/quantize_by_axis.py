@@ -22,7 +22,7 @@ def quantized_type(node: OnnxNode) -> DType:
     """Type of the result of a QuantizeLinear: that of its zero point, an attribute, or u8."""
     if node.attributes.get("block_size") or node.attributes.get("precision"):
         raise node.unsupported("scales by block, or a precision")
-    number = int(node.attributes.get("output_dtype", 0))  # type: ignore[call-overload]
+    number = node.integer("output_dtype", 0)
     try:
         dtype = node.type(2).dtype if node.has(2) else DType(number or DType.U8.value)
     except ValueError:
@@ -33,7 +33,7 @@ def quantized_type(node: OnnxNode) -> DType:
 
 
 def _axis(node: OnnxNode) -> int:
-    rank, axis = node.type().rank, int(node.attributes.get("axis", 1))  # type: ignore[call-overload]
+    rank, axis = node.type().rank, node.integer("axis", 1)
     if not -rank <= axis < rank:
         raise ModelError(f"axis {axis} of {node.type()}", where=node.name)
     return int(axis % rank)
@@ -84,25 +84,25 @@ class QuantizeLinearByAxis(Operator):
     def reference(self, *inputs: np.ndarray | None) -> tuple[np.ndarray, ...]:
         x, scale, zero = (*inputs, None)[:3]
         assert x is not None and scale is not None
-        limits = np.iinfo(self.dtype.numpy)  # type: ignore[type-var]
+        low, high = self.dtype.limits
         with np.errstate(all="ignore"):
             steps = np.rint(x / _along(self.axis, x.ndim, scale))
         if zero is not None:
             steps = steps + _along(self.axis, x.ndim, zero).astype(np.float32)
-        steps = np.where(steps > limits.min, steps, limits.min)
-        return (np.where(steps < limits.max, steps, limits.max).astype(self.dtype.numpy),)
+        steps = np.where(steps > low, steps, low)
+        return (np.where(steps < high, steps, high).astype(self.dtype.numpy),)
 
     def portable(self, w: Writer, inputs: Sequence[Array | None], outputs: Sequence[Array]) -> None:
         x, scale, zero = (*inputs, None)[:3]
         (y,) = outputs
         assert x is not None and scale is not None
         index = [f"i{a}" for a in range(y.view.rank)]
-        limits = np.iinfo(self.dtype.numpy)  # type: ignore[type-var]
+        low, high = self.dtype.limits
         offset = f" + (float){zero.at(index[self.axis])}" if zero else ""
         with w.block("if (begin < end)"), w.nest([(index[a], y.view.shape[a]) for a in y.view.order()]):
             w.line(f"const float v = rintf({x.at(*index)} / {scale.at(index[self.axis])}){offset};")
-            w.line(f"const float low = v > {limits.min}.0f ? v : {limits.min}.0f;")
-            w.line(f"{y.at(*index)} = ({self.dtype.c})(low < {limits.max}.0f ? low : {limits.max}.0f);")
+            w.line(f"const float low = v > {low}.0f ? v : {low}.0f;")
+            w.line(f"{y.at(*index)} = ({self.dtype.c})(low < {high}.0f ? low : {high}.0f);")
 
     @classmethod
     def cases(cls) -> Iterator[Case]:

@@ -53,8 +53,8 @@ class QuantizeLinear(Elementwise):
         steps = call("rint", x if exact else x / scale)
         if zero.op != "const" or zero.value != 0:
             steps = steps + cast(zero, DType.F32)
-        limits = np.iinfo(self.dtype.numpy)  # type: ignore[type-var]
-        bounded = call("min", call("max", steps, float(limits.min)), float(limits.max))
+        low, high = self.dtype.limits
+        bounded = call("min", call("max", steps, float(low)), float(high))
         return call("retype", bounded, dtype=self.dtype)
 
     @classmethod

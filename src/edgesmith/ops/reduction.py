@@ -68,7 +68,7 @@ class Reduction(Operator):
         axes = node.ints(1, "axes") or ()
         if not axes and not node.attributes.get("noop_with_empty_axes", 0):
             axes = tuple(range(rank))
-        keepdims = int(node.attributes.get("keepdims", 1))  # type: ignore[call-overload]
+        keepdims = node.integer("keepdims", 1)
         return cls(normalized_axes(axes, rank, node.name), keepdims), node.inputs[:1]
 
     def to_onnx(self) -> tuple[str, dict[str, object], tuple[np.ndarray | None, ...]]:

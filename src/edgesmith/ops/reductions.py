@@ -19,11 +19,11 @@ _ARITHMETIC = (DType.F32, DType.F64, DType.I32, DType.I64)
 
 
 def _lowest(dtype: DType) -> float:
-    return -math.inf if dtype.is_float else 0 if dtype is DType.BOOL else int(np.iinfo(dtype.numpy).min)  # type: ignore[type-var]
+    return -math.inf if dtype.is_float else dtype.limits[0]
 
 
 def _highest(dtype: DType) -> float:
-    return math.inf if dtype.is_float else 1 if dtype is DType.BOOL else int(np.iinfo(dtype.numpy).max)  # type: ignore[type-var]
+    return math.inf if dtype.is_float else dtype.limits[1]
 
 
 @operator

@@ -123,7 +123,7 @@ class Flatten(_AsReshape):
     @classmethod
     def target(cls, node: OnnxNode) -> tuple[int, ...]:
         shape = node.type().shape
-        axis = int(node.attributes.get("axis", 1))  # type: ignore[call-overload]
+        axis = node.integer("axis", 1)
         axis += len(shape) if axis < 0 else 0
         return (math.prod(shape[:axis]), math.prod(shape[axis:]))
 

@@ -123,7 +123,7 @@ class Sampling:
     @classmethod
     def from_onnx(cls, node: OnnxNode) -> Sampling:
         known = {k: v for k, v in node.attributes.items() if k in cls.__dataclass_fields__}
-        axes = tuple(int(a) for a in node.attributes.get("axes", ()))  # type: ignore[attr-defined]
+        axes = node.integers("axes")
         if node.attributes.get("antialias", 0):
             raise node.unsupported("antialias")
         rank = node.type().rank

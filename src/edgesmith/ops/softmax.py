@@ -25,7 +25,7 @@ class AlongAxis(Operator):
 
     @classmethod
     def from_onnx(cls, node: OnnxNode) -> tuple[Operator, tuple[str, ...]]:
-        axis = int(node.attributes.get("axis", -1))  # type: ignore[call-overload]
+        axis = node.integer("axis", -1)
         return cls(*normalized_axes([axis], node.type().rank, node.name)), node.inputs
 
     def infer(self, inputs: Sequence[TensorType | None]) -> tuple[TensorType, ...]:

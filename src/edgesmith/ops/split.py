@@ -28,13 +28,13 @@ class Split(Movement):
     @classmethod
     def from_onnx(cls, node: OnnxNode) -> tuple[Operator, tuple[str, ...]]:
         x = node.type()
-        axis = int(node.attributes.get("axis", 0))  # type: ignore[call-overload]
+        axis = node.integer("axis", 0)
         if not -x.rank <= axis < x.rank:
             raise ModelError(f"axis {axis} of {x}", where=node.name)
         axis %= x.rank
         lengths = node.ints(1, "split")
         if lengths is None:
-            count = int(node.attributes.get("num_outputs", len(node.outputs)))  # type: ignore[call-overload]
+            count = node.integer("num_outputs", len(node.outputs))
             if count < 1:
                 raise ModelError(f"{count} outputs", where=node.name)
             n = x.shape[axis]

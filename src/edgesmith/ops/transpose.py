@@ -25,7 +25,7 @@ class Transpose(Movement):
     @classmethod
     def from_onnx(cls, node: OnnxNode) -> tuple[Operator, tuple[str, ...]]:
         rank = node.type().rank
-        perm = tuple(int(a) for a in node.attributes.get("perm", range(rank - 1, -1, -1)))  # type: ignore[attr-defined]
+        perm = node.integers("perm", range(rank - 1, -1, -1))
         if sorted(perm) != list(range(rank)):
             raise ModelError(f"perm {perm} does not permute {rank} axes", where=node.name)
         return cls(perm), node.inputs

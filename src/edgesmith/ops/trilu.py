@@ -30,7 +30,7 @@ class Trilu(Operator):
     @classmethod
     def from_onnx(cls, node: OnnxNode) -> tuple[Operator, tuple[str, ...]]:
         k = node.ints(1, "k")
-        return cls(int(node.attributes.get("upper", 1)), k[0] if k else 0), node.inputs[:1]  # type: ignore[call-overload]
+        return cls(node.integer("upper", 1), k[0] if k else 0), node.inputs[:1]
 
     def to_onnx(self) -> tuple[str, dict[str, object], tuple[np.ndarray | None, ...]]:
         return self.name, {"upper": self.upper}, (np.array(self.k, np.int64),)

@@ -41,8 +41,7 @@ class Window:
         rank = len(spatial)
 
         def ints(name: str, default: int, count: int) -> tuple[int, ...]:
-            given = node.attributes.get(name)
-            values = tuple(int(v) for v in given) if given else (default,) * count  # type: ignore[attr-defined]
+            values = node.integers(name, (default,) * count)
             if len(values) != count:
                 raise ModelError(f"{name} has {len(values)} entries, needs {count}", where=node.name)
             return values

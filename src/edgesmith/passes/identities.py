@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from edgesmith.ir import DType, Graph, Node, Patch, View
+from edgesmith.ir import Graph, Node, Patch, View
 from edgesmith.ops import Movement
 from edgesmith.ops.clip import Clip
 from edgesmith.ops.concat import Concat
@@ -77,7 +77,7 @@ def _unchanged(graph: Graph, node: Node) -> str | None:
     if isinstance(op, Clip):
         low, high = -math.inf if op.low is None else op.low, math.inf if op.high is None else op.high
         dtype = graph.type(node.read[0]).dtype
-        least, most = (-math.inf, math.inf) if dtype.is_float else _integer_limits(dtype)
+        least, most = (-math.inf, math.inf) if dtype.is_float else dtype.limits
         floor = 0 if is_nonnegative(graph, node.read[0]) else least
         return node.read[0] if low <= floor and high >= most else None
     if op.name in ("MaxPool", "AveragePool"):
@@ -89,8 +89,3 @@ def _unchanged(graph: Graph, node: Node) -> str | None:
         if found and (found.index == 1 or op.name in _COMMUTATIVE) and bool(np.all(found.array == _NEUTRAL[op.name])):
             return found.other
     return None
-
-
-def _integer_limits(dtype: DType) -> tuple[int, int]:
-    limits = np.iinfo(dtype.numpy)  # type: ignore[type-var]
-    return int(limits.min), int(limits.max)

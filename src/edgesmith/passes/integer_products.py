@@ -126,9 +126,9 @@ class _Product:
         scale = scale * (node.op.alpha if isinstance(node.op, Gemm) else 1.0)
         if not np.isfinite(scale).all() or (np.abs(scale) < np.finfo(np.float32).tiny).any():
             return "a scale is not a normal number"
-        limits = np.iinfo(graph.type(x.value).dtype.numpy)  # type: ignore[type-var]
+        lowest, highest = graph.type(x.value).dtype.limits
         zero = int(graph.constants[x.zero].item()) if x.zero else 0
-        largest = _weight_sums(graph, w, axis) * max(zero - limits.min, limits.max - zero)
+        largest = _weight_sums(graph, w, axis) * max(zero - lowest, highest - zero)
         if largest >= WIDE_SUMS:
             return f"sums of products may reach {largest}, beyond what kernels hold"
         wide = largest >= NARROW_SUMS

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-import numpy as np
-
 from edgesmith.errors import EdgesmithError
 from edgesmith.ir import Graph, Node, Patch
 from edgesmith.ops.average_pool import AveragePool
@@ -93,8 +91,7 @@ def _different(graph: Graph, x: str, value: float, node: Node) -> str | None:
         if op.indices:
             return "its indices count the padding"
         dtype = graph.type(x).dtype
-        lowest = np.finfo(dtype.numpy).min if dtype.is_float else np.iinfo(dtype.numpy).min  # type: ignore[type-var]
-        if value <= float(lowest) or (value == 0 and is_nonnegative(graph, x)):
+        if value <= dtype.lowest or (value == 0 and is_nonnegative(graph, x)):
             return None
         return f"it ignores its pads, but {value:g} may be the largest element"
     zero = 0

@@ -74,9 +74,9 @@ def _superfluous_clip(graph: Graph, node: Node, scale: float, zero: int) -> Patc
         high = math.inf if clip.op.high is None else clip.op.high
     else:
         return None
-    limits = np.iinfo(node.op.dtype.numpy)  # type: ignore[type-var]
+    lowest, highest = node.op.dtype.limits
     steps = [float(np.rint(np.float32(bound) / np.float32(scale))) + zero for bound in (low, high)]
-    if steps[0] > limits.min or steps[1] < limits.max:
+    if steps[0] > lowest or steps[1] < highest:
         return None
     return bypass(graph, RULE, clip, clip.inputs[0])
 

@@ -147,9 +147,9 @@ def _average(graph: Graph, node: Node) -> Patch | Skipped | None:
     found = quantization(graph, back, "DequantizeLinear")
     if back is None or found is None or found.scale == 1.0:
         return None
-    limits = np.iinfo(found.dtype.numpy)  # type: ignore[type-var]
+    lowest, highest = found.dtype.limits
     count = node.op.reduction_length(graph.input_types(node))
-    if count * max(found.zero - limits.min, limits.max - found.zero) > EXACT_SUM:
+    if count * max(found.zero - lowest, highest - found.zero) > EXACT_SUM:
         return Skipped(node.name, f"a sum of {count} integers of type {found.dtype} may not be exact in f32")
     names = Names(graph)
     steps, average = names(f"{node.inputs[0]}:steps"), names(f"{node.outputs[0]}:steps")

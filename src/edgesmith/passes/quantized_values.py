@@ -38,9 +38,9 @@ class Quantization:
     dtype: DType
 
     def quantize(self, number: float) -> int:
-        limits = np.iinfo(self.dtype.numpy)  # type: ignore[type-var]
+        low, high = self.dtype.limits
         steps = float(np.rint(np.float32(number) / self.scale)) + self.zero
-        return int(min(max(steps, limits.min), limits.max))
+        return int(min(max(steps, low), high))
 
     def dequantize(self, integer: int) -> float:
         return float(np.float32(integer - self.zero) * self.scale)

@@ -43,8 +43,8 @@ class QParams:
     @property
     def limits(self) -> tuple[int, int]:
         """Smallest and largest integer in use."""
-        info = np.iinfo(self.dtype.numpy)  # type: ignore[type-var]
-        return int(info.min) if self.low is None else self.low, int(info.max) if self.high is None else self.high
+        low, high = self.dtype.limits
+        return low if self.low is None else self.low, high if self.high is None else self.high
 
     def along(self, array: np.ndarray, rank: int) -> np.ndarray:
         """Scales or zero points in a shape that broadcasts with a tensor of ``rank`` axes."""

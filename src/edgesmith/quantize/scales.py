@@ -36,7 +36,7 @@ def value_parameters(range: Range, dtype: DType, *, symmetric: bool = False, pow
         power_of_two: the scale is the next power of two above.
     """
     low, high = min(range[0], 0.0), max(range[1], 0.0)
-    first, last = _limits(dtype)
+    first, last = dtype.limits
     middle = (first + last + 1) // 2
     scale = max(-low, high) / (last - middle) if symmetric else (high - low) / (last - first)
     scale = max(scale, _SMALLEST)
@@ -107,8 +107,3 @@ def _above_nothing(scale: np.ndarray, form: Product, x_scale: float) -> np.ndarr
     unused = used.min() if used.size else max(bias / (factor * 2.0**_BIAS_BITS), _SMALLEST)
     scale = np.where(scale > 0, scale, unused)
     return np.asarray(np.maximum(scale, max(np.max(scale) * _FAINTEST, _TINY * 2 / factor, _SMALLEST)))
-
-
-def _limits(dtype: DType) -> tuple[int, int]:
-    info = np.iinfo(dtype.numpy)  # type: ignore[type-var]
-    return int(info.min), int(info.max)

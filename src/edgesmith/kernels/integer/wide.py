@@ -78,8 +78,7 @@ def digits(weights: np.ndarray) -> list[np.ndarray]:
 
 def largest_input(window: IntegerWindow, shift: int) -> int:
     """The largest size of an input as it is multiplied."""
-    limits = np.iinfo(window.input_type.numpy)  # type: ignore[type-var]
-    return max(abs(int(limits.min) + shift), abs(int(limits.max) + shift))
+    return max(abs(limit + shift) for limit in window.input_type.limits)
 
 
 def words(sums: np.ndarray) -> np.ndarray:
