@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -125,11 +125,17 @@ class Conv(Operator):
 
     @classmethod
     def cases(cls) -> Iterator[Case]:
-        def case(name: str, x: tuple[int, ...], filters: int, kernel: int, group: int = 1, **window: object) -> Case:
+        def case(name: str, x: tuple[int, ...], filters: int, kernel: int, group: int = 1, **window: Any) -> Case:
             rank = len(x) - 2
             one = (1,) * rank
-            given = {"strides": one, "pads_begin": (0,) * rank, "pads_end": (0,) * rank, "dilations": one, **window}
-            op = cls(Window((kernel,) * rank, **given), group)  # type: ignore[arg-type]
+            given: dict[str, Any] = {
+                "strides": one,
+                "pads_begin": (0,) * rank,
+                "pads_end": (0,) * rank,
+                "dilations": one,
+                **window,
+            }
+            op = cls(Window((kernel,) * rank, **given), group)
             weights = np.random.default_rng(7).standard_normal((filters, x[1] // group, *op.window.kernel), np.float32)
             bias = np.random.default_rng(8).standard_normal(filters, np.float32)
             return Case(op, (f32(*x), weights, bias), name)

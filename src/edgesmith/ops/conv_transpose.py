@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -168,12 +168,12 @@ class ConvTranspose(Operator):
             *,
             group: int = 1,
             extra: int = 0,
-            **window: object,
+            **window: Any,
         ) -> Case:
             rank = len(x) - 2
             one, zero = (1,) * rank, (0,) * rank
-            given = {"strides": one, "pads_begin": zero, "pads_end": zero, "dilations": one, **window}
-            op = cls(Window((kernel,) * rank, **given), (extra,) * rank, group)  # type: ignore[arg-type]
+            given: dict[str, Any] = {"strides": one, "pads_begin": zero, "pads_end": zero, "dilations": one, **window}
+            op = cls(Window((kernel,) * rank, **given), (extra,) * rank, group)
             weights = np.random.default_rng(5).standard_normal((x[1], filters // group, *op.window.kernel), np.float32)
             bias = np.random.default_rng(6).standard_normal(filters, np.float32)
             return Case(op, (f32(*x), weights, bias), name)

@@ -17,7 +17,7 @@ from edgesmith.ops.conv import Conv, convolved_shape, write_convolution
 from edgesmith.ops.matmul import MatMul, write_matrix_product
 from edgesmith.ops.window import Window
 
-__all__ = ["ConvInteger", "IntegerProduct", "MatMulInteger"]
+__all__ = ["ConvInteger", "ConvolutionSums", "IntegerProduct", "MatMulInteger", "MatrixSums"]
 
 OPERANDS = (DType.I8, DType.U8, DType.I16, DType.U16)
 
@@ -67,6 +67,59 @@ class IntegerProduct(Operator):
         return Cost(macs=outputs[0].size * self.reduction_length(inputs))
 
 
+class ConvolutionSums(IntegerProduct):
+    """Convolution of (N, C, *spatial) with (M, C / group, *kernel); padding counts as the zero point of x."""
+
+    layout: ClassVar[Layout] = "channels_last"
+    zero_axes: ClassVar[tuple[int, int]] = (1, 0)
+    window: Window
+    group: int
+
+    @property
+    def floats(self) -> Conv:
+        """The same of floats."""
+        return Conv(self.window, self.group)
+
+    def infer(self, inputs: Sequence[TensorType | None]) -> tuple[TensorType, ...]:
+        x, w = inputs[:2]
+        assert x is not None and w is not None
+        shape = convolved_shape(self.name, self.window, self.group, x, w)
+        self._check(inputs, shape[1])
+        return (TensorType(shape, self.sums),)
+
+    def product(self, x: np.ndarray, w: np.ndarray) -> np.ndarray:
+        (y,) = self.floats.reference(x, w)
+        return y
+
+    def reduction_length(self, inputs: Sequence[TensorType | None]) -> int:
+        return self.floats.reduction_length(inputs)
+
+    def tasks(self, inputs: Sequence[TensorType | None], outputs: Sequence[TensorType]) -> int:
+        return outputs[0].shape[0] * outputs[0].shape[1]
+
+
+class MatrixSums(IntegerProduct):
+    """Product of stacks of matrices by numpy's rules."""
+
+    zero_axes: ClassVar[tuple[int, int]] = (-2, -1)
+
+    def infer(self, inputs: Sequence[TensorType | None]) -> tuple[TensorType, ...]:
+        a, b = inputs[:2]
+        assert a is not None and b is not None
+        (product,) = MatMul().infer([TensorType(t.shape, self.sums) for t in (a, b)])
+        self._check(inputs, b.shape[-1] if b.rank > 1 else 1)
+        return (product,)
+
+    def product(self, x: np.ndarray, w: np.ndarray) -> np.ndarray:
+        return np.asarray(x @ w)
+
+    def reduction_length(self, inputs: Sequence[TensorType | None]) -> int:
+        return MatMul().reduction_length(inputs)
+
+    def tasks(self, inputs: Sequence[TensorType | None], outputs: Sequence[TensorType]) -> int:
+        return MatMul().tasks(inputs[:2], outputs)
+
+
 def _wide(array: np.ndarray, zero: np.ndarray | None, axis: int) -> np.ndarray:
     """The array less its zero points along an axis, as f64: sums of products of such numbers are exact."""
     wide = array.astype(np.float64)
@@ -82,7 +135,7 @@ def _less(element: str, zero: str | None) -> str:
 
 @operator
 @dataclass(frozen=True)
-class ConvInteger(IntegerProduct):
+class ConvInteger(ConvolutionSums):
     """Convolution of (N, C, *spatial) with (M, C / group, *kernel); padding counts as the zero point of x.
 
     Source: https://onnx.ai/onnx/operators/onnx__ConvInteger.html; 16-bit operands and wide sums are not ONNX.
@@ -92,8 +145,6 @@ class ConvInteger(IntegerProduct):
     """
 
     name: ClassVar[str] = "ConvInteger"
-    layout: ClassVar[Layout] = "channels_last"
-    zero_axes: ClassVar[tuple[int, int]] = (1, 0)
     window: Window
     group: int = 1
     wide: bool = False
@@ -111,23 +162,6 @@ class ConvInteger(IntegerProduct):
     def to_onnx(self) -> tuple[str, dict[str, object], tuple[np.ndarray | None, ...]]:
         return self.name, {**self.window.to_onnx(), "group": self.group}, ()
 
-    def infer(self, inputs: Sequence[TensorType | None]) -> tuple[TensorType, ...]:
-        x, w = inputs[0], inputs[1]
-        assert x is not None and w is not None
-        shape = convolved_shape(self.name, self.window, self.group, x, w)
-        self._check(inputs, shape[1])
-        return (TensorType(shape, self.sums),)
-
-    def product(self, x: np.ndarray, w: np.ndarray) -> np.ndarray:
-        (y,) = Conv(self.window, self.group).reference(x, w)
-        return y
-
-    def reduction_length(self, inputs: Sequence[TensorType | None]) -> int:
-        return Conv(self.window, self.group).reduction_length(inputs)
-
-    def tasks(self, inputs: Sequence[TensorType | None], outputs: Sequence[TensorType]) -> int:
-        return outputs[0].shape[0] * outputs[0].shape[1]
-
     def portable(self, w: Writer, inputs: Sequence[Array | None], outputs: Sequence[Array]) -> None:
         x, k, x_zero, w_zero = (*inputs, None, None)[:4]
         assert x is not None and k is not None
@@ -144,11 +178,11 @@ class ConvInteger(IntegerProduct):
     def cases(cls) -> Iterator[Case]:
         rng = np.random.default_rng(3)
 
-        def case(name: str, x: TensorType, filters: int, kernel: int, group: int = 1, **window: object) -> Case:
+        def case(name: str, x: TensorType, filters: int, kernel: int, group: int = 1, **window: Any) -> Case:
             one = (1,) * (x.rank - 2)
             zero = (0,) * (x.rank - 2)
-            given = {"strides": one, "pads_begin": zero, "pads_end": zero, "dilations": one, **window}
-            op = cls(Window((kernel,) * len(one), **given), group)  # type: ignore[arg-type]
+            given: dict[str, Any] = {"strides": one, "pads_begin": zero, "pads_end": zero, "dilations": one, **window}
+            op = cls(Window((kernel,) * len(one), **given), group)
             weights = rng.integers(-127, 128, (filters, x.shape[1] // group, *op.window.kernel)).astype(np.int8)
             return Case(op, (x, weights, np.array(zero_points[x.dtype], x.dtype.numpy)), name)
 
@@ -171,7 +205,7 @@ class ConvInteger(IntegerProduct):
 
 @operator
 @dataclass(frozen=True)
-class MatMulInteger(IntegerProduct):
+class MatMulInteger(MatrixSums):
     """Product of stacks of matrices by numpy's rules.
 
     Source: https://onnx.ai/onnx/operators/onnx__MatMulInteger.html; 16-bit operands and wide sums are not ONNX.
@@ -181,7 +215,6 @@ class MatMulInteger(IntegerProduct):
     """
 
     name: ClassVar[str] = "MatMulInteger"
-    zero_axes: ClassVar[tuple[int, int]] = (-2, -1)
     wide: bool = False
 
     @property
@@ -194,23 +227,6 @@ class MatMulInteger(IntegerProduct):
 
     def to_onnx(self) -> tuple[str, dict[str, object], tuple[np.ndarray | None, ...]]:
         return self.name, {}, ()
-
-    def infer(self, inputs: Sequence[TensorType | None]) -> tuple[TensorType, ...]:
-        a, b = inputs[0], inputs[1]
-        assert a is not None and b is not None
-        wide = [TensorType(t.shape, self.sums) for t in (a, b)]
-        (product,) = MatMul().infer(wide)
-        self._check(inputs, b.shape[-1] if b.rank > 1 else 1)
-        return (product,)
-
-    def product(self, x: np.ndarray, w: np.ndarray) -> np.ndarray:
-        return np.asarray(x @ w)
-
-    def reduction_length(self, inputs: Sequence[TensorType | None]) -> int:
-        return MatMul().reduction_length(inputs)
-
-    def tasks(self, inputs: Sequence[TensorType | None], outputs: Sequence[TensorType]) -> int:
-        return MatMul().tasks(inputs[:2], outputs)
 
     def portable(self, w: Writer, inputs: Sequence[Array | None], outputs: Sequence[Array]) -> None:
         a, b, a_zero, b_zero = (*inputs, None, None)[:4]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -112,14 +112,14 @@ class Resize(Operator):
         yield Case(cls(Sampling("linear", sizes=(6, 4, 5), axes=(2, 3, 4))), (f32(1, 2, 3, 4, 3),), "trilinear")
         yield Case(cls(Sampling("cubic", scales=double)), (image,), "cubic")
         yield Case(cls(Sampling("cubic", scales=double, exclude_outside=1)), (image,), "cubic exclude_outside")
-        crop = {"coordinate_transformation_mode": "tf_crop_and_resize", "extrapolation_value": 9.0}
+        crop: dict[str, Any] = {"coordinate_transformation_mode": "tf_crop_and_resize", "extrapolation_value": 9.0}
         roi = (0.0, 0.0, -0.2, 0.1, 1.0, 1.0, 0.9, 1.3)
-        yield Case(cls(Sampling("linear", sizes=(1, 5, 6, 7), roi=roi, **crop)), (image,), "crop")  # type: ignore[arg-type]
-        floor = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
-        yield Case(NearestResize(Sampling(scales=double, **floor)), (image,), "nearest repeats")  # type: ignore[arg-type]
-        yield Case(NearestResize(Sampling(scales=(1, 1, 0.5, 0.5), **floor)), (image,), "nearest strides")  # type: ignore[arg-type]
+        yield Case(cls(Sampling("linear", sizes=(1, 5, 6, 7), roi=roi, **crop)), (image,), "crop")
+        floor: dict[str, Any] = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+        yield Case(NearestResize(Sampling(scales=double, **floor)), (image,), "nearest repeats")
+        yield Case(NearestResize(Sampling(scales=(1, 1, 0.5, 0.5), **floor)), (image,), "nearest strides")
         yield Case(NearestResize(Sampling(sizes=(1, 5, 5, 9))), (image,), "nearest table")
-        yield Case(NearestResize(Sampling(sizes=(1, 5, 6, 7), roi=roi, **crop)), (image,), "nearest crop")  # type: ignore[arg-type]
+        yield Case(NearestResize(Sampling(sizes=(1, 5, 6, 7), roi=roi, **crop)), (image,), "nearest crop")
 
 
 @dataclass(frozen=True)

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from edgesmith.c.writer import Writer
 from edgesmith.errors import UnsupportedOp
 from edgesmith.ir import DType, Node, Op, TensorType
-from edgesmith.ops.base import Array, Case, Layout, operator
+from edgesmith.ops.base import Array, Case, operator
 from edgesmith.ops.cast import Cast
 from edgesmith.ops.comparison import GreaterOrEqual
-from edgesmith.ops.conv import Conv, convolved_shape, write_convolution
-from edgesmith.ops.integer_products import IntegerProduct
+from edgesmith.ops.conv import write_convolution
+from edgesmith.ops.integer_products import ConvolutionSums, IntegerProduct, MatrixSums
 from edgesmith.ops.matmul import MatMul, write_matrix_product
 from edgesmith.ops.sign import Sign
 from edgesmith.ops.where import Where
@@ -77,38 +77,19 @@ class SignProduct(IntegerProduct):
 
 @operator
 @dataclass(frozen=True)
-class SignConv(SignProduct):
+class SignConv(SignProduct, ConvolutionSums):
     """Convolution of the signs of (N, C, *spatial) with (M, C / group, *kernel), in i32.
 
     Source: Rastegari et al., XNOR-Net, ECCV 2016.
     """
 
     name: ClassVar[str] = "SignConv"
-    layout: ClassVar[Layout] = "channels_last"
-    zero_axes: ClassVar[tuple[int, int]] = (1, 0)
     window: Window
     group: int = 1
     binary: bool = True
 
-    def infer(self, inputs: Sequence[TensorType | None]) -> tuple[TensorType, ...]:
-        x, w = inputs
-        assert x is not None and w is not None
-        shape = convolved_shape(self.name, self.window, self.group, x, w)
-        self._check(inputs, shape[1])
-        return (TensorType(shape, DType.I32),)
-
-    def product(self, x: np.ndarray, w: np.ndarray) -> np.ndarray:
-        (y,) = Conv(self.window, self.group).reference(x, w)
-        return y
-
-    def reduction_length(self, inputs: Sequence[TensorType | None]) -> int:
-        return Conv(self.window, self.group).reduction_length(inputs)
-
     def spelled_out(self, node: Node) -> tuple[tuple[Node, ...], Mapping[str, np.ndarray]]:
-        return self._spelled_out(node, Conv(self.window, self.group))
-
-    def tasks(self, inputs: Sequence[TensorType | None], outputs: Sequence[TensorType]) -> int:
-        return outputs[0].shape[0] * outputs[0].shape[1]
+        return self._spelled_out(node, self.floats)
 
     def portable(self, w: Writer, inputs: Sequence[Array | None], outputs: Sequence[Array]) -> None:
         x, k = inputs
@@ -119,12 +100,10 @@ class SignConv(SignProduct):
     def cases(cls) -> Iterator[Case]:
         rng = np.random.default_rng(6)
 
-        def case(name: str, x: TensorType, filters: int, size: int, pads: int = 0, **given: object) -> Case:
-            ternary = bool(given.pop("ternary", False))
-            binary = bool(given.pop("binary", True))
-            group = int(str(given.pop("group", 1)))
+        def case(name: str, x: TensorType, filters: int, size: int, pads: int = 0, **given: Any) -> Case:
+            ternary, binary, group = given.pop("ternary", False), given.pop("binary", True), given.pop("group", 1)
             axes = {"strides": (1, 1), "pads_begin": (pads, pads), "pads_end": (pads, pads), "dilations": (1, 1)}
-            op = cls(Window((size, size), **{**axes, **given}), group, binary)  # type: ignore[arg-type]
+            op = cls(Window((size, size), **{**axes, **given}), group, binary)
             shape = (filters, x.shape[1] // group, size, size)
             return Case(op, (x, cls._weights(rng, shape, ternary=ternary)), name)
 
@@ -141,31 +120,14 @@ class SignConv(SignProduct):
 
 @operator
 @dataclass(frozen=True)
-class SignMatMul(SignProduct):
+class SignMatMul(SignProduct, MatrixSums):
     """Product of the signs of stacks of matrices with matrices, by numpy's rules, in i32."""
 
     name: ClassVar[str] = "SignMatMul"
-    zero_axes: ClassVar[tuple[int, int]] = (-2, -1)
     binary: bool = True
-
-    def infer(self, inputs: Sequence[TensorType | None]) -> tuple[TensorType, ...]:
-        a, b = inputs
-        assert a is not None and b is not None
-        (product,) = MatMul().infer([TensorType(t.shape, DType.I32) for t in (a, b)])
-        self._check(inputs, b.shape[-1] if b.rank > 1 else 1)
-        return (product,)
-
-    def product(self, x: np.ndarray, w: np.ndarray) -> np.ndarray:
-        return np.asarray(x @ w)
-
-    def reduction_length(self, inputs: Sequence[TensorType | None]) -> int:
-        return MatMul().reduction_length(inputs)
 
     def spelled_out(self, node: Node) -> tuple[tuple[Node, ...], Mapping[str, np.ndarray]]:
         return self._spelled_out(node, MatMul())
-
-    def tasks(self, inputs: Sequence[TensorType | None], outputs: Sequence[TensorType]) -> int:
-        return MatMul().tasks(inputs, outputs)
 
     def portable(self, w: Writer, inputs: Sequence[Array | None], outputs: Sequence[Array]) -> None:
         a, b = inputs

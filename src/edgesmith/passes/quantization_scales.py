@@ -175,8 +175,9 @@ def _becomes_integers(graph: Graph, node: Node) -> bool:
     """Whether ``integer_products`` or ``quantized_movement`` still have something to do with a node."""
     if node.op.name in ("Conv", "Gemm", "MatMul"):
         weights = graph.producer(node.inputs[1])
-        dequantized = weights is not None and weights.op.name.startswith("DequantizeLinear")
-        return dequantized and weights.inputs[0] in graph.constants  # type: ignore[union-attr]
+        if weights is None or not weights.op.name.startswith("DequantizeLinear"):
+            return False
+        return weights.inputs[0] in graph.constants
     return is_movement(node) and is_dequantized(graph, node.outputs[0])
 
 

@@ -10,8 +10,8 @@ from edgesmith.ir import DType
 from edgesmith.kernels.base import Problem
 from edgesmith.kernels.line_window import LineWindow
 from edgesmith.ops.cast import Cast
-from edgesmith.ops.integer_products import ConvInteger, IntegerProduct
-from edgesmith.ops.sign_products import SignConv, SignProduct
+from edgesmith.ops.integer_products import ConvolutionSums, IntegerProduct
+from edgesmith.ops.sign_products import SignProduct
 
 __all__ = ["IntegerWindow", "integer_window"]
 
@@ -55,7 +55,7 @@ class IntegerWindow(LineWindow):
             self.sums, self.bias = _bias(problem)
             if self.wide:
                 self.sums = _as_floats(problem, self.sums)
-            if isinstance(node.op, ConvInteger | SignConv):
+            if isinstance(node.op, ConvolutionSums):
                 self.convolution(node.op.window, node.op.group)
             else:
                 self.product(node)
@@ -86,7 +86,7 @@ def _bias(problem: Problem) -> tuple[str, np.ndarray]:
     """
     node, graph, region = problem.anchor, problem.graph, problem.region
     (sums,) = node.outputs
-    convolution = isinstance(node.op, ConvInteger | SignConv)
+    convolution = isinstance(node.op, ConvolutionSums)
     channels = graph.type(sums).shape[1 if convolution else -1]
     none = np.zeros(channels, np.int64)
     follower = graph.sole_consumer(sums)
