@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +16,12 @@ from edgesmith.c.exponential import bias
 from edgesmith.c.tiles import TILE_PRIMITIVES, configuration
 from edgesmith.c.vector import VECTOR_PRIMITIVES, VectorPrimitive, header
 from edgesmith.ir import DType
+from edgesmith.kernels.base import SIGNATURE
 from edgesmith.target import Target, parse
 from edgesmith.target.isa import ISAS, Isa
 from edgesmith.toolchain import build, zig
 from edgesmith.toolchain.compiler import system
+from foreign import FOREIGN, ForeignCall, ForeignFunctions, foreign_target, missing_emulator
 
 pytestmark = pytest.mark.toolchain
 
@@ -27,6 +31,8 @@ GUARD = 0x5A
 """Byte of memory that a store must leave alone."""
 PER_LANE = {"pair": 2, "pairs": 2, "quad": 4, "quads": 4, "shuffle16": 16}
 """Elements for each lane of the loads that put several into one."""
+MULTIPLIED = {"dot2": (np.int16, np.int16), "dot4": (np.uint8, np.int8), "dot4_i8": (np.int8, np.int8)}
+"""Types of what the dot products multiply."""
 ROUNDS = 4
 
 
@@ -40,7 +46,7 @@ class _Fallbacks(Target):
 
 
 def target_of(isa: str, table: str) -> Target:
-    target = parse(f"native+{isa}")
+    target = parse(f"native+{isa}") if isa in HERE else foreign_target(isa)
     kind = _Fallbacks if table == "fallbacks" else Target
     return kind(target.triple, target.isas)
 
@@ -54,36 +60,54 @@ def element_of(kind: str) -> type[np.generic] | None:
 
 
 def wrapper(name: str) -> str:
-    """A C function that applies a primitive to operands in memory; ``out`` holds the memory that a store changes."""
+    """A kernel function of one primitive: p[0] is its result, or the memory that a store changes, then its operands."""
     primitive = VECTOR_PRIMITIVES[name]
-    lines, arguments, sources = [], [], iter("abc")
+    lines, arguments, sources = [], [], (f"p[{i}]" for i in count(1))
     for kind, parameter in ((k.strip(), p) for k, p in primitive.parameters):
         if parameter == "n":
             arguments.append("n")
         elif kind.endswith("*"):
-            arguments.append(f"({kind}){'out' if primitive.result == 'void' else next(sources)}")
+            arguments.append(f"({kind}){'p[0]' if primitive.result == 'void' else next(sources)}")
         else:
-            source = next(sources)
-            lines.append(f"{kind} {source}_; memcpy(&{source}_, {source}, sizeof {source}_);")
-            arguments.append(f"{source}_")
+            lines.append(f"{kind} {parameter}_; memcpy(&{parameter}_, {next(sources)}, sizeof {parameter}_);")
+            arguments.append(f"{parameter}_")
     call = f"es_{name}({', '.join(arguments)});"
     result = primitive.result
-    lines.append(call if result == "void" else f"const {result} y = {call} memcpy(out, &y, sizeof y);")
-    unused = " ".join(f"(void){p};" for p in ("a", "b", "c", "n"))
-    parameters = "const void *a, const void *b, const void *c, int32_t n, void *out"
+    lines.append(call if result == "void" else f"const {result} y = {call} memcpy(p[0], &y, sizeof y);")
+    unused = " ".join(f"(void){p};" for p in ("n", "scratch", "end"))
+    head = SIGNATURE.replace("@NAME@", f"call_{name}").replace("begin", "n")
     visible = '__attribute__((visibility("default")))'
-    return (
-        f"{visible} void call_{name}({parameters});\nvoid call_{name}({parameters}) {{ {unused} {' '.join(lines)} }}\n"
-    )
+    return f"{visible} {head};\n{head} {{ {unused} {' '.join(lines)} }}\n"
+
+
+Run = Callable[[str, Sequence["Case"]], None]
+"""Applies a primitive, by name, to cases."""
 
 
 @cache
-def library(isa: str, table: str, compiler: str, folder: Path) -> ctypes.CDLL:
-    target = target_of(isa, table)
-    (folder / "primitives.c").write_text(header(target) + "\n".join(map(wrapper, VECTOR_PRIMITIVES)))
-    flags = ("-Werror",)
-    made = build(folder, folder, "primitives", target, COMPILERS[compiler](), extra=flags, executable=False)
-    return ctypes.CDLL(str(made["shared"]))
+def primitives(isa: str, table: str, compiler: str, folder: Path) -> Run:
+    """All primitives, compiled for an instruction set."""
+    target, texts = target_of(isa, table), list(map(wrapper, VECTOR_PRIMITIVES))
+    if isa not in HERE:
+        names = [(f"call_{name}", False) for name in VECTOR_PRIMITIVES]
+        text = '#include "es_simd.h"\n' + "\n".join(texts)
+        program = ForeignFunctions([text], names, header(target), target, folder)
+
+        def emulated(name: str, cases: Sequence[Case]) -> None:
+            number = list(VECTOR_PRIMITIVES).index(name)
+            program.run([ForeignCall(number, [(c.n, 0)], c.blocks, 1, c.pointers) for c in cases])
+
+        return emulated
+    (folder / "primitives.c").write_text(header(target) + "\n".join(texts))
+    made = build(folder, folder, "primitives", target, COMPILERS[compiler](), extra=("-Werror",), executable=False)
+    library = ctypes.CDLL(str(made["shared"]))
+
+    def here(name: str, cases: Sequence[Case]) -> None:
+        for c in cases:
+            pointers = (ctypes.c_void_p * len(c.pointers))(*c.pointers)
+            getattr(library, f"call_{name}")(pointers, ctypes.c_int32(c.n), 0, None)
+
+    return here
 
 
 @pytest.fixture(scope="module")
@@ -111,22 +135,22 @@ def floats(name: str, lanes: int, rng: np.random.Generator) -> list[np.ndarray]:
     return vectors
 
 
-def integers(dtype: type[np.generic], count: int, rng: np.random.Generator) -> np.ndarray:
+def integers(dtype: type[np.generic], size: int, rng: np.random.Generator) -> np.ndarray:
     """Numbers of the type's whole range, a third of them at its ends."""
     limits = np.iinfo(dtype)  # type: ignore[type-var]
-    anywhere = rng.integers(limits.min, limits.max, count, endpoint=True)
-    ends = rng.choice([limits.min, limits.max, 0], count)
-    return np.where(rng.random(count) < 1 / 3, ends, anywhere).astype(dtype)
+    anywhere = rng.integers(limits.min, limits.max, size, endpoint=True)
+    ends = rng.choice([limits.min, limits.max, 0], size)
+    return np.where(rng.random(size) < 1 / 3, ends, anywhere).astype(dtype)
 
 
 def multiplicands(name: str, lanes: int, rng: np.random.Generator) -> list[np.ndarray]:
     """i32 sums, and vectors of the narrow integers that a dot product multiplies."""
-    first, second = (np.int16, np.int16) if name == "dot2" else (np.uint8, np.int8)
-    count = 4 * lanes // np.dtype(first).itemsize
+    first, second = MULTIPLIED[name]
+    size = 4 * lanes // np.dtype(first).itemsize
     return [
         integers(np.int32, lanes, rng),
-        integers(first, count, rng).view(np.int32),
-        integers(second, count, rng).view(np.int32),
+        integers(first, size, rng).view(np.int32),
+        integers(second, size, rng).view(np.int32),
     ]
 
 
@@ -134,6 +158,12 @@ def operands(name: str, primitive: VectorPrimitive, lanes: int, rng: np.random.G
     """Values of the parameters in order, the memory of a store and the number of lanes aside."""
     if name.startswith("dot"):
         return multiplicands(name, lanes, rng)
+    if name.startswith("round_") and primitive.result == "void":
+        vectors = [
+            rng.choice([1e9, -1e20, -np.inf, np.nan, 0.5, 1.5, 127.5, -129.5, 3e4, -40.2], lanes) for _ in "abcd"
+        ]
+        number = rng.integers(-128, 256, 1).astype(np.int32)
+        return [v.astype(np.float32) for v in vectors][: len(primitive.parameters) - 2] + [number]
     reals = iter(floats(name, lanes, rng))
     stored = next((element_of(k) for k, p in primitive.parameters if p == "p"), None)
     found = []
@@ -147,13 +177,36 @@ def operands(name: str, primitive: VectorPrimitive, lanes: int, rng: np.random.G
         elif kind in ("es_v", "float"):
             found.append(next(reals)[: None if kind == "es_v" else 1])
         elif element is not None:
-            count = lanes * PER_LANE.get(name.partition("_")[0], 1)
-            found.append(next(reals) if element is np.float32 else integers(element, count, rng))
+            size = lanes * PER_LANE.get(name.partition("_")[0], 1)
+            found.append(next(reals) if element is np.float32 else integers(element, size, rng))
         elif name == "select":
             found.append(-rng.integers(0, 2, lanes).astype(np.int32))
         else:
             found.append(integers(np.int32, lanes if kind == "es_m" else 1, rng))
     return found
+
+
+class Case:
+    """Operands of a primitive in memory, one element behind an aligned address, and memory for its result.
+
+    Args:
+        given: values of the parameters in order, the memory of a store and the number of lanes aside.
+        n: the number of lanes.
+    """
+
+    def __init__(self, name: str, lanes: int, n: int, given: list[np.ndarray]) -> None:
+        self.n, self.given = n, given
+        self.out = np.full(4 * lanes + 16, GUARD, np.uint8)
+        self._held = [displaced(v[:n] if name.startswith("load") and name.endswith("_n") else v) for v in given]
+
+    @property
+    def blocks(self) -> list[np.ndarray]:
+        return [self.out, *(v.view(np.uint8) for v in self._held)]
+
+    @property
+    def pointers(self) -> list[int]:
+        """Addresses of the result and of the operands."""
+        return [self.out.ctypes.data, *(v.ctypes.data for v in self._held)]
 
 
 @pytest.mark.parametrize("name", VECTOR_PRIMITIVES)
@@ -162,14 +215,18 @@ def operands(name: str, primitive: VectorPrimitive, lanes: int, rng: np.random.G
 @pytest.mark.parametrize("isa", ISAS)
 def test_primitive(isa: str, table: str, compiler: str, name: str, folders: dict[tuple[str, str, str], Path]) -> None:
     if isa not in HERE:
-        pytest.skip(f"this machine lacks {isa}")
+        missing = missing_emulator(isa) if isa in FOREIGN else f"this machine lacks {isa}"
+        if missing or compiler != "zig":
+            pytest.skip(missing or f"{compiler} compiles for this machine")
     lanes = target_of(isa, table).lanes
-    function = getattr(library(isa, table, compiler, folders[isa, table, compiler]), f"call_{name}")
     primitive = VECTOR_PRIMITIVES[name]
     counted = any(parameter == "n" for _, parameter in primitive.parameters)
     rng = np.random.default_rng(7)
-    for n in list(range(1, lanes) if counted else [lanes]) * ROUNDS:
-        check(function, name, primitive, lanes, n, operands(name, primitive, lanes, rng))
+    counts = list(range(1, lanes) if counted else [lanes]) * ROUNDS
+    cases = [Case(name, lanes, n, operands(name, primitive, lanes, rng)) for n in counts]
+    primitives(isa, table, compiler, folders[isa, table, compiler])(name, cases)
+    for case in cases:
+        check(name, primitive, lanes, case)
 
 
 def displaced(array: np.ndarray) -> np.ndarray:
@@ -179,14 +236,8 @@ def displaced(array: np.ndarray) -> np.ndarray:
     return memory[1:]
 
 
-def check(
-    function: ctypes._CFuncPtr, name: str, primitive: VectorPrimitive, lanes: int, n: int, given: list[np.ndarray]
-) -> None:
-    out = np.full(4 * lanes + 16, GUARD, np.uint8)
-    held = [displaced(v[:n] if name.startswith("load") and name.endswith("_n") else v) for v in given]
-    pointers = [v.ctypes.data_as(ctypes.c_void_p) for v in held] + [None] * 3
-    function(*pointers[:3], ctypes.c_int32(n), out.ctypes.data_as(ctypes.c_void_p))
-
+def check(name: str, primitive: VectorPrimitive, lanes: int, case: Case) -> None:
+    n, given, out = case.n, case.given, case.out
     arguments, sources, stored = [], iter(given), None
     for kind, parameter in primitive.parameters:
         if parameter == "p" and primitive.result == "void":
@@ -204,8 +255,8 @@ def check(
         meaning = -meaning.astype(np.int32)
     dtype = stored or (np.int32 if primitive.result == "es_m" else np.float32)
     assert meaning.dtype == dtype
-    count = 1 if primitive.result == "float" else lanes
-    want = np.broadcast_to(meaning[:count] if meaning.ndim else meaning, count)
+    size = 1 if primitive.result == "float" else meaning.size if stored else lanes
+    want = np.broadcast_to(meaning[:size] if meaning.ndim else meaning, size)
     got = out[: want.nbytes].view(dtype)
     assert (out[want.nbytes :] == GUARD).all(), "memory behind the result was changed"
     if primitive.result == "float":

@@ -61,8 +61,8 @@ def test_the_system_of_this_machine_is_asked() -> None:
 
 def test_a_program_that_asks_first_is_loaded_without_the_set(tmp_path: Path) -> None:
     here = parse("native").isas
-    _check_machine({"isas": [*here, "amx"]}, tmp_path)
+    _check_machine({"target": str(parse("native")), "isas": [*here, "amx"]}, tmp_path)
     for unknown in ("avx512", "of-a-later-version"):
         if unknown not in here:
             with pytest.raises(ArtifactError, match=unknown):
-                _check_machine({"isas": [*here, unknown]}, tmp_path)
+                _check_machine({"target": str(parse("native")), "isas": [*here, unknown]}, tmp_path)

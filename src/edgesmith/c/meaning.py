@@ -13,6 +13,7 @@ __all__ = [
     "divide",
     "dot2",
     "dot4",
+    "dot4_i8",
     "exp2_biased",
     "fma",
     "from_bf16",
@@ -103,6 +104,11 @@ def dot2(c: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def dot4(c: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """c plus the products of the four u8 in each i32 of a with the four i8 of b."""
     return _dot(c, a.view(np.uint8), b.view(np.int8))
+
+
+def dot4_i8(c: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """c plus the products of the four i8 in each i32 of a with those of b."""
+    return _dot(c, a.view(np.int8), b.view(np.int8))
 
 
 def zipped(a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -16,13 +16,13 @@ Kernels are written against these names; a header of ``static inline`` functions
                     also ``_n``; ``es_round_bf16(v)`` the nearest that it can hold, ties to even
 ``es_load_i32(p)``, ``es_load_i32_n``, ``es_store_i32``, ``es_store_i32_n``  vectors of i32, whose type is ``es_m``
 ``es_from_i32(m)``  integers as floats, rounded to nearest; ``es_to_i32(v)`` floats that are integers as such
-``es_dot2(c,a,b)``  c + the two products of i16 neighbours in each lane of a and b; ``es_dot4`` the four of u8 with i8;
-                    modulo 2**32, nothing saturates
+``es_dot2(c,a,b)``  c + the two products of i16 neighbours in each lane of a and b; ``es_dot4`` the four of u8 with i8,
+                    ``es_dot4_i8`` of i8 with i8; modulo 2**32, nothing saturates
 ``es_pairs_i8(p)``  load 2 ES_LANES numbers as i16, two a lane; ``es_pairs_u8``, ``es_pairs_i16``; ``es_quads_i8``: four
                     i8 a lane; ``es_pairs_i8_n(p,n)``, ``es_pairs_u8_n``: the first n, then zeros
 ``es_zip_u8(a, b)``  load ES_LANES u8 from a and from b: each lane holds one of either as i16; ``es_zip_i8``,
                     ``es_zip_i16``
-``es_pair(p)``      two i16 from p in every lane; ``es_quad``: four u8
+``es_pair(p)``      two i16 from p in every lane; ``es_quad``: four u8; ``es_quad_i8``
 ``es_shuffle16(p,a)``  for each byte of a, its low half as an index of the 16 bytes at p; 0 where the byte is negative
 ``es_minus16(a)``   each byte of a, as a signed number, less 16; -128 at least
 ``es_set1(x)``      x in all lanes
@@ -131,6 +131,11 @@ _ZIPPED = (
 )
 _COPIED = "es_m m; memcpy(&m, p, sizeof m); return m;"
 _REPEATED = "int32_t x; memcpy(&x, p, sizeof x); return es_set1_i32(x);"
+_BYTE = "((es_m)((es_u){} << (24 - i)) >> 24)"
+_FOUR_PRODUCTS = (
+    "es_u sum = (es_u)c; for (int32_t i = 0; i < 32; i += 8) "
+    f"{{{{ sum += (es_u)({{}} * {_BYTE.format('b')}); }}}} return (es_m)sum;"
+)
 
 
 def _integers() -> dict[str, VectorPrimitive]:
@@ -228,6 +233,7 @@ VECTOR_PRIMITIVES: dict[str, VectorPrimitive] = {
     "zip_i8": _p("es_m", "const int8_t *a, const int8_t *b", _ZIPPED.format("i8"), meaning.zipped),
     "pair": _p("es_m", "const int16_t *p", _REPEATED, lambda p: p[:2].view(np.int32)),
     "quad": _p("es_m", "const uint8_t *p", _REPEATED, lambda p: p[:4].view(np.int32)),
+    "quad_i8": _p("es_m", "const int8_t *p", _REPEATED, lambda p: p[:4].view(np.int32)),
     "dot2": _p(
         "es_m",
         "es_m c, es_m a, es_m b",
@@ -235,13 +241,8 @@ VECTOR_PRIMITIVES: dict[str, VectorPrimitive] = {
         "return (es_m)((es_u)c + (es_u)low + (es_u)((a >> 16) * (b >> 16)));",
         meaning.dot2,
     ),
-    "dot4": _p(
-        "es_m",
-        "es_m c, es_m a, es_m b",
-        "es_u sum = (es_u)c; for (int32_t i = 0; i < 32; i += 8) "
-        "{ sum += (es_u)(((a >> i) & 255) * ((es_m)((es_u)b << (24 - i)) >> 24)); } return (es_m)sum;",
-        meaning.dot4,
-    ),
+    "dot4": _p("es_m", "es_m c, es_m a, es_m b", _FOUR_PRODUCTS.format("((a >> i) & 255)"), meaning.dot4),
+    "dot4_i8": _p("es_m", "es_m c, es_m a, es_m b", _FOUR_PRODUCTS.format(_BYTE.format("a")), meaning.dot4_i8),
     "shuffle16": _p(
         "es_m",
         "const uint8_t *p, es_m a",

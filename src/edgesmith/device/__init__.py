@@ -1,6 +1,8 @@
-"""Running artifacts: on this machine today; other devices plug in beside ``local``."""
+"""Running artifacts: in this process, or by their executables on another device."""
 
 from edgesmith.device.artifact import Artifact, load
+from edgesmith.device.device import Device
+from edgesmith.device.emulator import Emulator
 from edgesmith.device.local import Context, Program
 
-__all__ = ["Artifact", "Context", "Program", "load"]
+__all__ = ["Artifact", "Context", "Device", "Emulator", "Program", "load"]

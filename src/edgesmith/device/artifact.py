@@ -124,7 +124,7 @@ class Artifact:
 
     def checked(self, inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
         """The inputs as arrays in the model's order; raises ``BadInput`` when they do not fit."""
-        return dict(zip(self.inputs, arranged(self.program, (), inputs), strict=True))
+        return dict(zip(self.inputs, arranged(self.inputs, (), inputs), strict=True))
 
     def context(self) -> Context:
         """A fresh context for step-by-step work."""
@@ -132,7 +132,7 @@ class Artifact:
 
     def __call__(self, *inputs: Any, **named: Any) -> np.ndarray | dict[str, np.ndarray]:
         program = self._program or self.program
-        arrays = arranged(program, inputs, named)
+        arrays = arranged(self.inputs, inputs, named)
         outputs = [np.empty(t.shape, t.dtype.numpy) for t in program.outputs.values()]
         try:
             context = self._idle.pop()
@@ -183,6 +183,13 @@ def _damaged(file: Path, what: str) -> ArtifactError:
 def _check_machine(manifest: Mapping[str, Any], path: Path) -> None:
     """A program that uses instructions which this machine lacks, and does not ask for first, would kill the process."""
     here = parse("native")
+    triple = str(manifest["target"]).partition("+")[0]
+    if triple != here.triple:
+        raise ArtifactError(
+            f"was compiled for {triple}, this machine is {here}",
+            where=str(path),
+            hint=f"Copy the folder to the device and run ./{manifest['name']} --selftest there.",
+        )
     missing = {i for i in manifest.get("isas", ()) if i not in ISAS or ISAS[i].permission is None} - set(here.isas)
     if missing:
         raise ArtifactError(

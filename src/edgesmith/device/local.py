@@ -268,20 +268,26 @@ def checked(array: object, name: str, type: TensorType) -> np.ndarray:
     return given if given.flags.c_contiguous and given.flags.aligned else given.copy()
 
 
-def arranged(program: Program, positional: Sequence[object], named: Mapping[str, object]) -> list[np.ndarray]:
-    """The inputs in the model's order; raises ``BadInput`` naming what is missing, unknown or given twice."""
-    names = list(program.inputs)
+def arranged(
+    types: Mapping[str, TensorType], positional: Sequence[object], named: Mapping[str, object]
+) -> list[np.ndarray]:
+    """The inputs in the model's order; raises ``BadInput`` naming what is missing, unknown or given twice.
+
+    Args:
+        types: of the model's inputs.
+    """
+    names = list(types)
     if len(positional) > len(names):
         raise BadInput(f"{len(positional)} inputs given, the model has {len(names)}: {', '.join(names)}")
     given = dict(zip(names, positional, strict=False))
     for name, array in named.items():
-        if name not in program.inputs:
+        if name not in types:
             raise BadInput("the model has no such input", where=name, hint=f"inputs: {', '.join(names)}")
         if name in given:
             raise BadInput("given twice", where=name)
         given[name] = array
     missing = [n for n in names if n not in given]
     if missing:
-        shown = ", ".join(f"{n}: {program.inputs[n]}" for n in missing)
+        shown = ", ".join(f"{n}: {types[n]}" for n in missing)
         raise BadInput(f"missing input {shown}")
-    return [checked(given[n], n, program.inputs[n]) for n in names]
+    return [checked(given[n], n, types[n]) for n in names]

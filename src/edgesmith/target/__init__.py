@@ -3,6 +3,19 @@
 from edgesmith.target.isa import ISAS, Isa
 from edgesmith.target.machine import Machine
 from edgesmith.target.processor import Processor, this_processor
-from edgesmith.target.target import Target, absent, parse
+from edgesmith.target.profile import Profile, profiles
+from edgesmith.target.target import Target, absent, parse, runs_here
 
-__all__ = ["ISAS", "Isa", "Machine", "Processor", "Target", "absent", "parse", "this_processor"]
+__all__ = [
+    "ISAS",
+    "Isa",
+    "Machine",
+    "Processor",
+    "Profile",
+    "Target",
+    "absent",
+    "parse",
+    "profiles",
+    "runs_here",
+    "this_processor",
+]

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import os
 import platform
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from edgesmith.errors import TargetError
 from edgesmith.target.isa import ISAS, Isa
 from edgesmith.target.processor import cache_bytes
+from edgesmith.target.profile import Profile, profiles
 
-__all__ = ["Target", "absent", "parse"]
+__all__ = ["Target", "absent", "parse", "runs_here"]
 
 CPUINFO = Path("/proc/cpuinfo")
+PORTABLE = "portable"
+HINT = (
+    "use native, portable, native+avx2, a device such as raspberry-pi-4, or a triple such as aarch64-linux-gnu+dotprod"
+)
 
 
 @dataclass(frozen=True)
@@ -25,6 +30,8 @@ class Target:
         isas: instruction sets beyond plain C, closed under implication, widest last; empty: portable C99 only.
         cores: number of cores.
         l1_bytes, l2_bytes: data caches of one core.
+        device: name of the profile that describes the device; empty: any with these instruction sets.
+        cpu: its processor as compilers name it; empty: any.
     """
 
     triple: str
@@ -32,10 +39,17 @@ class Target:
     cores: int = 1
     l1_bytes: int = 32 * 1024
     l2_bytes: int = 512 * 1024
+    device: str = field(default="", repr=False)
+    cpu: str = field(default="", repr=False)
 
     @property
     def arch(self) -> str:
         return self.triple.split("-")[0]
+
+    @property
+    def is_static(self) -> bool:
+        """Whether executables bring their C library, and run on every system with the same kernel."""
+        return "-musl" in self.triple
 
     @property
     def isa(self) -> Isa | None:
@@ -61,7 +75,7 @@ class Target:
         return any(primitive in ISAS[name].instr or primitive in ISAS[name].tiles for name in self.isas)
 
     def __str__(self) -> str:
-        return "+".join((self.triple, *self.isas[-1:]))
+        return "+".join((self.triple, self.isas[-1] if self.isas else PORTABLE))
 
 
 def _closure(names: list[str], arch: str) -> tuple[str, ...]:
@@ -69,7 +83,8 @@ def _closure(names: list[str], arch: str) -> tuple[str, ...]:
 
     def add(name: str) -> None:
         if name not in ISAS:
-            raise TargetError(f"unknown instruction set {name!r}", hint=f"known: {', '.join(ISAS)}")
+            known = ", ".join(n for n, isa in ISAS.items() if isa.arch == arch)
+            raise TargetError(f"unknown instruction set {name!r}", hint=f"known for {arch}: {known or 'none'}")
         if ISAS[name].arch != arch:
             raise TargetError(f"instruction set {name!r} belongs to {ISAS[name].arch}, the target is {arch}")
         for implied in ISAS[name].implies:
@@ -80,6 +95,11 @@ def _closure(names: list[str], arch: str) -> tuple[str, ...]:
     for name in names:
         add(name)
     return tuple(sorted(found, key=lambda n: ISAS[n].vector_bits))
+
+
+def _baseline(arch: str) -> list[str]:
+    """What every processor of an architecture has."""
+    return [name for name, isa in ISAS.items() if isa.arch == arch and isa.baseline]
 
 
 def _arch() -> str:
@@ -116,31 +136,58 @@ def _host() -> Target:
     )
 
 
+def runs_here(target: Target) -> bool:
+    """Whether this machine runs a target's programs."""
+    host = _host()
+    return target.triple == host.triple and set(target.isas) <= set(host.isas)
+
+
 def parse(text: str) -> Target:
     """The target that ``text`` names.
 
     Args:
         text: ``native`` (this machine), ``portable`` (this machine, plain C99 without vectors),
-            ``native+avx2`` (this machine with vectors no wider than AVX2), or ``<triple>[+<isa>...]``.
+            ``native+avx2`` (this machine with vectors no wider than AVX2), the name of a device's profile, or
+            ``<triple>[+<isa>...]``: without instruction sets what every processor of the architecture has, with
+            ``portable`` in their place plain C99.
 
     Raises:
         TargetError: the text names no known target.
     """
     base, *names = text.strip().split("+")
-    if base in ("native", "portable"):
+    if base in ("native", PORTABLE):
         host = _host()
-        if base == "portable" and names:
+        if base == PORTABLE and names:
             raise TargetError("portable means no instruction sets", where=text, hint="use native+<isa>")
-        isas = host.isas if base == "native" and not names else _closure(names, host.arch)
-        missing = set(isas) - set(host.isas)
-        if missing:
-            raise TargetError(f"this machine lacks {', '.join(sorted(missing))}", where=text)
-        return Target(host.triple, isas, host.cores, host.l1_bytes, host.l2_bytes)
+        return _limited(host, ["portable"] if base == PORTABLE else names, text, "this machine")
+    if base in profiles():
+        return _limited(_of_profile(profiles()[base]), names, text, base)
     parts = base.split("-")
-    if len(parts) != 3 or parts[0] not in {isa.arch for isa in ISAS.values()} | {"aarch64", "arm", "riscv64"}:
-        raise TargetError(
-            "not a target",
-            where=text,
-            hint="use native, portable, native+avx2, or a triple such as x86_64-linux-gnu+avx2",
-        )
-    return Target(base, _closure(names, parts[0]))
+    if len(parts) != 3 or parts[0] not in {isa.arch for isa in ISAS.values()} | {"arm", "riscv64"}:
+        raise TargetError("not a target", where=text, hint=HINT)
+    return Target(base, () if names == [PORTABLE] else _closure(names or _baseline(parts[0]), parts[0]))
+
+
+def _limited(whole: Target, names: list[str], text: str, owner: str) -> Target:
+    """A machine with some of its instruction sets; with all of them where none are named."""
+    if not names:
+        return whole
+    isas = () if names == [PORTABLE] else _closure(names, whole.arch)
+    missing = set(isas) - set(whole.isas)
+    if missing:
+        raise TargetError(f"{owner} lacks {', '.join(sorted(missing))}", where=text)
+    # A compiler that knows the processor would use all of its instructions.
+    return replace(whole, isas=isas, cpu=whole.cpu if isas == whole.isas else "")
+
+
+def _of_profile(profile: Profile) -> Target:
+    fastest = profile.clusters[0]
+    return Target(
+        profile.triple,
+        _closure(list(profile.isas), profile.triple.split("-")[0]),
+        profile.cores,
+        fastest.l1_bytes,
+        fastest.l2_bytes,
+        device=profile.name,
+        cpu=fastest.cpu,
+    )

@@ -62,7 +62,7 @@ def build(
     main = [objects / f"{Path(m).stem}.o" for m in MAIN]
     parts = [str(objects / f"{p.stem}.o") for p in sources if p.name not in MAIN]
     # Without symbol tables and build identifiers: these hold names that differ from build to build.
-    link = [*compiler.flags(target), "-O3", *extra, "-Wl,--build-id=none", "-Wl,-s"]
+    link = [*compiler.link_flags(target), "-O3", *extra, "-Wl,--build-id=none", "-Wl,-s"]
     library, archive = output / f"lib{name}.so", output / f"lib{name}.a"
     compiler.run(
         [
@@ -81,8 +81,9 @@ def build(
     result = {"shared": library, "static": archive}
     if executable:
         program = output / name
-        rpath = "-Wl,-rpath,$ORIGIN"
-        compiler.run([*link, *map(str, main), str(library), rpath, "-o", str(program), "-lm", "-pthread"], cwd=source)
+        # Without a dynamic loader to rely on, the program is in one piece.
+        model = parts if target.is_static else [str(library), "-Wl,-rpath,$ORIGIN"]
+        compiler.run([*link, *map(str, main), *model, "-o", str(program), "-lm", "-pthread"], cwd=source)
         result["executable"] = program
     if progress:
         progress(len(sources) + 1, len(sources) + 1)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from edgesmith import knobs
 from edgesmith.errors import CompilerFailed
-from edgesmith.target import Target
+from edgesmith.target import Target, parse
 
 __all__ = ["Compiler", "system", "zig"]
 
@@ -50,8 +50,37 @@ class Compiler:
     takes_triple: bool = False
 
     def flags(self, target: Target) -> list[str]:
-        triple = ["-target", _zig_triple(target)] if self.takes_triple else []
-        return [*triple, *(f"-m{f}" for f in target.features)]
+        """What makes it compile for a target.
+
+        Raises:
+            CompilerFailed: it compiles for another machine.
+        """
+        return [*self.link_flags(target), *self._processor(target)]
+
+    def link_flags(self, target: Target) -> list[str]:
+        """The target's system: what it links for, whatever the processor.
+
+        The bundled C libraries are compiled for each processor that is named, so linking names none.
+        """
+        if self.takes_triple:
+            return ["-target", _zig_triple(target)]
+        here = parse("native")
+        if target.triple != here.triple:
+            raise CompilerFailed(
+                f"compiles for {here.triple}, the target is {target.triple}",
+                where=self.name,
+                hint="omit the option to use the bundled compiler",
+            )
+        return []
+
+    def _processor(self, target: Target) -> list[str]:
+        if target.arch == "x86_64":
+            return [f"-m{f}" for f in target.features]
+        if not target.features and not target.cpu:
+            return []
+        if self.takes_triple:
+            return ["-mcpu=" + "+".join((target.cpu.replace("-", "_") or "baseline", *target.features))]
+        return [f"-mcpu={target.cpu or 'generic'}" + "".join(f"+{f}" for f in target.features)]
 
     def run(self, arguments: Sequence[str], *, cwd: Path, archive: bool = False) -> str:
         """Run the driver and return what it printed; raises ``CompilerFailed`` with its messages."""
@@ -68,6 +97,7 @@ class Compiler:
 
 
 def _zig_triple(target: Target) -> str:
+    """The triple with the oldest C library that programs run with."""
     return f"{target.triple}.2.17" if target.triple.endswith("-linux-gnu") else target.triple
 
 

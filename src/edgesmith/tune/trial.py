@@ -22,7 +22,7 @@ from edgesmith.kernels.base import PREPARE_SIGNATURE, SIGNATURE
 from edgesmith.target import Target
 from edgesmith.toolchain import Compiler, build, zig
 
-__all__ = ["Call", "Trial", "TrialLibrary"]
+__all__ = ["Call", "Trial", "TrialLibrary", "sources"]
 
 FILE_BYTES = 64 * 1024
 """Less C text than this is not worth a compiler process of its own."""
@@ -69,34 +69,58 @@ class _Buffer:
         nbytes = max(v.offset + _reach(v) for v in views) * self.itemsize
         raw = np.full(nbytes + 2 * GUARD_BYTES + 64, PATTERN, np.uint8)
         start = GUARD_BYTES + -(raw.ctypes.data + GUARD_BYTES) % 64
-        self._raw, self._start, self.nbytes = raw, start, nbytes
+        self.raw, self._start, self.nbytes = raw, start, nbytes
 
     @property
     def address(self) -> int:
-        return int(self._raw.ctypes.data) + self._start
+        return int(self.raw.ctypes.data) + self._start
 
     def array(self, view: View) -> np.ndarray:
         """The elements of a view, writable."""
-        bytes_ = self._raw[self._start : self._start + self.nbytes]
+        bytes_ = self.raw[self._start : self._start + self.nbytes]
         base = bytes_.view(view.dtype.numpy)[view.offset :]
         strides = tuple(s * self.itemsize for s in view.strides)
         return np.lib.stride_tricks.as_strided(base, view.shape, strides)
 
     def stray_bytes(self, written: Sequence[View]) -> int:
         """Number of bytes outside some views that no longer hold the pattern."""
-        keep = self._raw.copy()
+        keep = self.raw.copy()
         for view in written:
             self.array(view).view(np.uint8 if self.itemsize == 1 else f"u{self.itemsize}")[...] = int.from_bytes(
                 bytes([PATTERN] * self.itemsize), "little"
             )
-        strays = int((self._raw != PATTERN).sum())
-        self._raw[:] = keep
+        strays = int((self.raw != PATTERN).sum())
+        self.raw[:] = keep
         return strays
 
 
 def _reach(view: View) -> int:
     """Elements from the view's first to behind its farthest one."""
     return 1 + sum((n - 1) * s for n, s in zip(view.shape, view.strides, strict=True) if s > 0)
+
+
+def sources(trials: Sequence[Trial], target: Target) -> list[str]:
+    """C texts in which trial i is the function ``trial_<i>``.
+
+    One text for each compiler process: each reads the system's headers, which takes as long as many trials.
+    """
+    total = sum(len(t.code.text) for t in trials)
+    file_bytes = max(FILE_BYTES, -(-total // knobs.JOBS()))
+    files: list[str] = []
+    body: list[str] = []
+    needed: dict[str, None] = {}
+    for i, trial in enumerate(trials):
+        name = f"trial_{i}"
+        signatures = (SIGNATURE, PREPARE_SIGNATURE) if trial.code.prepared_bytes else (SIGNATURE,)
+        visible = "".join(f'__attribute__((visibility("default"))) {s};\n' for s in signatures)
+        body.append((visible + trial.code.text).replace("@NAME@", name))
+        needed.update(dict.fromkeys(trial.code.functions))
+        if sum(map(len, body)) >= file_bytes or i == len(trials) - 1:
+            math = definitions(needed, vector=target.isa is not None)
+            files.append('#include "es_simd.h"\n\n' + math + "\n".join(body))
+            body.clear()
+            needed.clear()
+    return files
 
 
 class TrialLibrary:
@@ -122,32 +146,12 @@ class TrialLibrary:
         folder = Path(self._folder.name)
         (folder / "es_simd.h").write_text(f"#ifndef ES_SIMD_H\n#define ES_SIMD_H\n\n{header(target)}\n#endif\n")
         (folder / "clock.c").write_text((resources.files("edgesmith.tune") / "clock.c").read_text())
-        for i, text in enumerate(self._sources(target)):
+        for i, text in enumerate(sources(self._trials, target)):
             (folder / f"trials_{i:03}.c").write_text(text)
         made = build(folder, folder, "trials", target, compiler or zig(), extra=flags, executable=False)
         self._library = ctypes.CDLL(str(made["shared"]))
         self._library.trial_time.restype = ctypes.c_double
         self._library.trial_time_in_network.restype = ctypes.c_double
-
-    def _sources(self, target: Target) -> list[str]:
-        """One text for each compiler process: each reads the system's headers, which takes as long as many trials."""
-        total = sum(len(t.code.text) for t in self._trials)
-        file_bytes = max(FILE_BYTES, -(-total // knobs.JOBS()))
-        files: list[str] = []
-        body: list[str] = []
-        needed: dict[str, None] = {}
-        for i, trial in enumerate(self._trials):
-            name = f"trial_{i}"
-            signatures = (SIGNATURE, PREPARE_SIGNATURE) if trial.code.prepared_bytes else (SIGNATURE,)
-            visible = "".join(f'__attribute__((visibility("default"))) {s};\n' for s in signatures)
-            body.append((visible + trial.code.text).replace("@NAME@", name))
-            needed.update(dict.fromkeys(trial.code.functions))
-            if sum(map(len, body)) >= file_bytes or i == len(self._trials) - 1:
-                math = definitions(needed, vector=target.isa is not None)
-                files.append('#include "es_simd.h"\n\n' + math + "\n".join(body))
-                body.clear()
-                needed.clear()
-        return files
 
     def run(self, index: int, feeds: Mapping[str, np.ndarray], *, apart: bool = False) -> dict[str, np.ndarray]:
         """The outputs of one trial.
@@ -244,6 +248,16 @@ class Call:
         self.scratch = ctypes.c_void_p(self._scratch.ctypes.data)
         if prepare is not None:
             prepare(_pointers([*(None for _ in run_time), *fixed]))
+
+    @property
+    def operands(self) -> list[np.ndarray]:
+        """The bytes of the run-time operands, with the guards around them."""
+        return [b.raw for b in self._buffers.values()]
+
+    @property
+    def fixed(self) -> list[np.ndarray]:
+        """The bytes of the constants, and of the prepared memory."""
+        return list(self._memory)
 
     @property
     def inputs(self) -> tuple[Any, Any, ctypes.c_int32]:

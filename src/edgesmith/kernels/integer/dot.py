@@ -47,6 +47,8 @@ class Dot:
         """What is added to inputs of a type so that they fit ``element``."""
         if (self.element, dtype) == (DType.U8, DType.I8):
             return 128
+        if (self.element, dtype) == (DType.I8, DType.U8):
+            return -128
         return -(1 << 15) if dtype is DType.U16 else 0
 
     @property
@@ -62,6 +64,8 @@ class Dot:
         narrow = not weights.size or (weights.min() >= -128 and weights.max() <= 127)
         if narrow and inputs.itemsize == 1 and target.has("dot4"):
             return cls("dot4", 4, DType.U8, DType.I8, "quad", "quads_i8", 1.0)
+        if narrow and inputs.itemsize == 1 and target.has("dot4_i8"):
+            return cls("dot4_i8", 4, DType.I8, DType.I8, "quad_i8", "quads_i8", 1.0)
         uops = dot2_cycles(target) * UOPS_PER_CYCLE
         if narrow:
             return cls("dot2", 2, DType.I16, DType.I8, "pair", "pairs_i8", uops, 2.5)

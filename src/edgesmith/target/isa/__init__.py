@@ -37,9 +37,11 @@ class Isa:
         implies: names of sets that it contains.
         vector_bits: width of one register.
         registers: number of vector registers.
-        features: feature names as Clang and GCC take them after ``-m``.
+        features: feature names as Clang and GCC take them after ``-m`` (x86) or after a ``+`` (ARM, RISC-V).
         header: the C header of its intrinsics.
         cpuinfo: flags that ``/proc/cpuinfo`` must list.
+        baseline: every processor of its architecture has it.
+        emulator_cpu: processor that QEMU emulates with this set and, where there is one, no wider set.
         instr: primitive of the vector layer -> C template over ``{0}``, ``{1}``, ...; what is missing falls back to GNU
             vector extensions (``edgesmith.c.vector`` lists the primitives and their meaning).
         tiles: primitive of the tile layer (``edgesmith.c.tiles``) -> C template; all of them, or none.
@@ -54,6 +56,8 @@ class Isa:
     implies: tuple[str, ...] = ()
     header: str = ""
     cpuinfo: tuple[str, ...] = ()
+    baseline: bool = False
+    emulator_cpu: str = ""
     instr: Mapping[str, str] = field(default_factory=dict)
     tiles: Mapping[str, str] = field(default_factory=dict)
     permission: Permission | None = None

@@ -1,0 +1,75 @@
+"""Where artifacts run beside this process: a device starts their executables."""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from edgesmith.device.artifact import Artifact
+from edgesmith.device.local import arranged
+from edgesmith.errors import ArtifactError
+
+__all__ = ["Device"]
+
+LAST_LINES = 5
+
+
+class Device(ABC):
+    """A machine that starts programs."""
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """For messages."""
+
+    @abstractmethod
+    def start(self, program: Path, arguments: Sequence[str]) -> subprocess.CompletedProcess[str]:
+        """Run a program to its end.
+
+        Raises:
+            ArtifactError: it cannot be started.
+        """
+
+    def selftest(self, artifact: Artifact) -> str:
+        """Run the self-test of an artifact's executable and return what it printed.
+
+        Raises:
+            ArtifactError: it failed; the message is what the program said last.
+        """
+        return self._run(artifact, ["--selftest"])
+
+    def run(self, artifact: Artifact, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """One inference.
+
+        Args:
+            inputs: by name, of the shapes and dtypes that the model takes.
+
+        Raises:
+            BadInput: they do not fit.
+            ArtifactError: the program failed.
+        """
+        with tempfile.TemporaryDirectory(prefix="edgesmith-") as folder:
+            files = []
+            for i, array in enumerate(arranged(artifact.inputs, (), inputs)):
+                files.append(Path(folder) / f"input_{i}")
+                files[-1].write_bytes(array.tobytes())
+            results = [Path(folder) / f"output_{i}" for i in range(len(artifact.outputs))]
+            self._run(artifact, ["--run", *map(str, (*files, *results))])
+            return {
+                name: np.frombuffer(file.read_bytes(), type.dtype.numpy).reshape(type.shape)
+                for file, (name, type) in zip(results, artifact.outputs.items(), strict=True)
+            }
+
+    def _run(self, artifact: Artifact, arguments: Sequence[str]) -> str:
+        done = self.start(artifact.executable.absolute(), arguments)
+        if done.returncode:
+            said = "\n".join((done.stdout + done.stderr).strip().splitlines()[-LAST_LINES:])
+            raise ArtifactError(
+                f"exit status {done.returncode} on {self.name}\n{said}".strip(), where=str(artifact.executable)
+            )
+        return done.stdout

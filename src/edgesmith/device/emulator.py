@@ -1,0 +1,80 @@
+"""QEMU's user mode: this machine runs programs of another architecture."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from edgesmith.device.device import Device
+from edgesmith.errors import ArtifactError, TargetError
+from edgesmith.target import Target
+
+__all__ = ["Emulator"]
+
+LIBC_PACKAGES = {
+    "aarch64-linux-gnu": "libc6-arm64-cross",
+    "arm-linux-gnueabihf": "libc6-armhf-cross",
+    "riscv64-linux-gnu": "libc6-riscv64-cross",
+}
+"""Debian's packages of C libraries, by triple."""
+
+
+@dataclass(frozen=True)
+class Emulator(Device):
+    """A processor that QEMU emulates.
+
+    Args:
+        qemu: the emulator's path.
+        cpu: the processor.
+        root: folder of the C library of programs that do not bring theirs; None: they do.
+    """
+
+    qemu: str
+    cpu: str
+    root: Path | None
+
+    @classmethod
+    def of(cls, target: Target) -> Emulator:
+        """The emulator of a processor that has what a target needs, and nothing beyond it where there is such a one.
+
+        Raises:
+            TargetError: it is not installed, or there is none.
+        """
+        command = f"qemu-{target.arch}"
+        qemu = shutil.which(command)
+        if qemu is None:
+            raise TargetError(f"{command} is not installed", where=str(target), hint="apt install qemu-user")
+        root = None if target.is_static else Path("/usr") / target.triple
+        if root is not None and not root.is_dir():
+            package = LIBC_PACKAGES.get(target.triple)
+            raise TargetError(
+                f"{root} is missing: the C library of programs for {target.triple}",
+                where=str(target),
+                hint=f"apt install {package}" if package else "Compile for the musl C library, which programs bring.",
+            )
+        cpu = target.cpu if target.cpu in _cpus(qemu) else target.isa.emulator_cpu if target.isa else "max"
+        if not cpu:
+            raise TargetError("QEMU emulates no processor with these instructions", where=str(target))
+        return cls(qemu, cpu, root)
+
+    @property
+    def name(self) -> str:
+        return f"{Path(self.qemu).name} ({self.cpu})"
+
+    def start(self, program: Path, arguments: Sequence[str]) -> subprocess.CompletedProcess[str]:
+        libraries = [] if self.root is None else ["-L", str(self.root)]
+        command = [self.qemu, "-cpu", self.cpu, *libraries, str(program), *arguments]
+        try:
+            return subprocess.run(command, capture_output=True, text=True, errors="replace")
+        except OSError as error:
+            raise ArtifactError(f"cannot start {self.qemu}: {error}", where=str(program)) from error
+
+
+@cache
+def _cpus(qemu: str) -> frozenset[str]:
+    """Names of the processors that it knows."""
+    return frozenset(subprocess.run([qemu, "-cpu", "help"], capture_output=True, text=True).stdout.split())

@@ -1,0 +1,40 @@
+"""NEON, the Advanced SIMD of AArch64: every 64-bit ARM processor has it.
+
+Instructions: Arm, Architecture Reference Manual for A-profile architecture (DDI 0487), chapter C7; intrinsics: Arm Neon
+Intrinsics Reference (IHI 0073). ``max`` and ``min`` stay a comparison and a selection: FMAX gives NaN where either
+operand is NaN, FMAXNM where both are, and the vector layer the second operand.
+"""
+
+from edgesmith.target.isa import ISAS, Isa
+
+_PAIRS = "(int16x8_t){%d}"
+_PRODUCTS = (
+    f"vmull_s16(vget_low_s16({_PAIRS % 1}), vget_low_s16({_PAIRS % 2}))",
+    f"vmull_high_s16({_PAIRS % 1}, {_PAIRS % 2})",
+)
+
+NEON = ISAS.register("neon")(
+    Isa(
+        name="neon",
+        arch="aarch64",
+        vector_bits=128,
+        registers=32,
+        header="arm_neon.h",
+        cpuinfo=("asimd",),
+        baseline=True,
+        emulator_cpu="cortex-a72",
+        instr={
+            "shuffle16": "vqtbl1q_u8(vld1q_u8({0}), vandq_u8((uint8x16_t){1}, vdupq_n_u8(0x8f)))",
+            "minus16": "vqsubq_s8((int8x16_t){0}, vdupq_n_s8(16))",
+            "dot2": f"vaddq_s32((int32x4_t){{0}}, vpaddq_s32({', '.join(_PRODUCTS)}))",
+            "fma": "vfmaq_f32({2}, {0}, {1})",
+            "sqrt": "vsqrtq_f32({0})",
+            "floor": "vrndmq_f32({0})",
+            "ceil": "vrndpq_f32({0})",
+            "rint": "vrndnq_f32({0})",
+            "select": "vbslq_f32((uint32x4_t){0}, {1}, {2})",
+            "first": "vcltq_s32((int32x4_t){{0, 1, 2, 3}}, vdupq_n_s32({0}))",
+            "sum": "vaddvq_f32({0})",
+        },
+    )
+)

@@ -1,0 +1,22 @@
+"""NEON with FEAT_I8MM: products of unsigned with signed bytes (Cortex-A510, A710, X2, Neoverse V1 and later)."""
+
+from edgesmith.target.isa import ISAS, Isa
+from edgesmith.target.isa.neon_dotprod import DOTPROD
+
+I8MM = ISAS.register("i8mm")(
+    Isa(
+        name="i8mm",
+        arch="aarch64",
+        vector_bits=128,
+        registers=32,
+        features=("i8mm",),
+        implies=("dotprod",),
+        header="arm_neon.h",
+        cpuinfo=("i8mm", *DOTPROD.cpuinfo),
+        emulator_cpu="max",
+        instr={
+            **DOTPROD.instr,
+            "dot4": "vusdotq_s32((int32x4_t){0}, (uint8x16_t){1}, (int8x16_t){2})",
+        },
+    )
+)

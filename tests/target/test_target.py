@@ -1,0 +1,94 @@
+"""What names of targets mean."""
+
+from __future__ import annotations
+
+import pytest
+
+from edgesmith.errors import CompilerFailed, TargetError
+from edgesmith.target import ISAS, parse, profiles, runs_here
+from edgesmith.toolchain import zig
+from edgesmith.toolchain.compiler import Compiler
+
+
+@pytest.mark.parametrize(
+    "text, isas",
+    [
+        ("aarch64-linux-gnu", ("neon",)),
+        ("aarch64-linux-musl+dotprod", ("neon", "dotprod")),
+        ("aarch64-linux-gnu+dotprod+i8mm", ("neon", "dotprod", "i8mm")),
+        ("aarch64-linux-gnu+portable", ()),
+        ("x86_64-linux-gnu", ("sse2",)),
+        ("x86_64-linux-gnu+avx2", ("sse2", "avx2")),
+    ],
+)
+def test_a_triple_with_instruction_sets(text: str, isas: tuple[str, ...]) -> None:
+    target = parse(text)
+    assert target.isas == isas
+    assert parse(str(target)) == target
+
+
+@pytest.mark.parametrize("name", profiles())
+def test_a_device(name: str) -> None:
+    profile, target = profiles()[name], parse(name)
+    fastest = profile.clusters[0]
+    assert (target.device, target.cpu, target.cores) == (name, fastest.cpu, profile.cores)
+    assert (target.l1_bytes, target.l2_bytes) == (fastest.l1_bytes, fastest.l2_bytes)
+    assert set(profile.isas) <= set(target.isas)
+    assert fastest.gigahertz == max(c.gigahertz for c in profile.clusters)
+    assert all(s.startswith("https://") for s in profile.sources) and profile.sources
+
+
+def test_products_of_bytes_that_devices_have() -> None:
+    """Cortex-A53, A57 and A72 lack FEAT_DotProd; none of the cores has FEAT_I8MM."""
+    with_products = {name for name in profiles() if parse(name).has("dot4_i8")}
+    assert with_products == {"raspberry-pi-5", "pixel-6"}
+    assert not any(parse(name).has("dot4") for name in profiles())
+
+
+def test_a_device_with_fewer_sets() -> None:
+    """A compiler that was told the processor would use the rest."""
+    assert parse("raspberry-pi-5+neon").cpu == ""
+    assert parse("raspberry-pi-5+dotprod") == parse("raspberry-pi-5")
+    assert parse("raspberry-pi-5+portable").isas == ()
+
+
+@pytest.mark.parametrize(
+    "text, why",
+    [
+        ("raspberry-pi-4+dotprod", "raspberry-pi-4 lacks dotprod"),
+        ("aarch64-linux-gnu+avx2", "belongs to x86_64"),
+        ("aarch64-linux-gnu+sse9", "unknown instruction set"),
+        ("portable+avx2", "means no instruction sets"),
+        ("toaster", "not a target"),
+        ("z80-cpm-none", "not a target"),
+    ],
+)
+def test_what_is_no_target(text: str, why: str) -> None:
+    with pytest.raises(TargetError, match=why):
+        parse(text)
+
+
+def test_what_runs_here() -> None:
+    native = parse("native")
+    foreign = "x86_64" if native.arch == "aarch64" else "aarch64"
+    assert runs_here(native) and runs_here(parse("portable"))
+    assert not runs_here(parse(f"{foreign}-linux-gnu"))
+
+
+def test_what_compilers_are_told() -> None:
+    assert zig().flags(parse("aarch64-linux-gnu")) == ["-target", "aarch64-linux-gnu.2.17"]
+    assert zig().flags(parse("aarch64-linux-musl+i8mm"))[-1] == "-mcpu=baseline+dotprod+i8mm"
+    assert zig().flags(parse("raspberry-pi-5"))[-1] == "-mcpu=cortex_a76+dotprod"
+    assert zig().link_flags(parse("raspberry-pi-5")) == zig().flags(parse("aarch64-linux-gnu"))
+    assert "-mavx2" in zig().flags(parse("x86_64-linux-gnu+avx2"))
+
+
+def test_a_compiler_for_this_machine_alone() -> None:
+    foreign = "x86_64-linux-gnu" if parse("native").arch == "aarch64" else "aarch64-linux-gnu"
+    with pytest.raises(CompilerFailed, match="the target is"):
+        Compiler("cc", ("cc",), ("ar",), "1").flags(parse(foreign))
+
+
+def test_every_architecture_has_a_baseline() -> None:
+    for arch in {isa.arch for isa in ISAS.values()}:
+        assert parse(f"{arch}-linux-gnu").isas
