@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import numpy as np
 
-from edgesmith.ir import Graph, Node, Patch, apply
+from edgesmith.ir import Graph, Node
 from edgesmith.ops.block_scales import DequantizeLinearByBlock
 from edgesmith.ops.conv import Conv
-from edgesmith.passes.editing import Names
 from edgesmith.quantize.notices import Notice
 from edgesmith.quantize.placement import Role, check_names, is_allowed, role
 from edgesmith.quantize.products import product
-from edgesmith.quantize.rounded_weights import LEAST_ELEMENTS, Rounded
 from edgesmith.quantize.settings import Settings
+from edgesmith.quantize.weight_edit import LEAST_ELEMENTS, Rounded, WeightEdit
 
 __all__ = ["block_codes", "block_weights"]
 
@@ -37,8 +36,7 @@ def block_weights(graph: Graph, settings: Settings) -> Rounded:
     for node in graph.nodes:
         if role(node.op) is Role.PRODUCT:
             edit.node(node)
-    patched = apply(graph, [edit.patch()]) if edit.insert else graph
-    return Rounded(patched, tuple(edit.products), edit.floats, tuple(edit.notices))
+    return edit.result()
 
 
 def block_codes(weights: np.ndarray, axis: int, block: int) -> tuple[np.ndarray, np.ndarray]:
@@ -67,25 +65,7 @@ def _codes(blocks: np.ndarray, scale: np.ndarray) -> np.ndarray:
     return np.asarray(np.clip(np.rint(blocks / scale), _LOW, _HIGH))
 
 
-@dataclass
-class _Edit:
-    """Collects the nodes that change and those that come."""
-
-    graph: Graph
-    settings: Settings
-    insert: list[Node] = field(default_factory=list)
-    constants: dict[str, np.ndarray] = field(default_factory=dict)
-    removed: set[str] = field(default_factory=set)
-    products: list[str] = field(default_factory=list)
-    floats: dict[str, str] = field(default_factory=dict)
-    notices: list[Notice] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self._names = Names(self.graph)
-
-    def patch(self) -> Patch:
-        return Patch("quantize", frozenset(self.removed), tuple(self.insert), self.constants)
-
+class _Edit(WeightEdit):
     def node(self, node: Node) -> None:
         """Let a product read weights in blocks."""
         found = product(self.graph, node) if is_allowed(node, self.settings) else "excluded"
@@ -110,10 +90,10 @@ class _Edit:
         if not weights.any():
             self.notices.append(Notice("zero-weights", node.name, "all its weights are 0"))
         base = f"{node.name}:weights"
-        codes, scale, result = (self._names(f"{base}{part}") for part in ("", ":scale", ":dequantized"))
+        codes, scale, result = (self.names(f"{base}{part}") for part in ("", ":scale", ":dequantized"))
         self.constants[codes], self.constants[scale] = block_codes(weights, axis, block)
         op = DequantizeLinearByBlock(axis, block)
-        self.insert.append(Node(self._names(f"{base}:dequantize"), op, (codes, scale), (result,), node.origin))
+        self.insert.append(Node(self.names(f"{base}:dequantize"), op, (codes, scale), (result,), node.origin))
         self.insert.append(replace(node, inputs=(node.inputs[0], result, *node.inputs[2:])))
         self.removed.add(node.name)
         self.products.append(node.name)

@@ -26,9 +26,10 @@ from edgesmith.quantize.parameters import Parameters
 from edgesmith.quantize.placement import Placement, place
 from edgesmith.quantize.recover import Recoveries
 from edgesmith.quantize.recovery import Draft
-from edgesmith.quantize.rounded_weights import LEAST_ELEMENTS, rounded_weights
+from edgesmith.quantize.rounded_weights import rounded_weights
 from edgesmith.quantize.samples import Samples
 from edgesmith.quantize.settings import Settings
+from edgesmith.quantize.weight_edit import LEAST_ELEMENTS
 
 __all__ = ["Quantized", "quantize"]
 

@@ -2,37 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from edgesmith.ir import DType, Graph, Node, Patch, apply
+from edgesmith.ir import DType, Graph, Node
 from edgesmith.ops.cast import Cast
-from edgesmith.passes.editing import Names
 from edgesmith.quantize.notices import Notice
 from edgesmith.quantize.placement import Role, check_names, is_allowed, role
 from edgesmith.quantize.settings import Settings
+from edgesmith.quantize.weight_edit import LEAST_ELEMENTS, Rounded, WeightEdit
 
-__all__ = ["Rounded", "rounded_weights"]
-
-LEAST_ELEMENTS = 256
-"""Smaller constants stay f32."""
-
-
-@dataclass(frozen=True, eq=False)
-class Rounded:
-    """A graph with rounded weights.
-
-    Args:
-        products: nodes whose weights are rounded, by name.
-        floats: why the weights of other Conv, Gemm and MatMul nodes are not, by name.
-    """
-
-    graph: Graph
-    products: tuple[str, ...]
-    floats: Mapping[str, str]
-    notices: tuple[Notice, ...]
+__all__ = ["rounded_weights"]
 
 
 def rounded_weights(graph: Graph, settings: Settings) -> Rounded:
@@ -50,31 +31,19 @@ def rounded_weights(graph: Graph, settings: Settings) -> Rounded:
     for node in graph.nodes:
         if is_allowed(node, settings):
             edit.node(node)
-    rounded = apply(graph, [edit.patch()]) if edit.insert else graph
-    return Rounded(rounded, tuple(edit.products), edit.floats, tuple(edit.notices.values()))
+    return edit.result()
 
 
 @dataclass
-class _Edit:
-    """Collects the nodes that change and those that come."""
-
-    graph: Graph
-    settings: Settings
-    insert: list[Node] = field(default_factory=list)
-    constants: dict[str, np.ndarray] = field(default_factory=dict)
-    removed: set[str] = field(default_factory=set)
-    products: list[str] = field(default_factory=list)
-    floats: dict[str, str] = field(default_factory=dict)
-    notices: dict[str, Notice] = field(default_factory=dict)
+class _Edit(WeightEdit):
+    unfit: dict[str, str] = field(default_factory=dict)
+    """Constant -> why it is not rounded."""
     made: dict[str, str] = field(default_factory=dict)
     """Value -> its rounded form, in f32."""
 
-    def __post_init__(self) -> None:
-        self._names = Names(self.graph)
-        self._weights = self.settings.kind.weights
-
-    def patch(self) -> Patch:
-        return Patch("quantize", frozenset(self.removed), tuple(self.insert), self.constants)
+    @property
+    def _weights(self) -> DType:
+        return self.settings.kind.weights
 
     def node(self, node: Node) -> None:
         """Let a node read rounded constants, and a product rounded values where the settings say so."""
@@ -95,22 +64,23 @@ class _Edit:
     def _why(self, weights: str) -> str:
         if weights not in self.graph.constants:
             return "its weights are computed at run time"
-        return self.notices[weights].why if weights in self.notices else "its weights are few"
+        return self.unfit.get(weights, "its weights are few")
 
     def _constant(self, value: str, least: int) -> str:
         """The rounded form of a constant of at least so many elements; the value itself where it stays."""
         array = self.graph.constants.get(value)
-        if value in self.made or value in self.notices or array is None:
+        if value in self.made or value in self.unfit or array is None:
             return self.made.get(value, value)
         if array.dtype != np.float32 or array.size < least or sum(n > 1 for n in array.shape) < 2:
             return value
         with np.errstate(over="ignore", invalid="ignore"):
             short = array.astype(self._weights.numpy)
-        notice = self._unfit(value, array, short.astype(np.float32))
+        notice = self._notice(value, array, short.astype(np.float32))
         if notice is not None:
-            self.notices[value] = notice
+            self.notices.append(notice)
+            self.unfit[value] = notice.why
             return value
-        stored = self._names(f"{value}:{self._weights}")
+        stored = self.names(f"{value}:{self._weights}")
         self.constants[stored] = short
         self.made[value] = self._cast(stored, DType.F32, f"{value}:rounded")
         return self.made[value]
@@ -127,13 +97,13 @@ class _Edit:
         return self.made[value]
 
     def _cast(self, value: str, to: DType, name: str) -> str:
-        result = self._names(name)
+        result = self.names(name)
         producer = self.graph.producer(value) if value in self.graph.types else None
         origin = producer.origin if producer else ()
-        self.insert.append(Node(self._names(f"{name}:cast"), Cast(to), (value,), (result,), origin))
+        self.insert.append(Node(self.names(f"{name}:cast"), Cast(to), (value,), (result,), origin))
         return result
 
-    def _unfit(self, value: str, exact: np.ndarray, rounded: np.ndarray) -> Notice | None:
+    def _notice(self, value: str, exact: np.ndarray, rounded: np.ndarray) -> Notice | None:
         """Why a constant is not rounded: it overflows, or it is so small that much of it is lost."""
         name, stays = self.settings.precision, "it stays f32"
         if not np.isfinite(exact).all():

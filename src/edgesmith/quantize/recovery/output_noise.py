@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -36,8 +37,9 @@ class OutputNoise:
     graph: Graph
     runs: tuple[Feeds, ...]
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_exact", self._results(self.graph))
+    @cached_property
+    def _exact(self) -> dict[str, np.ndarray]:
+        return self._results(self.graph)
 
     def of_value(self, value: str, parameters: QParams) -> float:
         """The noise from rounding a value where other nodes read it."""
@@ -63,13 +65,12 @@ class OutputNoise:
         )
 
     def _noise(self, graph: Graph) -> float:
-        exact: dict[str, np.ndarray] = self._exact  # type: ignore[attr-defined]
         noise = 0.0
         for value, got in self._results(graph).items():
-            error = got - exact[value]
+            error = got - self._exact[value]
             if len(self.runs) > 1:
                 error = error - error.mean(axis=0)
-            noise += float(np.square(error).sum() / max(np.square(exact[value]).sum(), np.finfo(np.float64).tiny))
+            noise += float(np.square(error).sum() / max(np.square(self._exact[value]).sum(), np.finfo(np.float64).tiny))
         return noise
 
     def _results(self, graph: Graph) -> dict[str, np.ndarray]:
