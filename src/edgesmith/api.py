@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnx
 
 from edgesmith import cache as artifacts
@@ -25,21 +23,31 @@ from edgesmith.device.folder import FAILED, failed_folder, replacing
 from edgesmith.device.local import checked_threads
 from edgesmith.device.manifest import describe
 from edgesmith.errors import BadInput, ResourceLimit, VerificationFailed
-from edgesmith.frontend.normalize import checked_shapes, normalize
+from edgesmith.frontend.normalize import normalize
 from edgesmith.frontend.onnx import bind
 from edgesmith.frontend.torch import export
-from edgesmith.ir import DType, Graph
-from edgesmith.kernels import KERNELS
-from edgesmith.oracle import Oracle, half_precision
+from edgesmith.ir import Graph
 from edgesmith.passes import optimize
-from edgesmith.plan import CostModel, Lock, Plan, analytic, make_plan, own_memory
+from edgesmith.pipeline.planning import allowed_kernels, compiler_of, lock_text, mixed_precision, planned
+from edgesmith.pipeline.progress import Progress, silent
+from edgesmith.pipeline.quantizer import Quantizer, settings_for
+from edgesmith.pipeline.source import (
+    Arrays,
+    Model,
+    checked_arrays,
+    digests,
+    oracle_of,
+    read,
+    roundoff_of,
+    sorted_shapes,
+)
+from edgesmith.plan import own_memory
 from edgesmith.preprocess import Preprocess
-from edgesmith.quantize import NO_DATA, Quantized, Samples, Settings, Source, open_samples
-from edgesmith.quantize import quantize as post_training
+from edgesmith.quantize import Quantized, Settings, Source
 from edgesmith.quantize.precisions import PRECISIONS
 from edgesmith.recipe import Recipe
-from edgesmith.target import Target, parse
-from edgesmith.toolchain import Compiler, build, zig
+from edgesmith.target import parse
+from edgesmith.toolchain import build, zig
 from edgesmith.toolchain.compiler import system
 from edgesmith.verify import Accumulated, Verification, accumulate
 from edgesmith.verify import verify as compare_layers
@@ -47,16 +55,10 @@ from edgesmith.version import __version__
 
 __all__ = ["Progress", "compile", "compile_graph", "from_torch", "quantize", "tune", "verify"]
 
-Arrays = Mapping[str, np.ndarray]
-Progress = Callable[[str, int, int], None]
-"""Called with the stage's name, the pieces done and the pieces in all."""
-
 FLOAT, AUTO = "f32", "auto"
 """The precision of models as they are."""
 QUANTIZED = "quantized.onnx"
 """The file of an artifact that holds the model it was quantised to."""
-CALIBRATION = ".calibration"
-"""End of the name of the file that keeps an interrupted calibration."""
 TUNING = ("off", "cached", "full")
 BUDGET_SECONDS = 300.0
 
@@ -74,7 +76,7 @@ def _within_memory() -> Iterator[None]:
 
 @_within_memory()
 def compile(
-    model: str | Path | onnx.ModelProto,
+    model: Model,
     *,
     target: str = "native",
     output: str | Path | None = None,
@@ -129,20 +131,22 @@ def compile(
         ArtifactError: the folder cannot be written.
         VerificationFailed: the program differs; it and the evidence are kept in ``<output>.failed``.
     """
-    report = progress or _silent
+    report = progress or silent
     if precision not in (FLOAT, AUTO, *PRECISIONS):
         known = ", ".join((FLOAT, *PRECISIONS, AUTO))
         raise BadInput(f"{precision!r} is not one of {known}", where="precision")
     if tune not in TUNING:
         raise BadInput(f"{tune!r} is not one of {', '.join(TUNING)}", where="tune")
-    fixed = _arrays(bindings)
-    locked = _lock_text(lock)
-    allowed = _allowed(only, forbid)
-    recipe = Recipe(target, _shapes(shapes), _digests(fixed), checked_threads(threads), tune, locked, compiler, allowed)
+    fixed = checked_arrays(bindings)
+    locked = lock_text(lock)
+    allowed = allowed_kernels(only, forbid)
+    recipe = Recipe(
+        target, sorted_shapes(shapes), digests(fixed), checked_threads(threads), tune, locked, compiler, allowed
+    )
     quantizer = None
     if precision != FLOAT:
-        settings = _settings("int8" if precision == AUTO else precision, quantization)
-        quantizer = _Quantizer.of(_read(model, shapes, fixed)[0], calibration, settings, preprocess)
+        settings = settings_for("int8" if precision == AUTO else precision, quantization)
+        quantizer = Quantizer.of(read(model, shapes, fixed)[0], calibration, settings, preprocess)
         recipe = replace(recipe, precision=precision, quantization=quantizer.digest)
     path = Path(model) if isinstance(model, str | Path) else None
     title = name or (path.name if path else "") or (model.graph.name if isinstance(model, onnx.ModelProto) else "")
@@ -157,21 +161,21 @@ def compile(
     if quantizer:
         quantized = quantizer.run(place, report)
         if precision == AUTO:
-            choice = _mixed(quantized, recipe, budget_seconds, report)
+            choice = mixed_precision(quantized, recipe, budget_seconds, report)
             quantized = quantized.with_floats(choice.floats)
             measured = {PRECISION: choice.to_json()}
         model, shapes, fixed = quantized.model, None, {}
         kept = {QUANTIZED: model.SerializeToString(deterministic=True)}
         source |= {"precision": precision, "quantization": quantizer.digest}
     report("read", 0, 1)
-    graph, roundoff = _read(model, shapes, fixed)
+    graph, roundoff = read(model, shapes, fixed)
     report("read", 1, 1)
     outputs = graph.outputs
     artifact = compile_graph(
         graph,
         recipe,
         place,
-        original=lambda feeds: _original(model, fixed, graph).run(feeds, outputs),
+        original=lambda feeds: oracle_of(model, fixed, graph).run(feeds, outputs),
         source=source,
         files=kept,
         measured=measured,
@@ -230,13 +234,13 @@ def compile_graph(
         roundoff: its unit roundoff where that is coarser than the graph's.
         budget_seconds: most time for measuring, when the recipe says so.
     """
-    report = progress or _silent
+    report = progress or silent
     target = parse(recipe.target)
-    tool = _compiler(recipe)
+    tool = compiler_of(recipe)
     source = source or {"name": graph.name}
     feeds = dict(zip(graph.inputs, selftest_inputs([graph.type(v) for v in graph.inputs]), strict=True))
     graph, passes = optimize(graph)
-    plan = _plan(graph, target, tool, recipe, budget_seconds, report)
+    plan = planned(graph, target, tool, recipe, budget_seconds, report)
     report("reference", 0, 1)
     computed = {s.name: (s.kernel, s.schedule) for s in plan.steps}
     known = accumulate(plan.graph, feeds, computed=computed, roundoff=roundoff)
@@ -294,7 +298,7 @@ def compile_graph(
 
 @_within_memory()
 def quantize(
-    model: str | Path | onnx.ModelProto,
+    model: Model,
     calibration: Source | None = None,
     *,
     precision: str = "int8",
@@ -324,11 +328,11 @@ def quantize(
 
     Other arguments and errors as of ``compile``.
     """
-    report = progress or _silent
+    report = progress or silent
     report("read", 0, 1)
-    graph, _ = _read(model, shapes, _arrays(bindings))
+    graph, _ = read(model, shapes, checked_arrays(bindings))
     report("read", 1, 1)
-    quantizer = _Quantizer.of(graph, calibration, _settings(precision, settings), preprocess, samples)
+    quantizer = Quantizer.of(graph, calibration, settings_for(precision, settings), preprocess, samples)
     found = quantizer.run(Path(output) if output else None, report)
     if output:
         write_file(Path(output), found.model.SerializeToString(deterministic=True))
@@ -337,7 +341,7 @@ def quantize(
 
 @_within_memory()
 def tune(
-    model: str | Path | onnx.ModelProto,
+    model: Model,
     *,
     target: str = "native",
     shapes: Mapping[str, Sequence[int]] | None = None,
@@ -358,13 +362,13 @@ def tune(
 
     Other arguments and errors as of ``compile``.
     """
-    graph, _ = optimize(_read(model, shapes, _arrays(bindings))[0])
+    graph, _ = optimize(read(model, shapes, checked_arrays(bindings))[0])
     tool = zig() if compiler == "zig" else system(compiler)
     return tuning.tune(
         graph,
         parse(target),
         tool,
-        only=_allowed(only, forbid),
+        only=allowed_kernels(only, forbid),
         budget_seconds=budget_seconds,
         progress=progress,
     )
@@ -373,7 +377,7 @@ def tune(
 @_within_memory()
 def verify(
     artifact: Artifact,
-    model: str | Path | onnx.ModelProto,
+    model: Model,
     *,
     inputs: Arrays | None = None,
     bindings: Arrays | None = None,
@@ -392,8 +396,8 @@ def verify(
         ArtifactError: the artifact was compiled from another model.
         ModelError, BadInput: the model cannot be read, or the inputs do not fit it.
     """
-    report = progress or _silent
-    fixed, shapes = _arrays(bindings), artifact.manifest["model"].get("shapes")
+    report = progress or silent
+    fixed, shapes = checked_arrays(bindings), artifact.manifest["model"].get("shapes")
     quantized = artifact.path / QUANTIZED
     if quantized.is_file():
         model, fixed, shapes = quantized, {}, None
@@ -407,154 +411,11 @@ def verify(
         artifact,
         graph,
         feeds,
-        expected=_original(model, fixed, graph).run(feeds, outputs),
-        roundoff=_roundoff(clean),
+        expected=oracle_of(model, fixed, graph).run(feeds, outputs),
+        roundoff=roundoff_of(clean),
         seed=None if inputs else seed,
         progress=lambda i, n: report("verify", i, n),
     )
-
-
-@dataclass(frozen=True)
-class _Quantizer:
-    """A float graph, the data to calibrate it with, and how."""
-
-    graph: Graph
-    samples: Samples | None
-    settings: Settings
-
-    @classmethod
-    def of(
-        cls,
-        graph: Graph,
-        calibration: Source | None,
-        settings: Settings,
-        preprocess: Preprocess | None,
-        limit: int | None = None,
-    ) -> _Quantizer:
-        if calibration is None and not settings.kind.is_integer:
-            return cls(graph, None, settings)
-        if calibration is None:
-            hint = f'typical inputs: calibration="folder", "file.npz" or "module:function"; or {NO_DATA!r}'
-            raise BadInput(f"{settings.precision} needs calibration data", where="calibration", hint=hint)
-        inputs = {v: graph.type(v) for v in graph.inputs}
-        return cls(graph, open_samples(calibration, inputs, preprocess, limit=limit), settings)
-
-    @property
-    def digest(self) -> str:
-        return self.settings.digest(self.samples.digest) if self.samples else self.settings.digest()
-
-    def run(self, output: Path | None, report: Progress) -> Quantized:
-        """Quantise; the state of an interrupted calibration is kept beside ``output``."""
-        state = output and output.with_name(f"{output.name}{CALIBRATION}")
-        return post_training(optimize(self.graph)[0], self.samples, self.settings, state=state, progress=report)
-
-
-def _settings(precision: str, settings: Settings | None) -> Settings:
-    return replace(settings or Settings(), precision=precision)
-
-
-def _silent(stage: str, done: int, total: int) -> None:
-    """The progress callback of a caller who gave none."""
-
-
-def _read(
-    model: str | Path | onnx.ModelProto, shapes: Mapping[str, Sequence[int]] | None, fixed: Arrays
-) -> tuple[Graph, float]:
-    """The graph of a model, and the unit roundoff of the model where that is coarser than the graph's."""
-    clean = normalize(model, shapes=shapes, bindings=fixed)
-    return bind(clean), _roundoff(clean)
-
-
-def _roundoff(model: onnx.ModelProto) -> float:
-    return max((DType(number).unit_roundoff for number in half_precision(model)), default=0.0)
-
-
-def _original(model: str | Path | onnx.ModelProto, fixed: Arrays, graph: Graph) -> Oracle:
-    """The model in ONNX Runtime, a quantised one as it is written: optimised, it sums products of bytes in 16 bits on
-    processors without VNNI, which saturate."""
-    quantised = any(n.op.name == "QuantizeLinear" for n in graph.nodes)
-    return Oracle(_runnable(model), fixed, optimized=not quantised)
-
-
-def _runnable(model: str | Path | onnx.ModelProto) -> str | onnx.ModelProto:
-    return str(model) if isinstance(model, str | Path) else model
-
-
-def _plan(
-    graph: Graph, target: Target, tool: Compiler, recipe: Recipe, budget_seconds: float, report: Progress
-) -> Plan:
-    """The plan by the recipe's lock, or by predicted or measured times."""
-
-    def steps(done: int, total: int) -> None:
-        report("plan", done, total)
-
-    if recipe.lock is not None:
-        lock = Lock.from_json(recipe.lock)
-        return make_plan(graph, target, only=recipe.only, lock=lock, progress=steps)
-    if recipe.tune == "full":
-        tuned = tuning.tune(
-            graph,
-            target,
-            tool,
-            only=recipe.only,
-            budget_seconds=budget_seconds,
-            progress=lambda s: report("tune", min(int(s.seconds), int(budget_seconds)), int(budget_seconds)),
-        )
-        return tuned.plan
-    return make_plan(graph, target, _cost(recipe, target, tool), only=recipe.only, progress=steps)
-
-
-def _mixed(quantized: Quantized, recipe: Recipe, budget_seconds: float, report: Progress) -> tuning.PrecisionChoice:
-    """Which products stay in floats, by measured or predicted times."""
-    target, tool = parse(recipe.target), _compiler(recipe)
-    every = frozenset(quantized.products)
-
-    def graph_of(floats: frozenset[str]) -> Graph:
-        return optimize(quantized.with_floats(floats).graph)[0]
-
-    if recipe.tune == "full":
-        for floats in (every, frozenset[str]()):
-            _plan(graph_of(floats), target, tool, recipe, budget_seconds / 3, report)
-    return tuning.choose_precision(
-        quantized.products,
-        graph_of,
-        target,
-        _cost(recipe, target, tool),
-        recipe.only,
-        lambda i, n: report("precision", i, n),
-    )
-
-
-def _cost(recipe: Recipe, target: Target, tool: Compiler) -> CostModel:
-    """Measured times where the recipe allows and the database knows any, predicted ones elsewhere."""
-    if recipe.tune == "off":
-        return analytic
-    allowed = None if recipe.only is None else frozenset(recipe.only)
-    return tuning.MeasuredCost(tuning.recorded(target, tool), only=allowed)
-
-
-def _allowed(only: Sequence[str] | None, forbid: Sequence[str]) -> tuple[str, ...] | None:
-    """The kernels that may be used, None for all."""
-    unknown = [name for name in (*(only or ()), *forbid) if name not in KERNELS]
-    if unknown:
-        raise BadInput(f"there is no kernel {unknown[0]!r}", where="kernels", hint=f"There are: {', '.join(KERNELS)}")
-    if only is None and not forbid:
-        return None
-    return tuple(sorted(set(KERNELS if only is None else only) - set(forbid)))
-
-
-def _lock_text(lock: str | Path | None) -> str | None:
-    if lock is None:
-        return None
-    try:
-        text = Path(lock).read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"cannot be read: {error}", where=str(lock), hint="Write one with: edgesmith tune") from error
-    return Lock.from_json(text, str(lock)).to_json()
-
-
-def _compiler(recipe: Recipe) -> Compiler:
-    return zig() if recipe.compiler == "zig" else system(recipe.compiler)
 
 
 def _selftest(graph: Graph, feeds: Arrays, expected: Arrays, known: Accumulated) -> bytes:
@@ -585,30 +446,9 @@ def _from_cache(key: str, output: Path, verified: bool, report: Progress) -> boo
 
 
 def _cache_key(recipe: Recipe, title: str, digest: str) -> str:
-    tool, target = _compiler(recipe), parse(recipe.target)
+    tool, target = compiler_of(recipe), parse(recipe.target)
     by_times = recipe.tune == "cached" and recipe.lock is None
     times = tuning.recorded(target, tool).state if by_times else ""
     return recipe.digest(
         title, digest, artifacts.source_digest(), tool.name, tool.version, repr(target), times, __version__
     )
-
-
-def _shapes(shapes: Mapping[str, Sequence[int]] | None) -> tuple[tuple[str, tuple[int, ...]], ...]:
-    return tuple(sorted((name, tuple(shape)) for name, shape in checked_shapes(shapes or {}).items()))
-
-
-def _arrays(bindings: Arrays | None) -> dict[str, np.ndarray]:
-    found = {}
-    for name, value in (bindings or {}).items():
-        try:
-            found[name] = np.asarray(value)
-        except ValueError as error:
-            raise BadInput(f"not an array: {error}", where=f"input {name!r}") from error
-    return found
-
-
-def _digests(arrays: Arrays) -> tuple[tuple[str, str], ...]:
-    def digest(a: np.ndarray) -> str:
-        return hashlib.sha256(f"{a.dtype}{a.shape}".encode() + a.tobytes()).hexdigest()
-
-    return tuple(sorted((name, digest(a)) for name, a in arrays.items()))

@@ -72,7 +72,7 @@ def test_interrupt_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch, run, d
     def stop(*arguments: object, **options: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("edgesmith.api.make_plan", stop)
+    monkeypatch.setattr("edgesmith.pipeline.planning.make_plan", stop)
     result = run("compile", digits, "-o", "out", "--no-cache")
     assert result.exit_code == 130
     assert "interrupted" in result.stderr

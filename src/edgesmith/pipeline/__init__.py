@@ -1,0 +1,1 @@
+"""Parts of the pipeline that ``api`` puts together."""
