@@ -49,7 +49,7 @@ $(INSTALLED): pyproject.toml
 	@touch $@
 
 # The tests use every C compiler that they find: gcc with its sanitizers, clang, and zig, which comes with the Python packages;
-# SIMDe computes AVX-512 on processors without it.
+# SIMDe computes AVX-512 on processors without it; QEMU runs programs for other architectures.
 compilers:
 	@command -v clang >/dev/null || { $(AS_DEBIAN_ROOT) && echo "installing clang" && apt-get update -qq && \
 		$(APT_INSTALL) clang >/dev/null; } || echo "clang is missing and cannot be installed here: its tests will be skipped"
@@ -57,3 +57,6 @@ compilers:
 		$(APT_INSTALL) gcc libc6-dev >/dev/null; } || echo "gcc is missing and cannot be installed here: its tests will be skipped"
 	@test -d /usr/include/simde || { $(AS_DEBIAN_ROOT) && echo "installing SIMDe" && apt-get update -qq && \
 		$(APT_INSTALL) libsimde-dev >/dev/null; } || echo "SIMDe cannot be installed here: AVX-512 is not tested where the processor lacks it"
+	@{ command -v qemu-aarch64 && test -d /usr/aarch64-linux-gnu; } >/dev/null || { $(AS_DEBIAN_ROOT) && echo "installing QEMU" && \
+		apt-get update -qq && $(APT_INSTALL) qemu-user libc6-arm64-cross >/dev/null; } || \
+		echo "QEMU cannot be installed here: programs for AArch64 are built and not run"

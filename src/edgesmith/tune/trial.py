@@ -243,7 +243,8 @@ class Call:
         run_time = [
             self._buffers[p.root].address + p.view.offset * p.view.dtype.itemsize for p in self._places.values()
         ]
-        self.pointers = _pointers([*run_time, *fixed])
+        self.addresses = [*run_time, *fixed]
+        self.pointers = _pointers(self.addresses)
         self._scratch = _aligned(code.scratch_bytes)
         self.scratch = ctypes.c_void_p(self._scratch.ctypes.data)
         if prepare is not None:
