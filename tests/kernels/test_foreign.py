@@ -1,0 +1,78 @@
+"""Kernels on processors that this machine is not, under QEMU."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgesmith.c.vector import header
+from edgesmith.kernels import KERNELS
+from edgesmith.ops.integer_products import IntegerProduct
+from edgesmith.target import Target
+from edgesmith.target.isa import ISAS
+from edgesmith.tune.trial import Call, Trial, sources
+from foreign import FOREIGN, ForeignCall, ForeignFunctions, foreign_target, missing_emulator
+
+from .problems import Check, checks, failures, operator_cases
+
+CHECKS_OF_A_KERNEL = 5
+CHECKS_OF_INTEGERS = 10
+
+pytestmark = pytest.mark.toolchain
+
+
+class ForeignTrials:
+    """What the trials of checks give, whole and task by task; all of them run in one program.
+
+    Args:
+        folder: an empty one.
+    """
+
+    def __init__(self, todo: Sequence[Check], target: Target, folder: Path) -> None:
+        trials = [c.trial for c in todo]
+        names = [(f"trial_{i}", bool(t.code.prepared_bytes)) for i, t in enumerate(trials)]
+        # -O1 does: what compilers may do wrong at -O3 is another test's subject.
+        program = ForeignFunctions(sources(trials, target), names, header(target), target, folder, ("-O1",))
+        self._calls = {(i, apart): Call(c.trial, c.feeds, None) for i, c in enumerate(todo) for apart in (False, True)}
+        program.run([_foreign(call, trials[i], i, apart) for (i, apart), call in self._calls.items()])
+
+    def run(self, index: int, feeds: Mapping[str, np.ndarray], *, apart: bool = False) -> dict[str, np.ndarray]:
+        """As ``TrialLibrary.run``, for the checks' own feeds."""
+        return self._calls[index, apart].outputs()
+
+
+def _foreign(call: Call, trial: Trial, index: int, apart: bool) -> ForeignCall:
+    tasks = trial.code.tasks
+    ranges = [(t, t + 1) for t in reversed(range(tasks))] if apart else [(0, tasks)]
+    blocks, written = [*call.operands, *call.fixed], len(call.operands)
+    return ForeignCall(index, ranges, blocks, written, call.addresses, len(call.fixed), trial.code.scratch_bytes)
+
+
+def sample(isa: str, target: Target) -> list[Check]:
+    """Some checks of every kernel, spread over its cases; of a set that implies another, those of integers alone."""
+    found: dict[str, list[Check]] = defaultdict(list)
+    all_kinds = not set(ISAS[isa].implies) & set(FOREIGN)
+    cases = [(n, c) for n, c in operator_cases() if all_kinds or isinstance(c.op, IntegerProduct)]
+    kernels = () if all_kinds else [name for name in KERNELS if name.startswith("integer")]
+    for name, case in cases:
+        for check in checks(case, name, target, kernels):
+            found[check.trial.kernel.name].append(check)
+    chosen = []
+    for name, all_of_one in found.items():
+        wanted = CHECKS_OF_INTEGERS if name.startswith("integer") else CHECKS_OF_A_KERNEL
+        chosen += all_of_one[:: max(1, len(all_of_one) // wanted)][:wanted]
+    return chosen
+
+
+@pytest.mark.parametrize("isa", FOREIGN)
+def test_kernels_agree_with_the_reference(isa: str, tmp_path: Path) -> None:
+    if missing := missing_emulator(isa):
+        pytest.skip(missing)
+    target = foreign_target(isa)
+    todo = sample(isa, target)
+    wrong = failures(todo, ForeignTrials(todo, target, tmp_path))
+    assert not wrong, f"{len(wrong)} of {len(todo)} failed\n" + "\n".join(wrong[:20])
