@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from itertools import product as combinations
+from dataclasses import replace
 from math import prod
 from typing import ClassVar
 
@@ -23,6 +22,7 @@ from edgesmith.kernels.cycles import (
 )
 from edgesmith.kernels.gemm.row_tiles import RowTiles
 from edgesmith.kernels.integer.line_tiles import LineBlocking, LineTiles
+from edgesmith.kernels.integer.sign_table import SignTable
 from edgesmith.kernels.integer.window import IntegerWindow, integer_window
 from edgesmith.kernels.packed_lines import LineSums, packing
 from edgesmith.kernels.region import Region, epilogue_chains
@@ -70,7 +70,7 @@ class SignLookup(Kernel):
         if np.abs(window.weights).max(initial=0) > 1:
             return Reject("weights are not all -1, 0 or 1")
         signs = _Signs(window)
-        if signs.steps * signs.form.largest >= 2**16:
+        if signs.steps * signs.table.largest >= 2**16:
             return Reject(f"{signs.steps} lookups a sum may exceed 16 bits")
         return None
 
@@ -87,74 +87,14 @@ class SignLookup(Kernel):
         return _Emitter(_Signs.of(problem), LineBlocking.of(schedule)).code()
 
 
-@dataclass(frozen=True)
-class _Form:
-    """What one lookup computes: sum = ``factor`` * (entry - ``neutral``).
-
-    Args:
-        signs: products that it sums.
-        factor: 2 where sums are even.
-    """
-
-    signs: int
-    factor: int
-
-    @classmethod
-    def of(cls, window: IntegerWindow) -> _Form:
-        """Sums of four signs of +-1, or of four zeros where a pixel is padding, are even."""
-        op = window.problem.anchor.op
-        assert isinstance(op, SignProduct)
-        if (window.weights == 0).any():
-            return cls(2, 1)
-        return cls(4, 2 if op.binary and window.weights.shape[3] % 4 == 0 else 1)
-
-    @property
-    def neutral(self) -> int:
-        return self.signs // self.factor
-
-    @property
-    def largest(self) -> int:
-        return 2 * self.neutral
-
-    @property
-    def weight_bits(self) -> int:
-        """Of one weight in a pattern: its sign, and whether it is not 0."""
-        return 4 // self.signs
-
-    @property
-    def most_steps(self) -> int:
-        """Lookups whose sum fits a byte."""
-        return 255 // self.largest
-
-    def table(self) -> np.ndarray:
-        """u8 (signs in two bits each, patterns of weights): entries.
-
-        Two bits are 0 for 0, 1 for 1 and 3 for -1, in weights of two bits too; one bit of a weight is 1 for 1.
-        """
-        number = np.array([0, 1, 0, -1])
-        weight = number if self.weight_bits == 2 else np.array([-1, 1])
-
-        def all_of(values: np.ndarray) -> np.ndarray:
-            """Every combination, the first sign in the lowest bits."""
-            return np.array([c[::-1] for c in combinations(values, repeat=self.signs)])
-
-        entries = all_of(number) @ all_of(weight).T
-        return np.asarray(entries // self.factor + self.neutral, np.uint8)
-
-    def patterns(self, weights: np.ndarray) -> np.ndarray:
-        """i8 indices of weights (..., signs)."""
-        bits = np.where(weights > 0, 1, 0) if self.weight_bits == 1 else np.where(weights < 0, 3, weights)
-        return np.asarray((bits << np.arange(0, 4, self.weight_bits)).sum(-1), np.int8)
-
-
 class _Signs(LineSums):
     """Sizes of a problem; a packed element is a lookup."""
 
     window: IntegerWindow
 
     def __init__(self, window: IntegerWindow) -> None:
-        self.form = _Form.of(window)
-        super().__init__(window, 1, -(-window.x.shape[3] // self.form.signs))
+        self.table = SignTable.of(window)
+        super().__init__(window, 1, -(-window.x.shape[3] // self.table.signs))
         self.lanes = self.target.lanes
         self.steps = window.kernel[0] * self.runs * self.run
 
@@ -170,7 +110,7 @@ class _Signs(LineSums):
         """Predicted time on one core."""
         w, tiles = self.window, self.tiles(b)
         epilogue = cycles_of(w.epilogue.expr) + 3.0
-        flushes = self.steps / min(self.run, self.form.most_steps)
+        flushes = self.steps / min(self.run, self.table.most_steps)
         cycles = 0.0
         for (vectors, _), count in tiles.panels.counted():
             wide = -(-vectors // BYTES)
@@ -184,9 +124,9 @@ class _Signs(LineSums):
                 flush = flushes * tile * FLUSH_UOPS / UOPS_PER_CYCLE
                 cycles += count * number * (self.steps * step + flush + TILE_CYCLES + height * vectors * epilogue)
         cycles *= w.y.shape[0] * self.lines
-        packed = tiles.packed_elements * self.form.signs
+        packed = tiles.packed_elements * self.table.signs
         cycles += prod(tiles.tasks) * (packed / PACK_CHANNELS_PER_CYCLE + 40.0)
-        return max(STEP_NS + cycles / GIGAHERTZ, memory_ns(w.weights.size // self.form.signs))
+        return max(STEP_NS + cycles / GIGAHERTZ, memory_ns(w.weights.size // self.table.signs))
 
 
 def _blockings(s: _Signs) -> Iterator[LineBlocking]:
@@ -228,7 +168,7 @@ class _Emitter:
     """Writes the packing of signs, the tiles and the loops."""
 
     def __init__(self, signs: _Signs, blocking: LineBlocking) -> None:
-        self.s, self.b, self.w, self.form = signs, blocking, signs.window, signs.form
+        self.s, self.b, self.w, self.table = signs, blocking, signs.window, signs.table
         self.lanes = signs.lanes
         self.tiles = signs.tiles(blocking)
         op = self.w.problem.anchor.op
@@ -237,7 +177,7 @@ class _Emitter:
 
     def code(self) -> Code:
         epilogue, b = self.w.epilogue, self.b
-        constants = [("weights", self._weights()), ("entries", self.form.table()), ("bias", self._bias())]
+        constants = [("weights", self._weights()), ("entries", self.table.entries()), ("bias", self._bias())]
         constants += epilogue.constants
         w = Writer()
         self._pack(w)
@@ -250,7 +190,7 @@ class _Emitter:
             self.tiles.write(w, "uint16_t", "int8_t", "weights", panel_weights, "entries")
         kernel_size = "x".join(map(str, self.w.kernel))
         operator = self.w.problem.anchor.op.name.lower()
-        label = f"{operator}{kernel_size}_lookup{self.form.signs}{epilogue.label}_{b.rows}x{b.vectors}"
+        label = f"{operator}{kernel_size}_lookup{self.table.signs}{epilogue.label}_{b.rows}x{b.vectors}"
         arrays = tuple(a for _, a in constants)
         scratch = self.tiles.packed_elements * 2
         return Code(w.text(), label, arrays, prod(self.tiles.tasks), scratch, functions=epilogue.functions)
@@ -263,9 +203,9 @@ class _Emitter:
         weights, s = self.w.weights, self.s
         channels, depth = weights.shape[0], weights.shape[3]
         size = self.lanes * BYTES
-        padded = np.ones((-(-channels // size) * size, *weights.shape[1:3], s.depth * self.form.signs), np.int16)
+        padded = np.ones((-(-channels // size) * size, *weights.shape[1:3], s.depth * self.table.signs), np.int16)
         padded[:channels, ..., :depth] = weights
-        patterns = self.form.patterns(padded.reshape(len(padded), s.steps, self.form.signs))
+        patterns = self.table.patterns(padded.reshape(len(padded), s.steps, self.table.signs))
         vectors = patterns.reshape(-1, BYTES, self.lanes, s.steps).transpose(3, 0, 2, 1)
         parts = [
             np.ascontiguousarray(vectors[:, v : v + self.b.vectors]).reshape(-1)
@@ -276,7 +216,7 @@ class _Emitter:
     def _bias(self) -> np.ndarray:
         """What the sums start with: the bias, less what raises the entries."""
         padded = np.zeros(-(-self.w.channels // self.lanes) * self.lanes, np.int64)
-        padded[: self.w.channels] = self.w.bias - self.form.factor * self.form.neutral * self.s.steps
+        padded[: self.w.channels] = self.w.bias - self.table.factor * self.table.neutral * self.s.steps
         return padded.astype(np.int32)
 
     def _pack(self, w: Writer) -> None:
@@ -311,7 +251,7 @@ class _Emitter:
             other = "0x01010101u" if self.binary else "((((x & 0x7f7f7f7fu) + 0x7f7f7f7fu) | x) >> 7 & 0x01010101u)"
             w.line(f"const uint32_t signs = {other} | negative << 1;")
             w.line("const uint32_t pairs = (signs | signs >> 6) & 0x000f000fu;")
-            if self.form.signs == 4:
+            if self.table.signs == 4:
                 w.line(f"{target}[k] = (uint16_t)((pairs << 4 | pairs >> 8) & 0xff0u);")
             else:
                 w.line("const uint32_t places = pairs << 4;")
@@ -321,8 +261,8 @@ class _Emitter:
         """Write the loop over single signs of a pixel."""
         with w.loop("g", self.s.depth):
             w.line("uint32_t place = 0;")
-            with w.block(f"for (int32_t j = 0; j < {self.form.signs}; ++j)"):
-                w.line(f"const int32_t c = g * {self.form.signs} + j;")
+            with w.block(f"for (int32_t j = 0; j < {self.table.signs}; ++j)"):
+                w.line(f"const int32_t c = g * {self.table.signs} + j;")
                 w.line(f"const int32_t v = c < {depth} ? pixel[(ptrdiff_t)c * {stride}] : 0;")
                 one = f"c < {depth}" if self.binary else "v > 0"
                 w.line(f"place |= (v < 0 ? 3u : {one} ? 1u : 0u) << (4 + 2 * j);")
@@ -351,7 +291,7 @@ class _Emitter:
                     for v in range(vectors):
                         pair = f"{'eo'[v % 2]}{row}_{v // BYTES}"
                         found = f"(es_m)({pair} >> 16)" if v % BYTES > 1 else f"(es_m)({pair} & 0xffff)"
-                        factor = f" * {self.form.factor}" if self.form.factor > 1 else ""
+                        factor = f" * {self.table.factor}" if self.table.factor > 1 else ""
                         w.line(f"const es_m c{row}_{v} = es_load_i32(b + {v * self.lanes}) + {found}{factor};")
                     epilogue.store(w, y, [row], vectors, tail, row_axis=2)
         w.line()
@@ -361,7 +301,7 @@ class _Emitter:
             with w.block(loops[0]):
                 self._nest(w, loops[1:], start, rows, vectors)
             return
-        parts = -(-self.s.run // self.form.most_steps)
+        parts = -(-self.s.run // self.table.most_steps)
         part = self.s.run // parts
         with w.block(""):
             w.line(f"const uint16_t *xk = {start};")
