@@ -163,7 +163,7 @@ def operands(name: str, primitive: VectorPrimitive, lanes: int, rng: np.random.G
             rng.choice([1e9, -1e20, -np.inf, np.nan, 0.5, 1.5, 127.5, -129.5, 3e4, -40.2], lanes) for _ in "abcd"
         ]
         number = rng.integers(-128, 256, 1).astype(np.int32)
-        return [v.astype(np.float32) for v in vectors][: len(primitive.parameters) - 2] + [number]
+        return [*(v.astype(np.float32) for v in vectors[: len(primitive.parameters) - 2]), number]
     reals = iter(floats(name, lanes, rng))
     stored = next((element_of(k) for k, p in primitive.parameters if p == "p"), None)
     found = []

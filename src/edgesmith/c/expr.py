@@ -19,6 +19,7 @@ __all__ = [
     "cast",
     "const",
     "emit",
+    "emit_together",
     "evaluate",
     "literal",
     "polynomial",
@@ -27,6 +28,10 @@ __all__ = [
     "var",
     "vectorizable",
 ]
+
+LONGEST_EXPRESSION = 90
+LONGEST_ALTERNATING = 30
+"""Characters of the C text that becomes part of a longer expression, without and with copies that alternate."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -209,34 +214,54 @@ def emit(expr: Expr, leaves: Mapping[str, str], writer: Writer, *, vector: bool 
         vector: emit vector C (f32 lanes, which hold narrow integers too, and masks) instead of scalar C; variables of
             type i32 are vectors of integers.
     """
+    return emit_together(expr, [leaves], writer, vector=vector)[0]
+
+
+def emit_together(
+    expr: Expr, copies: Sequence[Mapping[str, str]], writer: Writer, *, vector: bool = False
+) -> tuple[str, ...]:
+    """Write the statements that compute ``expr`` for several sets of variables, and return the C expressions.
+
+    The statements of the copies alternate: next to each operation that waits, a processor finds independent work.
+
+    Args:
+        copies: C text of each variable, for each copy.
+        vector: as for ``emit``.
+    """
     counts: dict[int, int] = {}
     _uses(expr, counts)
-    done: dict[int, str] = {}
+    done: dict[int, tuple[str, ...]] = {}
+    longest = LONGEST_EXPRESSION if len(copies) == 1 else LONGEST_ALTERNATING
 
-    def visit(e: Expr) -> str:
+    def text(e: Expr, args: Sequence[str]) -> str:
+        primitive = PRIMITIVES[e.op]
+        if not vector:
+            return primitive.scalar_c(args, e.args[0].dtype, e.dtype)
+        made = primitive.vector_c(args, e.args[0].dtype, e.dtype)
+        assert made is not None
+        return made
+
+    def visit(e: Expr) -> tuple[str, ...]:
         if id(e) in done:
             return done[id(e)]
         if e.op == "var":
-            text = leaves[str(e.value)]
+            texts = tuple(leaves[str(e.value)] for leaves in copies)
         elif e.op == "const":
-            text = f"es_set1({literal(e.value, DType.F32)})" if vector else literal(e.value, e.dtype)
+            number = f"es_set1({literal(e.value, DType.F32)})" if vector else literal(e.value, e.dtype)
+            texts = (number,) * len(copies)
         else:
-            primitive = PRIMITIVES[e.op]
             args = [visit(a) for a in e.args]
-            if vector:
-                made = primitive.vector_c(args, e.args[0].dtype, e.dtype)
-                assert made is not None
-                text = made
-            else:
-                text = primitive.scalar_c(args, e.args[0].dtype, e.dtype)
-            if counts[id(e)] > 1 or len(text) > 90:
-                name = writer.fresh()
+            texts = tuple(text(e, of_copy) for of_copy in zip(*args, strict=True))
+            if counts[id(e)] > 1 or len(texts[0]) > longest:
+                names = []
                 mask = e.dtype is DType.BOOL
                 kind = ("es_m" if mask else "es_v") if vector else e.dtype.c
-                writer.line(f"const {kind} {name} = {text};")
-                text = name
-        done[id(e)] = text
-        return text
+                for one in texts:
+                    names.append(writer.fresh())
+                    writer.line(f"const {kind} {names[-1]} = {one};")
+                texts = tuple(names)
+        done[id(e)] = texts
+        return texts
 
     return visit(expr)
 

@@ -9,7 +9,7 @@ No libm transcendental is involved, so results do not depend on the C library; `
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from edgesmith.c.bitfunctions import BIT_FUNCTIONS
 from edgesmith.c.expr import Expr, emit, primitives_of, var, vectorizable
@@ -18,7 +18,7 @@ from edgesmith.c.functions_f64 import F64_FUNCTIONS, THROUGH_F64
 from edgesmith.c.writer import Writer
 from edgesmith.ir import DType
 
-__all__ = ["FUNCTIONS", "Function", "definitions", "function_of", "functions_of", "missing_functions"]
+__all__ = ["FUNCTIONS", "Function", "definitions", "function_of", "functions_of", "inlined", "missing_functions"]
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,23 @@ def function_of(primitive: str, dtype: DType) -> Function | None:
 def functions_of(expr: Expr) -> tuple[str, ...]:
     """Names of the functions that ``expr`` needs, dependencies first."""
     return _with_dependencies(sorted(_name(*use) for use in primitives_of(expr)))
+
+
+def inlined(expr: Expr) -> Expr:
+    """``expr`` with the expressions of functions in the place of their calls, where vectors can compute these."""
+    done: dict[int, Expr] = {}
+
+    def visit(e: Expr) -> Expr:
+        if id(e) not in done:
+            args = tuple(map(visit, e.args))
+            function = function_of(e.op, e.args[0].dtype) if e.args else None
+            if function and vectorizable(function.expression) is None:
+                done[id(e)] = visit(function.build(*args))
+            else:
+                done[id(e)] = replace(e, args=args) if args else e
+        return done[id(e)]
+
+    return visit(expr)
 
 
 def missing_functions(expr: Expr) -> tuple[str, ...]:

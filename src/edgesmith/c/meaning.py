@@ -23,6 +23,7 @@ __all__ = [
     "quarter_turns",
     "round_bf16",
     "sigmoid",
+    "stored_rounded",
     "zipped",
 ]
 
@@ -109,6 +110,14 @@ def dot4(c: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def dot4_i8(c: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """c plus the products of the four i8 in each i32 of a with those of b."""
     return _dot(c, a.view(np.int8), b.view(np.int8))
+
+
+def stored_rounded(p: np.ndarray, v: np.ndarray, x: int) -> np.ndarray:
+    """v rounded to nearest even plus x, saturated to the type of p; NaN gives the smallest number."""
+    limits = np.iinfo(p.dtype)
+    return np.asarray(np.clip(np.rint(np.nan_to_num(v, nan=-np.inf)) + np.float32(x), limits.min, limits.max)).astype(
+        p.dtype
+    )
 
 
 def zipped(a: np.ndarray, b: np.ndarray) -> np.ndarray:

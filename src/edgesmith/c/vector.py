@@ -15,6 +15,9 @@ Kernels are written against these names; a header of ``static inline`` functions
 ``es_load_bf16(p)``  load ES_LANES bf16 (their bits) as floats; ``es_store_bf16(p, v)`` store lanes that bf16 can hold;
                     also ``_n``; ``es_round_bf16(v)`` the nearest that it can hold, ties to even
 ``es_load_i32(p)``, ``es_load_i32_n``, ``es_store_i32``, ``es_store_i32_n``  vectors of i32, whose type is ``es_m``
+``es_round_u8(p, v, x)``  store the lanes of v, rounded to the nearest even, plus the number x of 16 bits, saturated;
+                    v is below 2**31 and NaN counts as negative; ``es_round_i8``; ``es_round_u8_4(p, a, b, c, v, x)``
+                    stores four vectors one behind the other, ``es_round_i8_4``
 ``es_from_i32(m)``  integers as floats, rounded to nearest; ``es_to_i32(v)`` floats that are integers as such
 ``es_dot2(c,a,b)``  c + the two products of i16 neighbours in each lane of a and b; ``es_dot4`` the four of u8 with i8,
                     ``es_dot4_i8`` of i8 with i8; modulo 2**32, nothing saturates
@@ -161,6 +164,26 @@ def _integers() -> dict[str, VectorPrimitive]:
     return found
 
 
+def _rounded() -> dict[str, VectorPrimitive]:
+    """Stores of floats as bytes."""
+    found: dict[str, VectorPrimitive] = {}
+    for name, element in (("u8", "uint8_t"), ("i8", "int8_t")):
+        limits = np.iinfo(name.replace("u", "uint") if name[0] == "u" else name.replace("i", "int"))
+        low, high = (f"es_set1({number}.0f)" for number in (int(limits.min), int(limits.max)))
+        one = f"es_store_{name}(p, es_min(es_max(es_rint(v) + es_set1((float)x), {low}), {high}));"
+        four = " ".join(f"es_round_{name}(p + {i} * ES_LANES, {v}, x);" for i, v in enumerate("abcv"))
+        found |= {
+            f"round_{name}": _p("void", f"{element} *p, es_v v, int32_t x", one, meaning.stored_rounded),
+            f"round_{name}_4": _p(
+                "void",
+                f"{element} *p, es_v a, es_v b, es_v c, es_v v, int32_t x",
+                four,
+                lambda p, a, b, c, v, x: meaning.stored_rounded(p, np.concatenate([a, b, c, v]), x),
+            ),
+        }
+    return found
+
+
 def _bf16() -> dict[str, VectorPrimitive]:
     """Loads and stores of bf16, which is the upper half of an f32."""
     widened = "return (es_v)((es_u)__builtin_convertvector({0}, es_m) << 16);"
@@ -283,6 +306,7 @@ VECTOR_PRIMITIVES: dict[str, VectorPrimitive] = {
     "floor": _p("es_v", "es_v a", _lane_by_lane("floorf"), np.floor),
     "ceil": _p("es_v", "es_v a", _lane_by_lane("ceilf"), np.ceil),
     "rint": _p("es_v", "es_v a", _lane_by_lane("rintf"), np.rint),
+    **_rounded(),
     "exp2_biased": _p("es_v", "es_v a", "return (es_v)((es_m)a << 23);", meaning.exp2_biased),
     "exponent": _p(
         "es_v",

@@ -7,19 +7,23 @@ from functools import partial
 
 import numpy as np
 
-from edgesmith.c.expr import emit, var, vectorizable
-from edgesmith.c.mathfunctions import functions_of
+from edgesmith.c.expr import emit_together, var, vectorizable
+from edgesmith.c.mathfunctions import functions_of, inlined
 from edgesmith.c.writer import Writer
 from edgesmith.ir import DType, View
 from edgesmith.kernels.base import Problem
 from edgesmith.kernels.elementwise import array_constants, compose, like_output
 from edgesmith.kernels.lanes import VECTOR_TYPES, load, repeat, store
+from edgesmith.kernels.quantized_store import VECTORS_AT_ONCE, Rounding
 from edgesmith.ops import Array, Elementwise
 
 __all__ = ["Epilogue", "strided"]
 
 Address = Callable[[Array], str]
 """C text of the address of an operand's element for the output vector at hand."""
+
+ALTERNATING = 10
+"""Vectors whose functions are computed together, at most."""
 
 
 class Epilogue:
@@ -54,6 +58,7 @@ class Epilogue:
         self.operands: list[Array] = []
         self.values: list[str] = []
         self.constants: list[tuple[str, np.ndarray]] = []
+        self.rounding: Rounding | None = None
         if len(region.outputs) != 1:
             self.reject = "an intermediate value is needed elsewhere"
             return
@@ -96,6 +101,9 @@ class Epilogue:
         self.expr = compose(graph, self.nodes, {**leaves, anchor: self.accumulator})
         self.reject = vectorizable(self.expr) or (None if self.dtype in allowed else f"the result is {self.dtype}")
         self.functions = functions_of(self.expr)
+        arrays = dict(self.constants)
+        limits = {a.pointer: _largest(a.view.dtype, arrays.get(a.pointer)) for a in self.operands}
+        self.rounding = Rounding.of(self.expr, {**limits, "acc": _largest(self.accumulator.dtype)})
 
     @property
     def label(self) -> str:
@@ -133,7 +141,11 @@ class Epilogue:
             return
         w.line(f"const {self._kind} sums[] = {{{', '.join(name for row in sums for name in row)}}};")
         if self.accumulator.dtype is DType.I32:
-            self._store_each(w, y, len(rows), vectors, tail, partial(self._address, row_axis, rows[0], "row"))
+
+            def address(further: int, vector: str, array: Array) -> str:
+                return self._address(row_axis, rows[0] + further, "row", vector, array)
+
+            self._store_alternating(w, y, range(len(rows)), vectors, tail, address)
             return
         in_memory = [f"sums[row * {vectors} + {vector}]" for vector in range(vectors)]
         self.store_rows(w, y, in_memory, str(len(rows)), tail, row_axis, rows[0])
@@ -152,26 +164,31 @@ class Epilogue:
         with w.block(f"for (ptrdiff_t row = 0; row < {count}; ++row)"):
             self._store_row(w, y, sums, tail, partial(self._address, row_axis, first, "row"))
 
-    def _store_each(
-        self, w: Writer, y: View, rows: int, vectors: int, tail: int | None, address: Callable[[str, Array], str]
+    def _store_alternating(
+        self, w: Writer, y: View, rows: range, vectors: int, tail: int | None, address: Callable[[int, str, Array], str]
     ) -> None:
-        """Write a loop over the rows and the vectors of ``sums``: one vector's functions fit the registers."""
+        """Write loops over the rows and the vectors of ``sums``, in each of which some are computed together.
 
-        def one(vector: str, lanes: int | None) -> None:
-            w.line(f"const {self._kind} sum = sums[row * {vectors} + {vector}];")
-            value = self.apply(w, "sum", partial(address, vector), lanes)
-            w.line(store(self.dtype, address(vector, Array("y", y)), value, lanes))
-
+        Args:
+            address: of an operand some rows after the row ``row``, at a vector.
+        """
         whole = vectors - (tail is not None)
+        across = _divisor(whole, ALTERNATING)
+        down = _divisor(len(rows), ALTERNATING // across)
         w.line("ES_ROLLED")
-        with w.block(f"for (ptrdiff_t row = 0; row < {rows}; ++row)"):
+        with w.block(f"for (ptrdiff_t row = 0; row < {len(rows)}; row += {down})"):
             if whole:
                 w.line("ES_ROLLED")
-                with w.block(f"for (ptrdiff_t vector = 0; vector < {whole}; ++vector)"):
-                    one("vector", None)
+                with w.block(f"for (ptrdiff_t vector = 0; vector < {whole}; vector += {across})"):
+                    for i in range(down):
+                        for j in range(across):
+                            w.line(f"const {self._kind} sum{i}_{j} = sums[(row + {i}) * {vectors} + vector + {j}];")
+                    places = [(i, j) for i in range(down) for j in range(across)]
+                    at = [partial(address, i, f"(vector + {j})") for i, j in places]
+                    self.store_vectors(w, y, [f"sum{i}_{j}" for i, j in places], at)
             if tail is not None:
-                with w.block(""):
-                    one(str(whole), tail)
+                sums = [f"sums[(row + {i}) * {vectors} + {whole}]" for i in range(down)]
+                self.store_vectors(w, y, sums, [partial(address, i, str(whole)) for i in range(down)], tail)
 
     @property
     def _kind(self) -> str:
@@ -182,11 +199,46 @@ class Epilogue:
         self, w: Writer, y: View, accumulators: Sequence[str], tail: int | None, address: Callable[[int, Array], str]
     ) -> None:
         """``address``: of an operand at a vector of the row."""
-        for vector, accumulator in enumerate(accumulators):
-            lanes = tail if vector == len(accumulators) - 1 else None
-            value = self.apply(w, accumulator, partial(address, vector), lanes)
-            target = address(vector, Array("y", y))
-            w.line(store(self.dtype, target, value, lanes))
+        places = [partial(address, vector) for vector in range(len(accumulators))]
+        whole = len(accumulators) - (tail is not None)
+        together = VECTORS_AT_ONCE if self.rounding and y.strides[self.axis] == 1 else 1
+        for first in range(0, whole, together):
+            group = slice(first, min(first + together, whole))
+            self.store_vectors(w, y, accumulators[group], places[group], adjacent=True)
+        if tail is not None:
+            self.store_vectors(w, y, accumulators[-1:], places[-1:], tail)
+
+    def store_vectors(
+        self,
+        w: Writer,
+        y: View,
+        sums: Sequence[str],
+        addresses: Sequence[Address],
+        lanes: int | None = None,
+        *,
+        adjacent: bool = False,
+    ) -> None:
+        """Write the epilogue of some vectors, and their stores to the pointer ``y``.
+
+        Args:
+            sums: C expressions of the vectors.
+            addresses: of an operand, for each of them.
+            lanes: number of lanes of each vector (None: all).
+            adjacent: they lie one behind the other in the output.
+        """
+        rounding = self.rounding if lanes is None else None
+        expr = rounding.value if rounding else self.expr
+        copies = [self._leaves(total, address, lanes) for total, address in zip(sums, addresses, strict=True)]
+        if self.functions and self.accumulator.dtype is DType.I32:
+            values: Sequence[str] = emit_together(inlined(expr), copies, w, vector=True)
+        else:
+            values = [emit_together(expr, [leaves], w, vector=True)[0] for leaves in copies]
+        targets = [address(Array("y", y)) for address in addresses]
+        if rounding and adjacent and len(values) == VECTORS_AT_ONCE:
+            w.line(rounding.store(targets[0], values))
+            return
+        for target, value in zip(targets, values, strict=True):
+            w.line(rounding.store(target, [value]) if rounding else store(self.dtype, target, value, lanes))
 
     def _address(self, row_axis: int, row: int, further: str, vector: int | str, array: Array) -> str:
         """C text of an operand's address ``further`` rows (an index, or nothing) after ``row``.
@@ -210,6 +262,10 @@ class Epilogue:
         Args:
             lanes: number of lanes of a partial vector (None: all).
         """
+        return emit_together(self.expr, [self._leaves(accumulator, address, lanes)], w, vector=True)[0]
+
+    def _leaves(self, accumulator: str, address: Address, lanes: int | None) -> dict[str, str]:
+        """C text of each variable of the expression."""
         leaves = {"acc": accumulator}
         for array in self.operands:
             at, dtype = address(array), array.view.dtype
@@ -217,7 +273,7 @@ class Epilogue:
                 leaves[array.pointer] = repeat(dtype, f"*({at})")
             else:
                 leaves[array.pointer] = load(dtype, at, lanes)
-        return emit(self.expr, leaves, w, vector=True)
+        return leaves
 
     def in_place(self, problem: Problem) -> tuple[str, ...]:
         """Run-time operands that lie exactly like the output, so that it may overwrite them."""
@@ -241,3 +297,15 @@ def strided(view: View, index: Sequence[tuple[int, str]]) -> str:
         factor = wide + (text if text.isidentifier() or text.isdigit() else f"({text})")
         terms.append(factor if stride == 1 else f"{factor} * {stride}")
     return " + ".join(terms) or "0"
+
+
+def _largest(dtype: DType, values: np.ndarray | None = None) -> float:
+    """The largest magnitude of some values, or of a type's."""
+    if values is not None:
+        return float(np.abs(values.astype(np.float64)).max(initial=0.0))
+    return np.inf if dtype.is_float else float(max(map(abs, dtype.limits)))
+
+
+def _divisor(number: int, most: int) -> int:
+    """The largest divisor of a number that is not above ``most``; 1 for 0."""
+    return max(d for d in range(1, max(most, 1) + 1) if number % d == 0) if number else 1

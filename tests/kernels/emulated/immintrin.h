@@ -65,3 +65,31 @@ static inline void emulated_mask_storeu_ps(float *p, uint32_t mask, __m512 a) {
 
 #undef _mm512_mask_storeu_ps
 #define _mm512_mask_storeu_ps(p, mask, a) emulated_mask_storeu_ps(p, mask, a)
+
+static inline __m512i emulated_cvtps_epi32(__m512 a) {
+    __m256i half[2];
+    __m512i z;
+    float x[16];
+    memcpy(x, &a, sizeof x);
+    half[0] = _mm256_cvtps_epi32(_mm256_loadu_ps(x));
+    half[1] = _mm256_cvtps_epi32(_mm256_loadu_ps(x + 8));
+    memcpy(&z, half, sizeof z);
+    return z;
+}
+
+static inline __m128i emulated_cvtusepi32_epi8(__m512i a) {
+    uint32_t x[16];
+    uint8_t y[16];
+    __m128i z;
+    memcpy(x, &a, sizeof x);
+    for (int i = 0; i < 16; ++i) {
+        y[i] = x[i] > 255 ? 255 : (uint8_t)x[i];
+    }
+    memcpy(&z, y, sizeof z);
+    return z;
+}
+
+#undef _mm512_cvtps_epi32
+#define _mm512_cvtps_epi32(a) emulated_cvtps_epi32(a)
+#undef _mm512_cvtusepi32_epi8
+#define _mm512_cvtusepi32_epi8(a) emulated_cvtusepi32_epi8(a)

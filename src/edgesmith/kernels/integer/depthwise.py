@@ -36,7 +36,7 @@ from edgesmith.kernels.integer.wide import (
     write_words,
 )
 from edgesmith.kernels.integer.window import IntegerWindow, integer_window
-from edgesmith.kernels.lanes import load, store
+from edgesmith.kernels.lanes import load
 from edgesmith.kernels.region import Region, epilogue_chains
 from edgesmith.ops import Array
 from edgesmith.ops.integer_products import ConvInteger
@@ -430,11 +430,9 @@ class _Emitter:
                     for line in range(height):
                         w.line("es_m " + ", ".join(f"c{line}_{u} = bias" for u in range(width)) + ";")
                     self._pair_sums(w, height, width)
-            for line in range(height):
-                for u in range(width):
-                    address = partial(self._address, line, u)
-                    value = epilogue.apply(w, f"c{line}_{u}", address, tail)
-                    w.line(store(y.dtype, address(Array("y", y)), value, tail))
+            tile = [(line, u) for line in range(height) for u in range(width)]
+            addresses = [partial(self._address, line, u) for line, u in tile]
+            epilogue.store_vectors(w, y, [f"c{line}_{u}" for line, u in tile], addresses, tail)
         w.line()
 
     def _wide_sums(self, w: Writer, height: int, width: int) -> None:

@@ -5,6 +5,17 @@ from edgesmith.target.isa import ISAS, Isa
 _TAIL_MASK = "(__mmask16)((1u << {n}) - 1u)"
 _ENTRIES = "_mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)(const void *){0}))"
 
+_INTEGERS = "_mm512_cvtps_epi32({%d})"
+_PLUS = f"_mm512_add_epi32({_INTEGERS % 1}, _mm512_set1_epi32({{2}}))"
+_ROUNDED = "_mm_storeu_si128((__m128i *)(void *){0}, _mm512_cvt%sepi32_epi8(%s))"
+_SHORTS = "_mm512_adds_epi16(_mm512_packs_epi32(%s, %s), _mm512_set1_epi16((short){5}))"
+_PAIRS = (_SHORTS % (_INTEGERS % 1, _INTEGERS % 2), _SHORTS % (_INTEGERS % 3, _INTEGERS % 4))
+_ORDER = ", ".join(str(4 * lane + vector) for vector in range(4) for lane in range(4))
+_ROUNDED_FOUR = (
+    "_mm512_storeu_si512((void *){0}, "
+    f"_mm512_permutexvar_epi32(_mm512_setr_epi32({_ORDER}), _mm512_%s_epi16(%s, %s)))"
+)
+
 _BYTES = "_mm_loadu_si128((const __m128i *)(const void *){%d})"
 _HALVES = [f"_mm_unpack{half}_epi8({_BYTES % 0}, {_BYTES % 1})" for half in ("hi", "lo")]
 _ZIPPED = f"_mm256_set_m128i({', '.join(_HALVES)})"
@@ -32,6 +43,10 @@ AVX512 = ISAS.register("avx512")(
             "floor": "_mm512_roundscale_ps({0}, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC)",
             "ceil": "_mm512_roundscale_ps({0}, _MM_FROUND_TO_POS_INF | _MM_FROUND_NO_EXC)",
             "rint": "_mm512_roundscale_ps({0}, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)",
+            "round_u8": _ROUNDED % ("us", f"_mm512_max_epi32({_PLUS}, _mm512_setzero_si512())"),
+            "round_i8": _ROUNDED % ("s", _PLUS),
+            "round_u8_4": _ROUNDED_FOUR % ("packus", *_PAIRS),
+            "round_i8_4": _ROUNDED_FOUR % ("packs", *_PAIRS),
             "select": "_mm512_mask_blend_ps(_mm512_movepi32_mask((__m512i){0}), {2}, {1})",
             "first": f"_mm512_movm_epi32({_TAIL_MASK.format(n='{0}')})",
             "load_n": f"_mm512_maskz_loadu_ps({_TAIL_MASK.format(n='{1}')}, {{0}})",
