@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +147,58 @@ def test_the_entry_used_longest_ago_goes_first(
     assert cache.find("one", "data", into)
     cache.insert("three", folder)
     assert entries(own_cache) == ["one", "three"]
+
+
+def test_what_a_killed_process_left_goes_and_what_another_writes_stays(
+    tmp_path: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "artifact"
+    folder.mkdir()
+    (folder / "data").write_bytes(bytes(10))
+    monkeypatch.setenv(knobs.CACHE_MB.name, "0")
+    for name, age in ((".part.left", 100_000), (".part.written", 10)):
+        (own_cache / name).mkdir(parents=True)
+        os.utime(own_cache / name, (time.time() - age,) * 2)
+    cache.insert("one", folder)
+    assert entries(own_cache) == [".part.written", "one"]
+
+
+def test_entries_in_use_stay(own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(knobs.CACHE_MB.name, "0")
+    for name, age in (("old", 100), ("recent", 10), ("newest", 0)):
+        (own_cache / name).mkdir(parents=True)
+        (own_cache / name / "data").write_bytes(bytes(10))
+        os.utime(own_cache / name, (time.time() - age,) * 2)
+    cache.evict(own_cache, "newest", idle_seconds=50)
+    assert entries(own_cache) == ["newest", "recent"]
+
+
+def test_processes_that_fill_the_cache_at_once_find_whole_entries_or_none(
+    tmp_path: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(knobs.CACHE_MB.name, "1")
+    folder = tmp_path / "artifact"
+    folder.mkdir()
+    for i in range(4):
+        (folder / f"data{i}").write_bytes(bytes([i]) * (64 << 10))
+
+    def work(worker: int) -> int:
+        hits = 0
+        for i in range(12):
+            into = tmp_path / f"into-{worker}-{i}"
+            into.mkdir()
+            if cache.find(f"key{i % 5}", "data0", into):
+                hits += 1
+                assert contents(into) == contents(folder)
+            else:
+                assert entries(into) == []
+                cache.insert(f"key{i % 5}", folder)
+        return hits
+
+    with ThreadPoolExecutor(4) as pool:
+        hits = list(pool.map(work, range(4)))
+    assert sum(hits) > 0
+    assert sum(f.stat().st_size for f in own_cache.rglob("data*")) <= 1 << 20
 
 
 def test_a_cache_that_cannot_be_written_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

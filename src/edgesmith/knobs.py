@@ -64,7 +64,12 @@ TUNING_DB = Knob(
     Path("tuning/times.sqlite"),
     "File of measured kernel times; a relative path starts in the cache's folder.",
 )
-CACHE_MB = Knob("EDGESMITH_CACHE_MB", 4096, "Most disk space of compiled artifacts in the build cache.", 0)
+CACHE_MB = Knob(
+    "EDGESMITH_CACHE_MB",
+    4096,
+    "Most disk space in MB of compiled artifacts in the build cache, and of models that were converted for peers.",
+    0,
+)
 FRONTEND_SECONDS = Knob("EDGESMITH_FRONTEND_SECONDS", 300, "Longest time that reading one model may take.")
 FRONTEND_MEMORY_MB = Knob("EDGESMITH_FRONTEND_MEMORY_MB", 16384, "Most memory that reading one model may take.")
 PEER_SECONDS = Knob(

@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from edgesmith import knobs
 from edgesmith.bench.installed import Installed
 from edgesmith.bench.peers import Peer
+from edgesmith.cache import evict
 
 __all__ = ["converted"]
+
+IN_USE_SECONDS = 24 * 3600.0
+"""A process that asked for a model may use it for so long."""
 
 
 def converted(peer: Peer, installed: Installed, model: Path) -> Path:
     """The folder with what the peer's ``convert`` made of an ONNX file. It appears whole or not at all.
+
+    It stays for a day after it was last asked for; then it may leave for others.
 
     Raises:
         PeerFailed: the peer cannot convert the model.
@@ -35,4 +43,7 @@ def converted(peer: Peer, installed: Installed, model: Path) -> Path:
                 part.rename(folder)
         finally:
             shutil.rmtree(part, ignore_errors=True)
+        evict(folder.parent, folder.name, IN_USE_SECONDS)
+    with suppress(OSError):
+        os.utime(folder)
     return folder

@@ -6,7 +6,9 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -39,6 +41,7 @@ class Compiler:
         name, version: for messages and the manifest.
         cc, ar: command prefixes.
         environment: variables set for every call.
+        scratch: variable that names a folder for what no other call needs; empty: it leaves nothing.
         takes_triple: whether it compiles for the triple that it is told (others compile for this machine's).
     """
 
@@ -47,6 +50,7 @@ class Compiler:
     ar: tuple[str, ...]
     version: str
     environment: Mapping[str, str] = field(default_factory=dict)
+    scratch: str = ""
     takes_triple: bool = False
 
     def flags(self, target: Target) -> list[str]:
@@ -85,15 +89,26 @@ class Compiler:
     def run(self, arguments: Sequence[str], *, cwd: Path, archive: bool = False) -> str:
         """Run the driver and return what it printed; raises ``CompilerFailed`` with its messages."""
         command = [*(self.ar if archive else self.cc), *arguments]
-        environment = {**os.environ, **self.environment}
         try:
-            done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, errors="replace")
+            with self._environment(cwd) as environment:
+                done = subprocess.run(
+                    command, cwd=cwd, env=environment, capture_output=True, text=True, errors="replace"
+                )
         except OSError as error:
             raise CompilerFailed(f"cannot start {command[0]}: {error}", where=self.name) from error
         if done.returncode:
             tail = "\n".join((done.stdout + done.stderr).strip().splitlines()[:40])
             raise CompilerFailed(f"{' '.join(arguments)}\n{tail}", where=f"{self.name}, exit status {done.returncode}")
         return done.stderr
+
+    @contextmanager
+    def _environment(self, cwd: Path) -> Iterator[dict[str, str]]:
+        common = {**os.environ, **self.environment}
+        if not self.scratch:
+            yield common
+            return
+        with tempfile.TemporaryDirectory(prefix=".scratch.", dir=cwd.absolute()) as folder:
+            yield {**common, self.scratch: folder}
 
 
 def _zig_triple(target: Target) -> str:
@@ -102,15 +117,19 @@ def _zig_triple(target: Target) -> str:
 
 
 def zig() -> Compiler:
-    """Clang from the ``ziglang`` package: the same compiler on every machine, with a C library for every target."""
+    """Clang from the ``ziglang`` package: the same compiler on every machine, with a C library for every target.
+
+    It keeps the libraries of a target in the cache. Objects it would keep by the path of their source, which is another
+    one in every build, so they go with the call.
+    """
     driver = (sys.executable, "-m", "ziglang")
-    cache = knobs.CACHE_DIR() / "zig"
     return Compiler(
         "zig cc",
         (*driver, "cc"),
         (*driver, "ar"),
         version("ziglang"),
-        {"ZIG_GLOBAL_CACHE_DIR": str(cache), "ZIG_LOCAL_CACHE_DIR": str(cache)},
+        {"ZIG_GLOBAL_CACHE_DIR": str(knobs.CACHE_DIR() / "zig")},
+        scratch="ZIG_LOCAL_CACHE_DIR",
         takes_triple=True,
     )
 
