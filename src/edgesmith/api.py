@@ -17,7 +17,7 @@ from edgesmith import tune as tuning
 from edgesmith.atomic import write_file
 from edgesmith.codegen import generate
 from edgesmith.codegen.selftest import selftest_header, selftest_inputs
-from edgesmith.device import Artifact
+from edgesmith.device import Artifact, runnable
 from edgesmith.device.artifact import LOCK, MANIFEST, PRECISION, TIMES, VERIFICATION, sha256
 from edgesmith.device.folder import FAILED, failed_folder, replacing
 from edgesmith.device.local import checked_threads
@@ -102,7 +102,8 @@ def compile(
 
     Args:
         model: path of an ONNX file, or a loaded model.
-        target: ``native``, ``portable``, ``native+avx2``, or a triple with instruction sets.
+        target: ``native``, ``portable``, ``native+avx2``, a device such as ``raspberry-pi-4``, or a triple with
+            instruction sets such as ``aarch64-linux-gnu+dotprod``.
         output: the artifact's folder; replaced if it holds an artifact. Default: ``<model name>.edgesmith`` beside the
             working directory.
         shapes: extents of inputs with dynamic dimensions, such as ``{"x": (1, 3, 224, 224)}``.
@@ -114,7 +115,8 @@ def compile(
         lock: a lock file, which makes all choices; the same lock gives the same bytes.
         only: names of the kernels that may be used (default: all).
         forbid: names of kernels that may not.
-        verify: compare with ONNX Runtime; a difference beyond the derived tolerance raises ``VerificationFailed``.
+        verify: compare with ONNX Runtime; a difference beyond the derived tolerance raises ``VerificationFailed``. What
+            neither this machine nor an emulator runs stays unverified (``Artifact.verification`` is None).
         compiler: ``zig`` (bundled) or a command on the PATH.
         name: base of the C symbols and files (default: the model's name).
         cache: take the artifact from the build cache when the same model was compiled in the same way before.
@@ -153,7 +155,7 @@ def compile(
     place = Path(output) if output else Path(f"{Path(title or 'model').stem}.edgesmith")
     digest = artifacts.model_digest(model)
     key = _cache_key(recipe, title, digest) if cache and digest and tune != "full" else None
-    if key and _from_cache(key, place, verify, report):
+    if key and _from_cache(key, place, verify and runnable(parse(target)), report):
         return Artifact(place)
     source = {"name": title, "sha256": digest, "shapes": dict(recipe.shapes), "bindings": dict(recipe.bindings)}
     kept: dict[str, bytes] = {}
@@ -281,7 +283,7 @@ def compile_graph(
         times = tuning.known_times(plan, tuning.recorded(target, tool), recipe.only) if recipe.tune != "off" else {}
         for file, data in {TIMES: times, **(measured or {})}.items():
             (folder / file).write_text(json.dumps(data, indent=1) + "\n")
-        if verify:
+        if verify and runnable(target):
             result = compare_layers(
                 Artifact(folder),
                 plan.graph,

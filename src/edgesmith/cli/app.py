@@ -28,7 +28,7 @@ COMMANDS = {
     "why": "Show which kernels were considered for each layer, and why one was chosen.",
     "bench": "Time a compiled model, or a suite of networks, against other runtimes.",
     "zoo": "List the built-in networks, or write one as an ONNX file.",
-    "targets": "List instruction sets, and what this machine has.",
+    "targets": "List devices and instruction sets, and what this machine has.",
     "doctor": "Check that everything Edgesmith needs works here.",
     "tuning": "Show, export, import or prune the database of measured times.",
     "cache": "Show or clear the cache.",

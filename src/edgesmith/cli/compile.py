@@ -28,10 +28,12 @@ from edgesmith.cli.picture import (
 )
 from edgesmith.cli.progress import stages
 from edgesmith.cli.quantizing import CalibrationOption, PrecisionOption, require_calibration
-from edgesmith.device import Artifact, load
+from edgesmith.device import Artifact, Emulator, load
 from edgesmith.device.settings import PREPROCESS, SOURCE, keep
+from edgesmith.errors import TargetError
 from edgesmith.quantize.precisions import PRECISIONS
 from edgesmith.report.units import count, nbytes
+from edgesmith.target import runs_here
 
 
 def command(
@@ -42,7 +44,7 @@ def command(
     shape: ShapeOption = None,
     bind: BindOption = None,
     target: Annotated[
-        str, typer.Option(help="native, portable (plain C99), native+avx2, or a triple; see 'edgesmith targets'.")
+        str, typer.Option(help="native, portable (plain C99), a device or a triple; see 'edgesmith targets'.")
     ] = "native",
     threads: Annotated[int, typer.Option(min=1, help="Threads that share one run.")] = 1,
     verify: Annotated[bool, typer.Option("--verify/--no-verify", help="Compare with ONNX Runtime.")] = True,
@@ -86,6 +88,8 @@ def command(
       edgesmith compile model.onnx -o out/ --bind sizes=@sizes.npy --threads 2
       edgesmith compile zoo:mobilenet-v2 --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225
       edgesmith compile model.onnx -o out/ --target portable --compiler gcc
+      edgesmith compile model.onnx -o out/ --target raspberry-pi-4
+      edgesmith compile model.onnx -o out/ --target aarch64-linux-musl+dotprod
       edgesmith compile model.onnx -o out/ --tune full --budget 5m
       edgesmith compile model.onnx -o out/ --lock model.lock.json
       edgesmith compile model.onnx -o out/ --forbid winograd --forbid fft
@@ -136,7 +140,7 @@ def _summary(artifact: Artifact, seconds: float) -> None:
     rows = [
         ("artifact", str(artifact.path)),
         *_precision(manifest["model"]),
-        ("target", f"{manifest['target']}, {manifest['threads']} thread{'s' * (manifest['threads'] > 1)}"),
+        ("target", f"{_target(manifest)}, {manifest['threads']} thread{'s' * (manifest['threads'] > 1)}"),
         ("inputs", ", ".join(f"{v} {t}" for v, t in artifact.inputs.items())),
         ("outputs", ", ".join(f"{v} {t}" for v, t in artifact.outputs.items())),
         ("steps", f"{len(steps)}, {count(sum(s['macs'] for s in steps))} MACs"),
@@ -157,6 +161,11 @@ def _summary(artifact: Artifact, seconds: float) -> None:
     console().print(figures(rows))
 
 
+def _target(manifest: Mapping[str, Any]) -> str:
+    device = manifest.get("device")
+    return f"{device} ({manifest['target']})" if device else str(manifest["target"])
+
+
 def _precision(model: Mapping[str, Any]) -> list[tuple[str, str]]:
     """What the model was quantised to, if it was."""
     if "precision" not in model:
@@ -164,6 +173,16 @@ def _precision(model: Mapping[str, Any]) -> list[tuple[str, str]]:
     kind = PRECISIONS.get(model["precision"])
     calibrated = f"; calibration {model['quantization'][:12]}" if kind is None or kind.is_integer else ""
     return [("precision", f"{model['precision']}{calibrated}")]
+
+
+def _unverified(artifact: Artifact) -> str:
+    """Why it was not compared with ONNX Runtime."""
+    if not runs_here(artifact.target):
+        try:
+            Emulator.of(artifact.target)
+        except TargetError as error:
+            return f"no: {error.why} ({error.hint}); on the device: ./{artifact.name} --selftest"
+    return "no (--no-verify)"
 
 
 def _resident_bytes(memory: Mapping[str, int]) -> int:
@@ -176,11 +195,13 @@ def _proof(artifact: Artifact) -> list[tuple[str, str]]:
     """What verification found: the error of each output next to its tolerance, and the layer that is nearest to its."""
     found = artifact.verification
     if not found:
-        return [("verified", "no (--no-verify)")]
+        return [("verified", _unverified(artifact))]
     rows = [
         ("verified", f"{d['name']}: error {float(d['max_abs']):.3g}, tolerance {float(d['tolerance']):.3g}")
         for d in found["outputs"]
     ]
+    if found.get("device"):
+        rows.append(("", f"on {found['device']}"))
     nearest = max(found["layers"], key=lambda layer: float(layer["share"]), default=None)
     if nearest:
         share = float(nearest["share"])

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
+from rich.table import Table
 
 from edgesmith.bench.environment import available_cores, processor
 from edgesmith.bench.machine import this_machine
 from edgesmith.cli.console import console, error_console, figures, print_json, table
 from edgesmith.report.units import nbytes, rate
-from edgesmith.target import ISAS, Machine, parse
+from edgesmith.target import ISAS, Machine, parse, profiles
 
 
 def command(
@@ -20,16 +22,18 @@ def command(
     threads: Annotated[int, typer.Option(min=1, help="Threads for --measure.")] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """List instruction sets, and what this machine has.
+    """List devices and instruction sets, and what this machine has.
 
     A target is 'native' (all that this machine has), 'portable' (plain C99 for this machine), 'native+ISA' (vectors no
-    wider than that set), or a triple with instruction sets, such as x86_64-linux-gnu+avx2.
+    wider than that set), the name of a device, or a triple, alone or with instruction sets: aarch64-linux-gnu,
+    aarch64-linux-musl+dotprod, x86_64-linux-gnu+avx2. Programs for musl are static: they run on any Linux.
 
     \b
     Examples:
       edgesmith targets
       edgesmith targets --measure --threads 2
       edgesmith compile model.onnx --target native+avx2
+      edgesmith compile model.onnx --target raspberry-pi-4
     """
     native = parse("native")
     machine = None
@@ -45,10 +49,11 @@ def command(
             "implies": list(isa.implies),
             "here": isa.name in native.isas,
         }
-        for isa in ISAS.values()
+        for isa in sorted(ISAS.values(), key=lambda i: (i.arch, i.vector_bits))
     ]
     if as_json:
-        data = {"processor": processor(), "native": str(native), "isas": sets}
+        devices = [asdict(p) for p in profiles().values()]
+        data = {"processor": processor(), "native": str(native), "isas": sets, "devices": devices}
         print_json(data | ({"machine": machine.to_json()} if machine else {}))
         return
     shown = table("", "instruction set|architecture|>vector bits|>registers|contains|this machine")
@@ -62,6 +67,7 @@ def command(
             "yes" if entry["here"] else "no",
         )
     out = console()
+    out.print(_devices())
     out.print(shown)
     out.print(
         figures(
@@ -75,6 +81,16 @@ def command(
     )
     if machine:
         _print_machine(machine)
+
+
+def _devices() -> Table:
+    shown = table("", "device|what it is|target|cores|data caches")
+    for profile in profiles().values():
+        cores = ", ".join(f"{c.cores} x {c.core} {c.gigahertz:g} GHz" for c in profile.clusters)
+        fastest = profile.clusters[0]
+        caches = ", ".join(nbytes(n) for n in (fastest.l1_bytes, fastest.l2_bytes, fastest.l3_bytes) if n)
+        shown.add_row(profile.name, profile.title, str(parse(profile.name)), cores, caches)
+    return shown
 
 
 def _print_machine(machine: Machine) -> None:

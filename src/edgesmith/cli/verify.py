@@ -101,7 +101,8 @@ def _inputs(program: Artifact, given: list[str]) -> dict[str, np.ndarray]:
 def _json(found: Verification) -> dict[str, object]:
     outputs = {name: {**vars(d), "at": list(d.at), "ok": d.ok} for name, d in found.outputs.items()}
     reason = None if found.ok else found.reason()
-    return {"ok": found.ok, "reason": reason, "seed": found.seed, "outputs": outputs, "layers": found.table()}
+    shared = {"ok": found.ok, "reason": reason, "seed": found.seed, "device": found.device or None}
+    return {**shared, "outputs": outputs, "layers": found.table()}
 
 
 def _mark(ok: bool) -> str:
@@ -114,7 +115,7 @@ def _figures(d: Difference) -> tuple[str, ...]:
 
 def _print(found: Verification, every: bool) -> None:
     out = console()
-    if every:
+    if every and found.layers:
         layers = table("", ">step|layer|operators|kernel|>error|>tolerance|>share|>accumulated|>allowed|")
         for layer in found.layers:
             layers.add_row(
@@ -135,6 +136,7 @@ def _print(found: Verification, every: bool) -> None:
     out.print(outputs)
     if found.ok:
         count = len(found.layers)
-        out.print(f"agrees with ONNX Runtime: {len(found.outputs)} outputs, {count} layers", style="green")
+        where = f" on {found.device}" if found.device else f", {count} layers"
+        out.print(f"agrees with ONNX Runtime: {len(found.outputs)} outputs{where}", style="green")
     else:
         out.print(f"differs: {found.reason()}", style="red", markup=False)

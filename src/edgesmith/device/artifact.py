@@ -14,7 +14,7 @@ import numpy as np
 from edgesmith.device.local import Context, Program, arranged
 from edgesmith.errors import ArtifactError
 from edgesmith.ir import DType, TensorType
-from edgesmith.target import ISAS, parse
+from edgesmith.target import ISAS, Target, parse
 
 __all__ = ["FORMAT", "LOCK", "MANIFEST", "PRECISION", "TIMES", "VERIFICATION", "Artifact", "load", "sha256"]
 
@@ -86,6 +86,11 @@ class Artifact:
             _check_machine(self.manifest, self.path)
             self._program = Program(self.library, self.name)
         return self._program
+
+    @property
+    def target(self) -> Target:
+        """What it was compiled for; raises ``TargetError`` when this version does not know it."""
+        return parse(str(self.manifest["target"]))
 
     def check(self) -> None:
         """Compare every file with its hash in the manifest; raises ``ArtifactError`` naming the first that differs."""
@@ -188,7 +193,8 @@ def _check_machine(manifest: Mapping[str, Any], path: Path) -> None:
         raise ArtifactError(
             f"was compiled for {triple}, this machine is {here}",
             where=str(path),
-            hint=f"Copy the folder to the device and run ./{manifest['name']} --selftest there.",
+            hint=f"Copy the folder there and run ./{manifest['name']} --selftest; "
+            "'edgesmith verify' runs it here where QEMU is installed.",
         )
     missing = {i for i in manifest.get("isas", ()) if i not in ISAS or ISAS[i].permission is None} - set(here.isas)
     if missing:

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from edgesmith.device.device import Device
 from edgesmith.errors import ArtifactError, TargetError
-from edgesmith.target import Target
+from edgesmith.target import Target, runs_here
 
-__all__ = ["Emulator"]
+__all__ = ["Emulator", "runnable"]
 
 LIBC_PACKAGES = {
     "aarch64-linux-gnu": "libc6-arm64-cross",
@@ -72,6 +72,17 @@ class Emulator(Device):
             return subprocess.run(command, capture_output=True, text=True, errors="replace")
         except OSError as error:
             raise ArtifactError(f"cannot start {self.qemu}: {error}", where=str(program)) from error
+
+
+def runnable(target: Target) -> bool:
+    """Whether this machine runs a target's programs, by itself or by an emulator."""
+    if runs_here(target):
+        return True
+    try:
+        Emulator.of(target)
+    except TargetError:
+        return False
+    return True
 
 
 @cache

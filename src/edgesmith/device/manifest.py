@@ -38,6 +38,7 @@ def describe(
         "name": package.name,
         "tools": dict(tools),
         "target": str(plan.target),
+        "device": plan.target.device or None,
         "isas": list(plan.target.isas),
         "threads": threads,
         "model": dict(model),

@@ -9,6 +9,8 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
+from edgesmith.target.processor import Processor
+
 __all__ = ["Cluster", "Profile", "profiles"]
 
 KIB = 1024
@@ -66,6 +68,12 @@ class Profile:
     @property
     def cores(self) -> int:
         return sum(c.cores for c in self.clusters)
+
+    @property
+    def processor(self) -> Processor:
+        """Its fastest cores, as a program that runs on them sees them."""
+        c = self.clusters[0]
+        return Processor(c.core, self.vendor, c.part, "", "", c.l1_bytes, c.l2_bytes, c.l3_bytes)
 
 
 @cache

@@ -11,7 +11,7 @@ from typing import Any
 from edgesmith.errors import TargetError
 from edgesmith.ir import Graph
 from edgesmith.plan import Plan
-from edgesmith.target import Target, parse, this_processor
+from edgesmith.target import Processor, Target, parse, profiles, runs_here, this_processor
 from edgesmith.toolchain import Compiler
 from edgesmith.toolchain.compiler import FLAGS
 from edgesmith.tune.database import Database, Environment, default_path
@@ -26,13 +26,21 @@ SHOWN = 16
 
 
 def environment(target: Target, compiler: Compiler) -> Environment:
-    """Where times for a target count that are measured on this machine."""
+    """Where times for a target count: on this machine, or, where it cannot run them, on the device."""
     flags = hashlib.sha256(" ".join(FLAGS).encode()).hexdigest()[:8]
-    return Environment(this_processor(), str(target), f"{compiler.name} {compiler.version} ({flags})")
+    return Environment(_processor(target), str(target), f"{compiler.name} {compiler.version} ({flags})")
+
+
+def _processor(target: Target) -> Processor:
+    if runs_here(target):
+        return this_processor()
+    if target.device:
+        return profiles()[target.device].processor
+    return Processor(f"any {target.arch}", "", "", "", "", target.l1_bytes, target.l2_bytes, 0)
 
 
 def recorded(target: Target, compiler: Compiler) -> Measurements:
-    """What is known of a target on this machine: the user's database, then the starter database."""
+    """What is known of a target: the user's database, then the starter database."""
     return Measurements.open(environment(target, compiler))
 
 

@@ -69,6 +69,7 @@ class Verification:
     """Comparison of an artifact with ONNX Runtime.
 
     Args:
+        device: what ran the program, where this machine does not; its layers are not compared then.
         outputs: difference of each output from the original model's.
         layers: every layer in the order of execution.
         evidence: of the first wrong layer.
@@ -77,6 +78,7 @@ class Verification:
 
     name: str
     seed: int | None
+    device: str = ""
     outputs: dict[str, Difference] = field(default_factory=dict)
     layers: list[Layer] = field(default_factory=list)
     evidence: Evidence | None = None
@@ -125,6 +127,8 @@ class Verification:
         layer = self.first_wrong
         if layer is not None and not layer.ok:
             return f"first wrong layer: {layer.describe()}" + (f"; {bad}" if bad else "")
+        if self.device:
+            return f"{bad}; on {self.device}, whose layers are not compared"
         if layer is not None:
             return f"{bad}; every layer alone is right; the values go astray at {layer.name} ({layer.operators})"
         return f"{bad}; every layer agrees with the optimised graph: a conversion or a pass changed what it computes"
@@ -134,7 +138,8 @@ class Verification:
         return "\n".join([*self._lines(), ""])
 
     def _lines(self) -> Iterator[str]:
-        yield f"{self.name}: {'agrees with ONNX Runtime' if self.ok else 'DIFFERS from ONNX Runtime'}"
+        where = f" on {self.device}" if self.device else ""
+        yield f"{self.name}{where}: {'agrees with ONNX Runtime' if self.ok else 'DIFFERS from ONNX Runtime'}"
         if not self.ok:
             yield self.reason()
         yield ""
@@ -157,6 +162,7 @@ class Verification:
         data = {
             "ok": self.ok,
             "reference": "ONNX Runtime",
+            "device": self.device or None,
             "seed": self.seed,
             "outputs": [
                 _finite({"name": v, "error": d.max_abs, **asdict(d), "ok": d.ok}) for v, d in self.outputs.items()
