@@ -60,7 +60,10 @@ def test_quantises_a_model_that_onnx_runtime_runs(run: Run, digits: Path, calibr
     for words in (place.name, "30 runs, l3", "SQNR", "same class as in floats", "Least accurate values"):
         assert words in result.stdout
     report = json.loads((tmp_path / "r.json").read_text())
-    assert report["float_nodes"] == {} and len(report["integer_nodes"]) >= 2
+    wide = [w["value"] for w in report["wide_values"]]
+    assert set(report["float_nodes"].values()) == {f"its input {v} is kept in floats" for v in wide}
+    assert len(report["integer_nodes"]) >= 2
+    assert all(f"kept in floats  {v}: " in result.stdout for v in wide)
     sizes = report["weights_bytes"]
     assert sizes["quantized"] < sizes["float"] * 0.35
     assert {"name", "node", "operator", "sqnr_db", "scale", "zero", "dtype", "cut_share"} == set(report["values"][0])
@@ -75,9 +78,20 @@ def test_quantises_a_model_that_onnx_runtime_runs(run: Run, digits: Path, calibr
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted([place.name, "r.json", "calibration.npz"])
 
 
+def test_everything_in_8_bits_or_some_in_16(run: Run, digits: Path, calibration: Path) -> None:
+    narrow, wide = (
+        run("quantize", digits, "--calibration", calibration, "--samples", "30", "--json", *options)
+        for options in (("--wide-work", "0"), ("--wide", "s16"))
+    )
+    found = [json.loads(result.stdout) for result in (narrow, wide)]
+    assert found[0]["wide_values"] == [] and [r["float_nodes"] for r in found] == [{}, {}]
+    assert {w["dtype"] for w in found[1]["wide_values"]} == {"i16"}
+    assert {v["dtype"] for v in found[1]["values"]} == {"u8", "i16"}
+
+
 def test_options_reach_the_settings(run: Run, digits: Path, calibration: Path) -> None:
     chosen = "--observer percentile --percentile 99.5 --activations s8 --symmetric --per-tensor --power-of-two"
-    others = "--affine-weights --only-ops Conv --json"
+    others = "--affine-weights --only-ops Conv --wide s16 --wide-work 0.1 --json"
     result = run("quantize", digits, "--calibration", calibration, *chosen.split(), *others.split())
     assert result.exit_code == 0, result.stderr
     settings = json.loads(result.stdout)["settings"]
@@ -90,6 +104,8 @@ def test_options_reach_the_settings(run: Run, digits: Path, calibration: Path) -
         "power_of_two": True,
         "symmetric_weights": False,
         "only": ["Conv"],
+        "wide": "i16",
+        "wide_work": 0.1,
     }
 
 
@@ -108,6 +124,7 @@ def test_without_data_the_output_says_so(run: Run, digits: Path) -> None:
         (("--calibration", "calibration.npz", "--observer", "guess"), "no observer"),
         (("--calibration", "calibration.npz", "--exclude", "guess"), "no node 'guess'"),
         (("--calibration", "calibration.npz", "--activations", "u16"), "none of u8, i8"),
+        (("--calibration", "calibration.npz", "--wide", "s8"), "none of f32, i16"),
         (("--calibration", "calibration.npz", "--precision", "int3"), "none of int8"),
     ],
 )

@@ -33,6 +33,7 @@ from edgesmith.ir import DType
 from edgesmith.quantize import Quantized, Settings
 from edgesmith.quantize.labels import read_labels
 from edgesmith.quantize.mixed_precision import Choice
+from edgesmith.quantize.parameters import Wide
 from edgesmith.quantize.precisions import PRECISIONS
 from edgesmith.report.units import nbytes
 
@@ -105,10 +106,18 @@ def command(
         typer.Option(
             "--recovery",
             metavar="METHOD,METHOD",
-            help="Regain accuracy, in this order: equalize, clip-activations, clip-weights, adaround, bias-correction; "
-            "or none.",
+            help="Regain accuracy, in this order: equalize, wide-values, clip-activations, clip-weights, gptq, "
+            "adaround, bias-correction; or none.",
         ),
     ] = ",".join(Settings.recovery),
+    wide: Annotated[
+        str,
+        typer.Option("--wide", help="What wide-values keeps the noisiest values in: f32, or s16 (needs opset 21)."),
+    ] = "f32",
+    wide_work: Annotated[
+        float,
+        typer.Option("--wide-work", min=0, max=1, help="Share of the work that wide-values may take out of 8 bits."),
+    ] = Settings.wide_work,
     max_accuracy_drop: Annotated[
         float | None,
         typer.Option(
@@ -161,6 +170,7 @@ def command(
       edgesmith quantize model.onnx --calibration mydata:batches --report report.json
       edgesmith quantize model.onnx --calibration x.npy --exclude /head/Conv --only-ops Conv,Gemm
       edgesmith quantize model.onnx --calibration photos/ --precision int16x8
+      edgesmith quantize model.onnx --calibration photos/ --wide-work 0                  (everything in 8 bits)
       edgesmith quantize model.onnx --precision fp16
       edgesmith quantize model.onnx --weight-bits 4 --block 64
       edgesmith quantize model.onnx --calibration none          (no data: synthetic inputs, less accurate)
@@ -178,8 +188,9 @@ def command(
             where="quantize",
             hint="--calibration FOLDER, FILE.npz or module:function; 'none' for synthetic inputs",
         )
-    if activations is not None and activations not in _TYPES:
-        raise BadInput(f"{activations!r} is none of {', '.join(_TYPES)}", where="--activations")
+    for given, option in ((activations, "--activations"), (wide, "--wide")):
+        if given is not None and given not in _TYPES:
+            raise BadInput(f"{given!r} is none of {', '.join(_TYPES)}", where=option)
     settings = Settings(
         precision=precision,
         activations=None if activations is None else _TYPES[activations],
@@ -193,6 +204,8 @@ def command(
         ternary=ternary,
         block=block or Settings.block,
         recovery=tuple(name for name in _names(recovery) if name != "none"),
+        wide=_TYPES[wide],
+        wide_work=wide_work,
         max_accuracy_drop=max_accuracy_drop,
         labels=None if labels is None else read_labels(labels),
         exclude=tuple(exclude or ()),
@@ -234,6 +247,7 @@ def _print(found: Quantized, report: Mapping[str, Any]) -> None:
     rows = [
         ("model", report["path"]),
         *_form(found),
+        *((_kept_in(found), _wide(value)) for value in found.wide),
         *(("in floats", f"{node}: {why}") for node, why in list(found.floats.items())[:_WORST]),
         *([("budget", _kept(found.choice))] if found.choice else []),
         ("weights", f"{nbytes(before)} -> {nbytes(after)} ({after / max(before, 1):.1%})"),
@@ -259,6 +273,16 @@ def _form(found: Quantized) -> list[tuple[str, str]]:
         return [("calibration", f"{runs} runs, {settings.observer}"), ("integer", of_all)]
     activations = ", activations rounded to bf16" if settings.activation_type is DType.BF16 else ""
     return [(f"in {settings.precision}", f"weights of {of_all}{activations}; arithmetic in f32")]
+
+
+def _kept_in(found: Quantized) -> str:
+    return "kept in floats" if found.settings.wide.is_float else "kept in 16 bits"
+
+
+def _wide(value: Wide) -> str:
+    return (
+        f"{value.value}: in 8 bits, {value.noise:.0%} of the noise at the outputs; it is {value.work:.1%} of the work"
+    )
 
 
 def _accuracy(name: str, found: Quantized) -> str:

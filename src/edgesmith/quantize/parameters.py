@@ -9,7 +9,7 @@ import numpy as np
 
 from edgesmith.ir import DType
 
-__all__ = ["Parameters", "QParams", "Range"]
+__all__ = ["Parameters", "QParams", "Range", "Wide"]
 
 Range = tuple[float, float]
 """Lowest and highest real number that a value's integers represent."""
@@ -74,6 +74,21 @@ class QParams:
         return (first - zero) * self.scale, (last - zero) * self.scale
 
 
+@dataclass(frozen=True)
+class Wide:
+    """Why values that movement alone connects are not stored in 8 bits.
+
+    Args:
+        value: the first of them that arithmetic reads.
+        noise: share of the noise at the outputs that rounding them to 8 bits would make, of that of all values.
+        work: share of the network's work that gets slower.
+    """
+
+    value: str
+    noise: float
+    work: float
+
+
 @dataclass(frozen=True, eq=False)
 class Parameters:
     """All parameters of a quantised model. What has none stays in floats.
@@ -82,9 +97,11 @@ class Parameters:
         values: by the name of a computed f32 value or graph input: how it is rounded where integers read it.
         weights: by the name of a Conv, Gemm or MatMul node: how its weights (its second input) are rounded. A node
             that is not here is computed in floats.
-        integers: by node name, integers for its weights other than the nearest ones (AdaRound), shaped like them.
+        integers: by node name, integers for its weights other than the nearest ones (AdaRound, GPTQ), shaped like them.
+        wide: values that are in floats, or in 16 bits, because of their noise, by name.
     """
 
     values: Mapping[str, QParams] = field(default_factory=dict)
     weights: Mapping[str, QParams] = field(default_factory=dict)
     integers: Mapping[str, np.ndarray] = field(default_factory=dict)
+    wide: Mapping[str, Wide] = field(default_factory=dict)

@@ -22,7 +22,7 @@ from edgesmith.quantize.evaluate import Error, compare
 from edgesmith.quantize.insert import quantized_products
 from edgesmith.quantize.mixed_precision import Choice
 from edgesmith.quantize.notices import Notice
-from edgesmith.quantize.parameters import Parameters
+from edgesmith.quantize.parameters import Parameters, Wide
 from edgesmith.quantize.placement import Placement, place
 from edgesmith.quantize.recover import Recoveries
 from edgesmith.quantize.recovery import Draft
@@ -97,7 +97,17 @@ class Quantized:
         """Conv, Gemm and MatMul nodes in floats, and why."""
         chosen = dict.fromkeys(self.choice.floats if self.choice else (), "the accuracy budget keeps it")
         unscaled = {n: "its input has no scale" for n in self.placement.products if n not in self.products}
-        return {**self.placement.floats, **unscaled, **chosen}
+        wide = {
+            n: f"its input {self.placement.products[n].input} is kept in floats"
+            for n in unscaled
+            if self.placement.products[n].input in self.parameters.wide
+        }
+        return {**self.placement.floats, **unscaled, **wide, **chosen}
+
+    @property
+    def wide(self) -> tuple[Wide, ...]:
+        """Values that are not stored in 8 bits because of the noise that would make, the noisiest first."""
+        return tuple(sorted(set(self.parameters.wide.values()), key=lambda w: -w.noise))
 
     @property
     def outputs(self) -> dict[str, Error]:
@@ -114,6 +124,7 @@ class Quantized:
             "integer_nodes": list(self.products),
             "rounded_nodes": list(self.rounded),
             "float_nodes": self.floats,
+            "wide_values": [asdict(w) | {"dtype": str(self.settings.wide)} for w in self.wide],
             "accuracy_budget": None if self.choice is None else asdict(self.choice),
             "weights_bytes": {"float": _constants_bytes(self.source), "quantized": _constants_bytes(self.graph)},
             "outputs": [_figures(v, e) | {"agreement": e.agreement} for v, e in self.outputs.items()],

@@ -72,7 +72,7 @@ class Recoveries:
         budget, labels = self._settings.max_accuracy_drop, self._settings.labels
         if budget is None:
             return improved, None
-        names = products_in_order(improved)
+        names, plain = products_in_order(improved), draft.with_wide(improved.parameters)
 
         def with_floats(floats: Collection[str]) -> Draft:
             mixed = improved.with_floats(floats)
@@ -82,7 +82,7 @@ class Recoveries:
             evidence = self._evidence("rank")
             by_error = OutputError(draft.exact, list(islice(evidence, RANKED)))
             errors = sensitivity(
-                lambda f: draft.with_floats(f).quantized(), names, by_error, progress=evidence.progress
+                lambda f: plain.with_floats(f).quantized(), names, by_error, progress=evidence.progress
             )
             return sorted(names, key=errors.__getitem__)
 

@@ -17,6 +17,8 @@ __all__ = ["BLOCKS", "LARGEST_I16", "Settings", "unknown"]
 BLOCKS = (16, 32, 64, 128, 256)
 """Sizes that a block of weights may have: those for which ONNX Runtime has kernels."""
 
+WIDE = (DType.F32, DType.I16)
+"""Types of values that are not to be rounded to 8 bits."""
 
 LARGEST_I16 = 127 * 256 + 127
 """Of 16-bit weights: such a number is 256 times one byte plus another, so that bytes can be multiplied."""
@@ -42,8 +44,10 @@ class Settings:
         ternary: weights are -1, 0 or 1 times a scale, and 0 below 0.7 of their mean size.
         block: in ``int4``, so many weights of a sum share a scale.
         power_of_two: scales are powers of two (rounded up, so that nothing more is cut off).
-        recovery: methods that regain accuracy, in this order: ``equalize``, ``clip-activations``, ``clip-weights``,
-            ``adaround``, ``bias-correction``. None is applied where the data are synthetic.
+        recovery: methods that regain accuracy, in this order: ``equalize``, ``wide-values``, ``clip-activations``,
+            ``clip-weights``, ``gptq``, ``adaround``, ``bias-correction``. None is applied where the data are synthetic.
+        wide: what ``wide-values`` keeps values in: F32 or I16.
+        wide_work: share of the network's work, at most, that ``wide-values`` takes out of 8 bits.
         max_accuracy_drop: layers stay in floats, as few as a search finds, until no more is lost on calibration data
             than so many points of top-1 accuracy; without labels, percent of predictions changed, or, where the first
             output scores no classes, percent of relative error. None: no limit.
@@ -64,7 +68,9 @@ class Settings:
     ternary: bool = False
     block: int = 64
     power_of_two: bool = False
-    recovery: tuple[str, ...] = ("equalize", "bias-correction")
+    recovery: tuple[str, ...] = ("equalize", "wide-values", "gptq")
+    wide: DType = DType.F32
+    wide_work: float = 0.25
     max_accuracy_drop: float | None = None
     labels: tuple[int, ...] | None = None
     exclude: tuple[str, ...] = ()
@@ -96,6 +102,8 @@ class Settings:
                 "recovery",
                 "adaround and clip-weights choose integers and scales, which are given for binary and ternary weights",
             ),
+            (self.wide in WIDE, "wide values", f"{self.wide} is none of {', '.join(map(str, WIDE))}"),
+            (0 <= self.wide_work <= 1, "work of wide values", f"{self.wide_work} is not from 0 to 1"),
             (0 <= self.momentum < 1, "momentum", f"{self.momentum} is not from 0 to below 1"),
             ((self.max_accuracy_drop or 0) >= 0, "drop of accuracy", f"{self.max_accuracy_drop} is below 0"),
         ):
@@ -129,7 +137,11 @@ class Settings:
         return self.kind.is_symmetric if given is None else given
 
     def to_json(self) -> dict[str, object]:
-        chosen = {"activations": str(self.activation_type), "symmetric_activations": self.is_symmetric}
+        chosen = {
+            "activations": str(self.activation_type),
+            "symmetric_activations": self.is_symmetric,
+            "wide": str(self.wide),
+        }
         return {**asdict(self), **chosen}
 
     def digest(self, *context: str) -> str:

@@ -17,6 +17,7 @@ from edgesmith.ops.relu import Relu
 from edgesmith.ops.window import Window
 from edgesmith.oracle import Oracle
 from edgesmith.quantize import Settings
+from edgesmith.quantize.insert import quantized_graph
 from edgesmith.quantize.recovery import RECOVERIES
 from edgesmith.quantize.recovery.channel_paths import scalable_paths
 from passes.graphs import Sketch
@@ -63,14 +64,21 @@ def test_activations_gain_with_a_scale_for_each_channel() -> None:
 def test_bounds_that_the_integers_imply_disappear() -> None:
     graph = uneven(RELU6)
     made = draft(equalized(graph))
-    kinds = [n.op.name for n in made.graph.nodes]
-    assert "Clip" not in kinds and "Min" in kinds
-    lean = RECOVERIES["equalize"]().improve(made, evidence(graph))
-    assert [n.op.name for n in lean.graph.nodes].count("Min") < kinds.count("Min")
+    assert "Clip" not in [n.op.name for n in made.graph.nodes]
+    written = quantized_graph(made.graph, made.parameters, made.settings)
+    lean = made.quantized()
+    bounds = [[n.outputs[0] for n in g.nodes if n.op.name == "Min"] for g in (written, lean)]
+    assert set(bounds[1]) < set(bounds[0])
     (output,) = graph.outputs
     for inputs in feeds(graph, 3):
-        a, b = (d.quantized().reference(inputs)[output] for d in (made, lean))
-        assert np.array_equal(a, b)
+        assert np.array_equal(*(g.reference(inputs)[output] for g in (written, lean)))
+
+
+def test_bounds_come_back_where_a_value_becomes_floats() -> None:
+    made = draft(equalized(uneven(RELU6)))
+    mixed = made.with_floats([n.name for n in made.graph.nodes if n.op.name == "Conv"][1:])
+    kept = [n.outputs[0] for n in mixed.quantized().nodes if n.op.name == "Min"]
+    assert len(kept) > sum(n.op.name == "Min" for n in made.quantized().nodes)
 
 
 def test_parts_of_a_concatenation_have_factors_of_their_own() -> None:

@@ -12,6 +12,7 @@ import numpy as np
 
 from edgesmith.ir import Graph, Patch, apply
 from edgesmith.passes.editing import Names
+from edgesmith.quantize.implied_bounds import without_implied_bounds
 from edgesmith.quantize.insert import quantized_graph
 from edgesmith.quantize.parameters import Parameters
 from edgesmith.quantize.samples import Samples
@@ -45,7 +46,7 @@ class Draft:
         """The graph with QuantizeLinear and DequantizeLinear."""
         if not self.parameters.weights:
             return self.exact
-        return quantized_graph(self.graph, self.parameters, self.settings)
+        return without_implied_bounds(quantized_graph(self.graph, self.parameters, self.settings))
 
     def with_floats(self, floats: Collection[str]) -> Draft:
         """The draft with some nodes in floats, with the biases that they have there."""
@@ -59,6 +60,14 @@ class Draft:
                 constants = {v: self.exact.constants[v] for v in exact.inputs[2:]}
                 graph = apply(graph, [Patch("recovery", frozenset((name,)), (exact,), constants)])
         return replace(self, graph=graph, parameters=replace(known, weights=weights, integers=integers))
+
+    def with_wide(self, found: Parameters) -> Draft:
+        """The draft with the values wide that are so in other parameters, and what they leave of its products."""
+        known = self.parameters
+        values = {v: found.values[v] if v in found.wide else q for v, q in known.values.items() if v in found.values}
+        weights = {n: q for n, q in known.weights.items() if n in found.weights}
+        integers = {n: a for n, a in known.integers.items() if n in weights}
+        return replace(self, parameters=Parameters(values, weights, integers, found.wide))
 
     def with_bias(self, name: str, bias: np.ndarray) -> Draft:
         """The draft with another bias (f32, one for each output channel) of the Conv or Gemm node ``name``."""

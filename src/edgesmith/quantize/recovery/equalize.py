@@ -16,7 +16,7 @@ from edgesmith.ops.variadic import Min
 from edgesmith.passes.editing import Names
 from edgesmith.quantize.parameters import QParams
 from edgesmith.quantize.products import Product, product
-from edgesmith.quantize.recovery.base import Draft, Evidence, Recovery, recovery
+from edgesmith.quantize.recovery.base import Evidence, Recovery, recovery
 from edgesmith.quantize.recovery.channel_paths import Path, scalable_paths
 from edgesmith.quantize.recovery.output_noise import OutputNoise
 from edgesmith.quantize.run import Runner
@@ -38,14 +38,14 @@ MEASURED = 8
 class Equalize(Recovery):
     """Cross-layer equalisation: output channels of a convolution are divided by factors, its readers multiply by them.
 
-    Relu, LeakyRelu, pools and Concat may lie between; an upper bound (Relu6) becomes one for each channel, and
-    disappears where the integers' range implies it. The factors are powers of two, so that the float network computes
-    exactly the same. They are chosen by the noise that they let expect at the outputs, over a grid of exponents of the
-    channels' largest activations and weights: what each value and each layer's weights bring there is measured, rounded
-    alone and unscaled, and the factors multiply it by as much as they do the rounding error of the layer's results. So
-    activations, whose errors differ from place to place and average out, count for less than weights, whose errors do
-    not. With one scale for all weights, square roots of the ratio of weights are among the candidates, the rule of the
-    source; with a scale for each channel it is the activations that gain.
+    Relu, LeakyRelu, pools and Concat may lie between; an upper bound (Relu6) becomes one for each channel, which
+    disappears where the integers' range implies it (``implied_bounds``). The factors are powers of two, so that the
+    float network computes exactly the same. They are chosen by the noise that they let expect at the outputs, over a
+    grid of exponents of the channels' largest activations and weights: what each value and each layer's weights bring
+    there is measured, rounded alone and unscaled, and the factors multiply it by as much as they do the rounding error
+    of the layer's results. So activations, whose errors differ from place to place and average out, count for less
+    than weights, whose errors do not. With one scale for all weights, square roots of the ratio of weights are among
+    the candidates, the rule of the source; with a scale for each channel it is the activations that gain.
 
     Sources: Nagel et al., Data-Free Quantization Through Weight Equalization and Bias Correction, 2019, section 4.1;
     the choice by exponents after Xiao et al., SmoothQuant, 2023, and Lin et al., AWQ, 2024.
@@ -58,26 +58,6 @@ class Equalize(Recovery):
         statistics = _statistics(graph, paths, evidence)
         noise = OutputNoise(graph, tuple(itertools.islice(evidence, MEASURED)))
         return _Equalizer(graph, paths, settings, statistics, noise).equalized()
-
-    def improve(self, draft: Draft, evidence: Evidence) -> Draft:
-        """Drop the bounds that the range of the integers implies."""
-        patches = []
-        for node in draft.graph.nodes:
-            stored = draft.parameters.values.get(node.outputs[0])
-            if isinstance(node.op, Min) and stored is not None and len(node.read) == 2:
-                bounds = draft.graph.constants.get(node.inputs[1])
-                if bounds is not None and (stored.quantize(bounds) == stored.limits[1]).all():
-                    patches += _without(draft.graph, node)
-        return replace(draft, graph=apply(draft.graph, patches)) if patches else draft
-
-
-def _without(graph: Graph, node: Node) -> list[Patch]:
-    """The patch after which the producer of the first input makes the only output itself."""
-    producer = graph.producer(node.inputs[0])
-    if producer is None or graph.sole_consumer(node.inputs[0]) is not node or len(producer.outputs) != 1:
-        return []
-    made = replace(producer, outputs=node.outputs)
-    return [Patch("equalize", frozenset((producer.name, node.name)), (made,))]
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,15 +20,17 @@ from edgesmith.quantize.run import Runner
 __all__ = ["OutputNoise"]
 
 Feeds = Mapping[str, np.ndarray]
+CONSTANT = 1e-6
+"""An output whose variance is a smaller share of its power than this is taken to have so much."""
 
 
 @dataclass(frozen=True, eq=False)
 class OutputNoise:
     """Measures the noise that reaches the outputs of a float graph when a part of it is rounded.
 
-    It is the share of their power, summed over outputs. An output's mean error does not count (corrected biases undo
-    it), and where a Softmax makes the output, what it reads is compared: probabilities say little about errors as long
-    as the decision is clear.
+    It is the share of their variance over the runs (of one run: of their power), summed over outputs. An output's mean
+    error does not count (corrected biases undo it), and where a Softmax makes the output, what it reads is compared:
+    probabilities say little about errors as long as the decision is clear. What overflows does not count.
 
     Args:
         runs: inputs of a few runs.
@@ -67,10 +69,15 @@ class OutputNoise:
     def _noise(self, graph: Graph) -> float:
         noise = 0.0
         for value, got in self._results(graph).items():
-            error = got - self._exact[value]
+            exact = self._exact[value]
+            finite = np.isfinite(exact) & np.isfinite(got)
+            error = np.subtract(got, exact, out=np.zeros_like(exact), where=finite)
+            signal = np.where(finite, exact, 0.0)
+            power = float(np.square(signal).sum())
             if len(self.runs) > 1:
-                error = error - error.mean(axis=0)
-            noise += float(np.square(error).sum() / max(np.square(self._exact[value]).sum(), np.finfo(np.float64).tiny))
+                error, signal = error - error.mean(axis=0), signal - signal.mean(axis=0)
+            least = max(CONSTANT * power, np.finfo(np.float64).tiny)
+            noise += float(np.square(error).sum() / max(np.square(signal).sum(), least))
         return noise
 
     def _results(self, graph: Graph) -> dict[str, np.ndarray]:
