@@ -1,7 +1,7 @@
 """How to add an instruction set.
 
 An instruction set is a table: one file in ``src/edgesmith/target/isa/`` with its name, the width and number of its
-vector registers, the compiler's feature flags, the flags by which ``/proc/cpuinfo`` shows that a machine has it, the
+vector registers, the compiler's feature names, the flags by which ``/proc/cpuinfo`` shows that a machine has it, the
 sets that it contains, and C templates for those primitives of the vector layer that it has an instruction for. What the
 table leaves out falls back to GNU vector extensions, so a table with the width alone already works; each entry makes
 something faster. Kernels ask for lanes, registers and primitives, never for a name, so all of them use the new set at
@@ -11,6 +11,9 @@ once. ``tests/target/test_isa.py`` checks every primitive of every set against i
 A set that multiplies matrices in registers of their own also fills the table of the tile layer (``c/tiles.py``), and
 one that the system grants to each process by itself says how to ask (``Permission``); ``amx.py`` does both. Kernels for
 such a set compute the same without it where it is refused.
+
+A set of another architecture names the processor with which QEMU runs it (``emulator_cpu``); ``neon.py`` is one. A
+device is described by one TOML file in ``src/edgesmith/target/profiles/``.
 
 This guide runs: it adds a set of 128-bit vectors with fused multiply-adds, and compiles a network for it.
 """
