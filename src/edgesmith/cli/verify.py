@@ -11,12 +11,13 @@ import typer
 from edgesmith import api
 from edgesmith.cli import arguments
 from edgesmith.cli.arguments import ArtifactArgument, BindOption
-from edgesmith.cli.console import console, print_json, table
+from edgesmith.cli.console import console, figures, print_json, table
 from edgesmith.cli.progress import stages
 from edgesmith.device import Artifact, load
 from edgesmith.device.settings import PREPROCESS, source
 from edgesmith.errors import BadInput
 from edgesmith.preprocess import Preprocess, load_arrays, load_input
+from edgesmith.release import check_signature
 from edgesmith.verify import Difference, Verification
 
 
@@ -36,6 +37,10 @@ def command(
     keep: Annotated[
         Path | None, typer.Option(help="Keep report and first wrong layer's arrays in this folder.")
     ] = None,
+    key: Annotated[
+        Path | None,
+        typer.Option(help="Check first that this public key's owner signed it; without MODEL, check nothing else."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Compare a compiled model with ONNX Runtime, output by output and layer by layer.
@@ -49,7 +54,16 @@ def command(
       edgesmith verify out/ model.onnx
       edgesmith verify out/ model.onnx --input photo.jpg --outputs
       edgesmith verify out/ --seed 7 --json
+      edgesmith verify out/ --key release.pub
     """
+    if key:
+        fingerprint = check_signature(artifact, key)
+        if not as_json:
+            console().print(figures([("signed", "all files are as signed"), ("key", fingerprint)]))
+        if model is None:
+            if as_json:
+                print_json({"signature": fingerprint})
+            return
     program = load(artifact)
     program.check()
     text = model or source(program.path, program.manifest)
