@@ -78,9 +78,46 @@ def test_swish_in_parts_is_one_table(step: bool) -> None:
     assert kinds(result) == ["Lookup"]
 
 
+@pytest.mark.parametrize("step", [False, True])
+@pytest.mark.parametrize("form", ["erf", "tanh"])
+def test_gelu_in_parts_is_one_table(form: str, step: bool) -> None:
+    """As exporters write it, with and without conversions between the operators."""
+    s = QuantizedSketch()
+
+    def stored(value: str, scale: float) -> str:
+        return s.qdq(value, scale) if step else value
+
+    x = s.dq(bytes_in(s, 2, 128), 0.03, 128)
+    if form == "erf":
+        inner = stored(s.add(OPS["Div"](), x, s.constant(2**0.5)), 0.03)
+        gate = s.add(OPS["Erf"](), inner)
+    else:
+        cube = stored(s.add(OPS["Pow"](), x, s.constant(3.0)), 0.5)
+        inner = s.add(Add(), x, s.add(Mul(), cube, s.constant(0.044715)))
+        gate = s.add(OPS["Tanh"](), stored(s.add(Mul(), inner, s.constant((2 / np.pi) ** 0.5)), 0.03))
+    gate = s.add(Add(), stored(gate, 1 / 127), s.constant(1.0))
+    y = s.add(Mul(), s.add(Mul(), x, stored(gate, 2 / 127)), s.constant(0.5))
+    result = tabulated(s.graph(s.q(y, 0.02, 10)))
+    assert kinds(result) == ["Lookup"]
+    if not step:
+        exact = OPS["Gelu"](form if form == "tanh" else "none")
+        (real,) = exact.reference((np.arange(256, dtype=np.float32) - 128) * np.float32(0.03))
+        (table,) = (a for a in result.constants.values() if a.size == 256)
+        assert np.abs(table - np.clip(np.rint(real / 0.02) + 10, 0, 255)).max() <= 1
+
+
+def test_exponentials_are_one_table() -> None:
+    s = QuantizedSketch()
+    x = s.dq(bytes_in(s, 2, 128, kind=DType.I8), 0.05, 0)
+    e = s.add(OPS["Exp"](), s.add(OPS["Neg"](), x))
+    y = s.add(OPS["Div"](), s.constant(1.0), s.add(Add(), s.constant(1.0), e))
+    assert kinds(tabulated(s.graph(s.q(y, 1 / 255, 0)))) == ["Lookup"]
+
+
 def test_arithmetic_is_no_table() -> None:
     s = QuantizedSketch()
     x = s.dq(bytes_in(s, 2, 128), 0.05, 128)
+    # Kernels choose between floats and a table: both are exact.
     outputs = [s.q(s.add(op, x), 0.04, 10) for op in (Relu(), OPS["HardSwish"](), OPS["HardSigmoid"]())]
     assert "Lookup" not in kinds(tabulated(s.graph(*outputs)))
 

@@ -1,4 +1,4 @@
-"""Lookup of bytes in a table."""
+"""Functions of bytes by a table."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from edgesmith.ir import Graph, Node, View
 from edgesmith.kernels.base import SIGNATURE, Code, Kernel, Problem, Reject, Schedule, kernel, unpack
 from edgesmith.kernels.cycles import GIGAHERTZ
 from edgesmith.kernels.elementwise import collapse
-from edgesmith.kernels.region import Region, region
-from edgesmith.ops import Array
-from edgesmith.ops.lookup import Lookup
+from edgesmith.kernels.region import Region, epilogue_chains, region
+from edgesmith.ops import Array, Elementwise
+from edgesmith.ops.lookup import BYTES, Lookup, table_of
 
 TASK_BYTES = 16 * 1024
 STEP_NS = 30.0
@@ -32,6 +32,8 @@ class TableLookup(Kernel):
     A shuffle takes the low half of a byte that is not negative, and gives 0 for one that is. So bytes from 0 on go down
     by 16 from one part of the table to the next, and each part is stored as its difference (exclusive or) from the part
     before: what has been added up when a byte turns negative is its entry. The upper 128 entries are found alike.
+
+    A chain of elementwise operators from bytes to bytes is a table too, whose entries are those operators' references.
     """
 
     name: ClassVar[str] = "lookup"
@@ -39,14 +41,12 @@ class TableLookup(Kernel):
     def regions(self, graph: Graph, anchor: Node) -> Iterator[Region]:
         if isinstance(anchor.op, Lookup):
             yield region(graph, (anchor,), anchor)
+        elif isinstance(anchor.op, Elementwise) and any(graph.type(v).dtype in BYTES for v in anchor.read):
+            yield from (r for r in epilogue_chains(graph, anchor) if _reject(graph, r) is None)
 
     def accepts(self, problem: Problem) -> Reject | None:
-        node = problem.anchor
-        if not isinstance(node.op, Lookup) or len(problem.region.nodes) > 1:
-            return Reject("looks bytes up alone")
-        if problem.region.inputs != (node.inputs[0],):
-            return Reject("needs a constant table and bytes computed at run time")
-        return None
+        reason = _reject(problem.graph, problem.region)
+        return Reject(reason) if reason else None
 
     def in_place(self, problem: Problem) -> tuple[str, ...]:
         x = problem.region.inputs[0]
@@ -58,7 +58,7 @@ class TableLookup(Kernel):
 
     def emit(self, problem: Problem, schedule: Schedule) -> Code:
         x, y = (problem.view(v) for v in (problem.region.inputs[0], problem.region.outputs[0]))
-        table = problem.graph.constants[problem.anchor.inputs[1]]
+        table = _table(problem.graph, problem.region)
         constants = [("table", table)]
         if _in_registers(problem):
             constants.append(("parts", _differences(table)))
@@ -108,6 +108,35 @@ class TableLookup(Kernel):
                 w.line(f"memcpy(&{y.at(*outer, 'k')}, &found, sizeof found);")
         with w.block(f"for (; k < {stop}; ++k)"):
             w.line(f"{y.at(*outer, 'k')} = table[(uint8_t){x.at(*outer, 'k')}];")
+
+
+def _reject(graph: Graph, region: Region) -> str | None:
+    """Why a region is no function of one byte."""
+    if len(region.inputs) != 1 or len(region.outputs) != 1:
+        return "no function of one value"
+    (x,), (y,) = region.inputs, region.outputs
+    if (
+        graph.type(x).dtype not in BYTES
+        or graph.type(y).dtype not in BYTES
+        or graph.type(x).shape != graph.type(y).shape
+    ):
+        return f"computes {graph.type(y)} from {graph.type(x)}, not bytes from bytes"
+    if isinstance(region.anchor.op, Lookup) and len(region.nodes) == 1:
+        return None if region.anchor.inputs[0] == x else "its table is computed at run time"
+    for node in region.nodes:
+        if not isinstance(node.op, Elementwise):
+            return f"{node.op.name} is no function of single numbers"
+        if any(graph.constants[v].size != 1 for v in node.read if v in graph.constants):
+            return "its constants differ from element to element"
+    return None
+
+
+def _table(graph: Graph, region: Region) -> np.ndarray:
+    """Entries by byte, as an unsigned number."""
+    if isinstance(region.anchor.op, Lookup):
+        return graph.constants[region.anchor.inputs[1]]
+    (x,) = region.inputs
+    return table_of(region.nodes, graph.constants, graph.type(x), x)
 
 
 def _in_registers(problem: Problem) -> bool:

@@ -15,9 +15,25 @@ from edgesmith.ops.base import Array, Case, Layout, Operator, operator
 from edgesmith.ops.cast import Cast
 from edgesmith.ops.gather import Gather
 
-__all__ = ["Lookup"]
+__all__ = ["BYTES", "Lookup", "table_of"]
 
-_BYTES = (DType.I8, DType.U8)
+BYTES = (DType.I8, DType.U8)
+
+
+def table_of(nodes: Sequence[Node], constants: Mapping[str, np.ndarray], x: TensorType, value: str) -> np.ndarray:
+    """The last result of nodes that compute a function of one byte: (256) for each byte as an unsigned number.
+
+    Args:
+        nodes: in topological order; besides ``value`` they read single constants.
+        x: type of the bytes.
+        value: their name.
+    """
+    values: dict[str, np.ndarray] = {value: np.arange(256, dtype=np.uint8).view(x.dtype.numpy)}
+    for node in nodes:
+        operands = (values[v] if v in values else constants[v] if v else None for v in node.inputs)
+        with np.errstate(all="ignore"):
+            values |= zip(node.outputs, node.op.reference(*operands), strict=True)
+    return values[nodes[-1].outputs[0]].reshape(256)
 
 
 @operator
@@ -35,7 +51,7 @@ class Lookup(Operator):
     def infer(self, inputs: Sequence[TensorType | None]) -> tuple[TensorType, ...]:
         x, table = inputs
         assert x is not None and table is not None
-        if x.dtype not in _BYTES or table.dtype not in _BYTES or table.shape != (256,):
+        if x.dtype not in BYTES or table.dtype not in BYTES or table.shape != (256,):
             raise UnsupportedOp(f"Lookup of {x} in {table}")
         return (TensorType(x.shape, table.dtype),)
 
@@ -60,8 +76,8 @@ class Lookup(Operator):
     @classmethod
     def cases(cls) -> Iterator[Case]:
         rng = np.random.default_rng(6)
-        for x in _BYTES:
-            for y in _BYTES:
+        for x in BYTES:
+            for y in BYTES:
                 table = rng.integers(0, 256, 256).astype(np.uint8).view(y.numpy)
                 yield Case(cls(), (TensorType((2, 5, 7, 11), x), table), f"{x} to {y}")
         yield Case(cls(), (TensorType((1, 40, 30, 30), DType.U8), np.arange(256, dtype=np.uint8)[::-1].copy()), "large")

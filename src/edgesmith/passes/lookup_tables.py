@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import numpy as np
-
 from edgesmith.ir import Graph, Node, Patch
 from edgesmith.ops import Elementwise
-from edgesmith.ops.lookup import Lookup
+from edgesmith.ops.lookup import Lookup, table_of
 from edgesmith.passes.editing import Names, merged_origin, nodes_of
 from edgesmith.passes.engine import Skipped, rewrite
 from edgesmith.passes.quantized_values import BYTES
@@ -22,8 +20,9 @@ def lookup_tables(graph: Graph) -> Iterator[Patch | Skipped]:
 
     The function is whatever elementwise operators lie between the bytes and the QuantizeLinear, conversions to bytes
     and back among them (Swish as QDQ), provided nothing else reads what is between. Only where one of them is
-    transcendental: arithmetic costs less than a table. A function of values that are not bytes before it, as of the
-    scaled sums of a product, stays with what computes them.
+    transcendental, whose last bits depend on the instruction set in floats; arithmetic is exact in floats and as a
+    table, so there kernels compete (``kernels/lookup.py``). A function of values that are not bytes before it, as of
+    the scaled sums of a product, stays with what computes them.
     """
     for node in nodes_of(graph, "QuantizeLinear"):
         if graph.type(node.outputs[0]).dtype not in BYTES:
@@ -101,14 +100,9 @@ def _is_transcendental(graph: Graph, node: Node) -> bool:
 
 
 def _patch(graph: Graph, node: Node, value: str, members: list[Node]) -> Patch:
-    every = np.arange(256, dtype=np.uint8).view(graph.type(value).dtype.numpy)
-    values: dict[str, np.ndarray] = {value: every}
     ordered = sorted(members, key=lambda n: graph.position[n.name])
-    for member in ordered:
-        operands = (values[v] if v in values else graph.constants[v] if v else None for v in member.inputs)
-        with np.errstate(all="ignore"):
-            values |= zip(member.outputs, member.op.reference(*operands), strict=True)
+    entries = table_of(ordered, graph.constants, graph.type(value), value)
     names = Names(graph)
     table = names(f"{node.outputs[0]}:table")
     lookup = Node(names(f"{node.name}:lookup"), Lookup(), (value, table), node.outputs, merged_origin(ordered))
-    return Patch(RULE, frozenset((node.name,)), (lookup,), {table: values[node.outputs[0]].reshape(256)})
+    return Patch(RULE, frozenset((node.name,)), (lookup,), {table: entries})
