@@ -12,9 +12,10 @@ import edgesmith
 from edgesmith import api
 from edgesmith.device import Artifact
 from edgesmith.frontend.onnx import read
-from edgesmith.ir import Graph, Node
+from edgesmith.ir import DType, Graph, Node
 from edgesmith.ops import Operator
 from edgesmith.passes import optimize
+from edgesmith.quantize import Settings
 from edgesmith.target import parse
 from edgesmith.zoo import build
 
@@ -91,6 +92,24 @@ def test_networks_of_the_zoo(name: str, target: str, tmp_path: Path) -> None:
     graph, _ = optimize(read(quantized))
     artifact = edgesmith.compile(
         quantized, target=target, output=tmp_path / "program", tune="off", verify=False, cache=False, name="network"
+    )
+    wrong, compared = differences(artifact, graph)
+    assert compared
+    assert not wrong, f"of {compared} integers"
+
+
+@pytest.mark.parametrize("wide", [DType.F32, DType.I16])
+@pytest.mark.parametrize("target", (targets()[0], targets()[-1]))
+def test_networks_with_values_of_several_widths(wide: DType, target: str, tmp_path: Path) -> None:
+    model = build("squeezenet-1.1", **NETWORKS["squeezenet-1.1"])
+    (value,) = model.graph.input
+    shape = [d.dim_value for d in value.type.tensor_type.shape.dim]
+    data = np.random.default_rng(12).standard_normal((8, *shape[1:])).astype(np.float32)
+    found = api.quantize(model, data, settings=Settings(wide=wide, recovery=("wide-values", "gptq")))
+    assert found.wide
+    graph, _ = optimize(read(found.model))
+    artifact = edgesmith.compile(
+        found.model, target=target, output=tmp_path / "program", tune="off", verify=False, cache=False, name="network"
     )
     wrong, compared = differences(artifact, graph)
     assert compared
