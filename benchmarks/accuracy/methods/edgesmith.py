@@ -11,7 +11,7 @@ from typing import Any
 
 PACKAGES = ()
 
-_ADAROUND = ["equalize", "adaround"]
+_ADAROUND = ["equalize", "wide-values", "adaround"]
 _FEW_BITS = ["clip-weights", "adaround"]
 
 
@@ -20,7 +20,9 @@ def _variant(width: str, settings: str, **options: Any) -> dict[str, Any]:
 
 
 VARIANTS = {
-    "Edgesmith": _variant("int8", "edgesmith quantize with its defaults"),
+    "Edgesmith": _variant("int8", "edgesmith quantize with its defaults, which keep the noisiest values in floats"),
+    "Edgesmith, 8 bits alone": _variant("int8", "--wide-work 0: no value in floats", wide_work=0.0),
+    "Edgesmith, some 16 bits": _variant("int8", "--wide s16: the noisiest values in 16 bits", wide="I16"),
     "Edgesmith, naive min-max": _variant(
         "int8", "ranges from the least to the greatest value, no recovery of accuracy", observer="min-max", recovery=[]
     ),
@@ -65,8 +67,8 @@ def convert(model: Path, folder: Path) -> None:
     options: dict[str, Any] = json.loads((folder / "options.json").read_text())
     if "recovery" in options:
         options["recovery"] = tuple(options["recovery"])
-    if "activations" in options:
-        options["activations"] = DType[options["activations"]]
+    for name in {"activations", "wide"} & options.keys():
+        options[name] = DType[options[name]]
     settings = Settings(**options)
     found = api.quantize(
         model,
