@@ -22,7 +22,7 @@ class BiasCorrection(Recovery):
     def improve(self, draft: Draft, evidence: Evidence) -> Draft:
         names, layers = products_in_order(draft), Layers(draft.exact, evidence)
         for done, name in enumerate(names, 1):
-            found = layers.reconstruction(draft, name)
+            found = layers.means(draft, name)
             if found.linear.takes_bias and found.finite:
                 draft = draft.with_bias(name, found.bias(dequantized_weights(draft, found.linear)))
             evidence.progress(done, len(names))

@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from edgesmith.quantize.parameters import QParams
+from edgesmith.quantize.products import Product, product
 from edgesmith.quantize.recovery.base import Draft, Evidence, Recovery, recovery
+from edgesmith.quantize.recovery.linear import Linear
 from edgesmith.quantize.recovery.reconstruction import Layers, Reconstruction, products_in_order
 from edgesmith.quantize.recovery.rounding import dequantized_weights, with_integers
 
@@ -15,6 +17,8 @@ DAMPING = 0.01
 """Added to each input's variance, as a share of the mean one, so that weights do not run after chance correlations."""
 ROUNDING = 2.0**-20
 """Most error of an element of the covariance, as a share of a product of two inputs."""
+MOST_TERMS = 8192
+"""Longest sum whose covariance is looked at; it has a number for each pair of terms."""
 BLOCK = 64
 """Weights of a sum after which the error is passed on to all that follow, by one matrix product."""
 
@@ -25,7 +29,8 @@ class Gptq(Recovery):
 
     The inputs are those of the quantised network, whose covariance says how one weight can stand in for another. The
     last step is ``bias-correction``'s: the bias makes the mean of each output channel that of the float network. Layers
-    whose integers are chosen already keep them and get the bias alone.
+    whose integers are chosen already keep them and get the bias alone, and so do sums of so many terms that their
+    covariance would fill the memory.
 
     Source: Frantar et al., GPTQ: Accurate Post-Training Quantization for Generative Pre-trained Transformers, 2022,
     which is Hassibi and Stork's optimal brain surgeon in a fixed order: inputs with the largest variance come first.
@@ -35,14 +40,22 @@ class Gptq(Recovery):
     def improve(self, draft: Draft, evidence: Evidence) -> Draft:
         names, layers = products_in_order(draft), Layers(draft.exact, evidence)
         for done, name in enumerate(names, 1):
-            found = layers.reconstruction(draft, name)
+            fixed = name in draft.parameters.integers or _terms(draft, name) > MOST_TERMS
+            found = layers.means(draft, name) if fixed else layers.reconstruction(draft, name)
             if found.finite:
-                if name not in draft.parameters.integers:
+                if isinstance(found, Reconstruction):
                     draft = with_integers(draft, name, rounded(found, draft.parameters.weights[name]))
                 if found.linear.takes_bias:
                     draft = draft.with_bias(name, found.bias(dequantized_weights(draft, found.linear)))
             evidence.progress(done, len(names))
         return draft
+
+
+def _terms(draft: Draft, name: str) -> int:
+    """Of each sum of a node."""
+    form = product(draft.graph, draft.graph.nodes[draft.graph.position[name]])
+    assert isinstance(form, Product)
+    return Linear(form).terms
 
 
 def rounded(found: Reconstruction, parameters: QParams) -> np.ndarray:
