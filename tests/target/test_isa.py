@@ -127,7 +127,7 @@ def floats(name: str, lanes: int, rng: np.random.Generator) -> list[np.ndarray]:
         return [rng.integers(-(2**24), 2**24, lanes).astype(np.float32)]
     if name in ("exponent", "significand", "sqrt"):
         return [np.exp2(rng.uniform(-126, 127, lanes)).astype(np.float32)]
-    if name not in ("sum", "fma"):
+    if name not in ("sum", "fma", "fma_lane"):
         vectors[0][:4] = [np.inf, -np.inf, -0.0, 2.5]
         vectors[1][-2:] = vectors[0][-2:]
     if name in ("max", "min"):
@@ -261,9 +261,10 @@ def check(name: str, primitive: VectorPrimitive, lanes: int, case: Case) -> None
     assert (out[want.nbytes :] == GUARD).all(), "memory behind the result was changed"
     if primitive.result == "float":
         np.testing.assert_allclose(got, want, rtol=lanes * 2.0**-24 * 8)
-    elif name == "fma":
+    elif name.startswith("fma"):
         # Without a fused instruction the product is rounded first.
-        error = 2.0**-23 * (abs(given[0] * given[1]) + abs(given[2]))
+        factor = given[1][n] if name == "fma_lane" else given[1]
+        error = 2.0**-23 * (abs(given[0] * factor) + abs(given[2]))
         assert (abs(got - want) <= error).all()
     else:
         np.testing.assert_array_equal(got, want)

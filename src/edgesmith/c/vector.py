@@ -30,7 +30,7 @@ Kernels are written against these names; a header of ``static inline`` functions
 ``es_minus16(a)``   each byte of a, as a signed number, less 16; -128 at least
 ``es_set1(x)``      x in all lanes
 ``es_first(n)``     mask of the first n lanes
-``es_fma(a,b,c)``   a * b + c, fused where the instruction set can
+``es_fma(a,b,c)``   a * b + c, fused where the instruction set can; ``es_fma_lane(a,b,c,n)`` a * b[n] + c
 ``es_interleave_low(a,b)``, ``_high``  a0 b0 a1 b1 ... of the lower, of the upper half of the lanes
 ``es_even(a,b)``, ``es_odd``  the lanes of even (odd) number of a, then those of b
 ``es_transpose(t)``  the square matrix whose rows are t[0] to t[ES_LANES - 1], in place
@@ -292,6 +292,12 @@ VECTOR_PRIMITIVES: dict[str, VectorPrimitive] = {
         lambda n: np.arange(64) < n,
     ),
     "fma": _p("es_v", "es_v a, es_v b, es_v c", "return a * b + c;", meaning.fma),
+    "fma_lane": _p(
+        "es_v",
+        "es_v a, es_v b, es_v c, int32_t n",
+        "return es_fma(a, es_set1(b[n]), c);",
+        lambda a, b, c, n: meaning.fma(a, b[n], c),
+    ),
     "select": _p("es_v", "es_m m, es_v a, es_v b", "return (es_v)(((es_m)a & m) | ((es_m)b & ~m));", np.where),
     "max": _p("es_v", "es_v a, es_v b", "return es_select(a > b, a, b);", meaning.maximum),
     "min": _p("es_v", "es_v a, es_v b", "return es_select(a < b, a, b);", meaning.minimum),

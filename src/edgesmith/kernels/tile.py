@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -43,6 +44,7 @@ __all__ = [
     "pack",
     "pack_bias",
     "steps_per_iteration",
+    "takes_lanes",
 ]
 
 CYCLES_PER_FILL = 5.0
@@ -104,7 +106,12 @@ def candidates(target: Target, rows: int, vectors: int) -> list[TileShape]:
     for v in range(1, min(vectors, target.registers) + 1):
         shapes = [TileShape(r, v) for r in range(1, min(target.registers, rows) + 1)]
         found += [s for s in shapes if s.registers < target.registers]
-    return found
+    return [s for s in found if takes_lanes(target, s)] if target.has("fma_lane") else found
+
+
+def takes_lanes(target: Target, tile: TileShape) -> bool:
+    """Whether the vectors that hold several steps' elements of each row fit the registers beside the sums."""
+    return target.has("fma_lane") and tile.rows * (tile.vectors + 1) + 2 <= target.registers
 
 
 def cycles_per_step(tile: TileShape, input_cycles: float = 0.0, products: Products = FLOATS) -> float:
@@ -239,19 +246,20 @@ def accumulate(
     segment: Segment,
     row_offset: Callable[[int], int],
     vectors: int,
-    lanes: int,
+    target: Target,
     ahead_lines: int = 0,
     products: Products = FLOATS,
 ) -> None:
     """Write the loop of one segment: ``c<row>_<vector> += x[...] * weights``; advances the pointer ``w``.
 
     The shorter side of the tile is held in registers during a step, the longer one streams through a single register.
+    Where instructions multiply by one lane, a vector holds the elements of a row for as many steps as it has lanes.
 
     Args:
         row_offset: input elements from the tile's first row to a row.
         ahead_lines: cache lines that each iteration requests from the pointer ``ahead`` on, which it advances.
     """
-    rows = segment.rows
+    rows, lanes = segment.rows, target.lanes
     kind, width = products.vector, vectors * lanes * products.group
     line = LINE_BYTES // products.element.itemsize
 
@@ -281,7 +289,21 @@ def accumulate(
             with w.block(""):
                 step(u)
 
+    def lane_steps() -> None:
+        for r in rows:
+            w.line(f"const es_v a{r} = es_load(xk + {row_offset(r)});")
+        for u in range(lanes):
+            with w.block(""):
+                for v in range(vectors):
+                    weight(u, v)
+                    for r in rows:
+                        w.line(f"c{r}_{v} = es_fma_lane(b{v}, a{r}, c{r}_{v}, {u});")
+
+    by_lane = products is FLOATS and segment.stride == 1 and segment.count >= lanes
+    by_lane = by_lane and takes_lanes(target, TileShape(len(rows), vectors))
     unroll = segment.count if segment.count <= UNROLLED_STEPS else steps_per_iteration(len(rows), vectors)
+    if by_lane:
+        ahead_lines, unroll = ahead_lines * lanes // unroll, lanes
     rounds, rest = divmod(segment.count, unroll)
     with w.block(""):
         w.line(f"const {products.element.c} *xk = x{'' if segment.offset == '0' else f' + {segment.offset}'};")
@@ -291,7 +313,7 @@ def accumulate(
                     w.line(f"__builtin_prefetch(ahead + {number * line}, 0, 2);")
                 if ahead_lines:
                     w.line(f"ahead += {ahead_lines * line};")
-                steps(unroll)
+                (lane_steps if by_lane else partial(steps, unroll))()
                 w.line(f"xk += {unroll * segment.stride};")
                 w.line(f"w += {unroll * width};")
         left = rest + (unroll if rounds == 1 else 0)

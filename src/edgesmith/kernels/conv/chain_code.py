@@ -194,7 +194,7 @@ class _Expand(_Pointwise):
     def reduce(self, w: Writer, rows: range, vectors: int) -> None:
         p = self.product
         segment = Segment(p.steps, "0", p.x.strides[1] if p.steps > 1 else 1, tuple(rows))
-        accumulate(w, segment, lambda r: r * p.x.strides[0], vectors, self.lanes)
+        accumulate(w, segment, lambda r: r * p.x.strides[0], vectors, p.problem.target)
 
     def write(self, w: Writer) -> None:
         """Write the expansion of rows ``fresh`` to ``bottom`` for ``panel``."""
@@ -227,7 +227,8 @@ class _Project(_Pointwise):
         full, rest = divmod(self.product.steps, block.width)
 
         def panel(steps: int) -> None:
-            accumulate(w, Segment(steps, "0", 1, tuple(rows)), lambda r: r * block.width, vectors, self.lanes)
+            segment = Segment(steps, "0", 1, tuple(rows))
+            accumulate(w, segment, lambda r: r * block.width, vectors, self.product.problem.target)
 
         if full:
             with w.loop("panel", full):

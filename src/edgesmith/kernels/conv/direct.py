@@ -387,7 +387,8 @@ class _Emitter:
 
         def products(count: int, offset: str, rows: tuple[int, ...]) -> None:
             if rows:
-                accumulate(w, Segment(count, offset, stride, rows), lambda r: r * g.row_stride, vectors, lanes)
+                segment = Segment(count, offset, stride, rows)
+                accumulate(w, segment, lambda r: r * g.row_stride, vectors, g.problem.target)
             else:
                 w.line(f"w += {count * vectors * lanes};")
 

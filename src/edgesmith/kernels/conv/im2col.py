@@ -236,7 +236,7 @@ class _Emitter:
         with w.block(f"static void {name}({parameters})"):
             declare(w, range(rows), vectors, self.lanes)
             segment = Segment(c.steps, "0", 1, tuple(range(rows)))
-            accumulate(w, segment, lambda r: r * c.steps, vectors, self.lanes)
+            accumulate(w, segment, lambda r: r * c.steps, vectors, self.target)
             c.epilogue.store(w, c.y, range(rows), vectors, tail, row_axis=3)
         w.line()
 

@@ -188,7 +188,7 @@ class _Emitter:
             for r, v, at in sums:
                 w.line(f"es_v c{r}_{v} = es_load(sums + {at});")
             segment = Segment(self.c.in_channels, "0", self.c.x.strides[1], tuple(range(rows)))
-            accumulate(w, segment, lambda r: r * self.pixel_stride, vectors, self.lanes)
+            accumulate(w, segment, lambda r: r * self.pixel_stride, vectors, self.target)
             for r, v, at in sums:
                 w.line(f"es_store(sums + {at}, c{r}_{v});")
         w.line()

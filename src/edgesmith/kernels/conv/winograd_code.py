@@ -302,7 +302,7 @@ class WinogradCode:
                         w.line(numbers.continue_sums(f"c{r}_{v}", address))
             segment = Segment(depth // numbers.group, "0", numbers.group, tuple(range(rows)))
             ahead = self._ahead_lines(rows, vectors) if t.prepared else 0
-            accumulate(w, segment, lambda r: r * t.padded_in, vectors, self.lanes, ahead, numbers.products)
+            accumulate(w, segment, lambda r: r * t.padded_in, vectors, t.problem.target, ahead, numbers.products)
             if t.prepared:
                 w.line("(void)ahead;")
             for (r, v), address in at.items():

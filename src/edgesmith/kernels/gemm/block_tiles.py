@@ -153,6 +153,6 @@ class _Emitter:
             for r in range(rows):
                 w.line("es_v " + ", ".join(f"c{r}_{v} = {{0}}" for v in range(vectors)) + ";")
             segment = Segment(p.steps, "0", p.step_stride, tuple(range(rows)))
-            accumulate(w, segment, lambda r: r * p.x.strides[0], vectors, self.lanes)
+            accumulate(w, segment, lambda r: r * p.x.strides[0], vectors, p.problem.target)
             epilogue.store(w, p.y, range(rows), vectors, tail, row_axis=0)
         w.line()

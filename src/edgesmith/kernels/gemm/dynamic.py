@@ -211,7 +211,7 @@ class _Emitter:
         with w.block(f"static void @NAME@_{variant}_{rows}({parameters})"):
             declare(w, range(rows), vectors, self.lanes)
             segment = Segment(self.p.steps, "0", step_stride, tuple(range(rows)))
-            accumulate(w, segment, lambda r: r * row_stride, vectors, self.lanes)
+            accumulate(w, segment, lambda r: r * row_stride, vectors, self.p.problem.target)
             self.p.epilogue.store(w, self.p.y, range(rows), vectors, tail, row_axis=self.p.y.rank - 2)
         w.line()
 

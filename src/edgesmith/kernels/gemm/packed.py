@@ -110,7 +110,7 @@ class ProductEmitter:
                     w.line(f"es_v c{r}_{v} = es_load(s + {at});")
             segment = Segment(steps, "0", self.step_stride, tuple(range(rows)))
             lines = lines_ahead(rows, vectors, self.lanes, self._block_tiles)
-            accumulate(w, segment, lambda r: r * self.row_stride, vectors, self.lanes, lines)
+            accumulate(w, segment, lambda r: r * self.row_stride, vectors, self.p.problem.target, lines)
             w.line("(void)ahead;")
             if ends:
                 self.epilogue.store(w, self.p.y, range(rows), vectors, tail, row_axis=self.p.apart)

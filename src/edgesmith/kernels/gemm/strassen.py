@@ -268,7 +268,7 @@ class StrassenCode:
             stride = self.sum_stride if step.of_sums else self.p.x.strides[0]
             lines = lines_ahead(rows, vectors, self.lanes, self.rows.count)
             segment = Segment(self.steps, "0", 1, tuple(range(rows)))
-            accumulate(w, segment, lambda r: r * stride, vectors, self.lanes, lines)
+            accumulate(w, segment, lambda r: r * stride, vectors, self.p.problem.target, lines)
             w.line("(void)ahead;")
             for r, v, at in sums:
                 value = f"c{r}_{v}"

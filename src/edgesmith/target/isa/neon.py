@@ -28,6 +28,7 @@ NEON = ISAS.register("neon")(
             "minus16": "vqsubq_s8((int8x16_t){0}, vdupq_n_s8(16))",
             "dot2": f"vaddq_s32((int32x4_t){{0}}, vpaddq_s32({', '.join(_PRODUCTS)}))",
             "fma": "vfmaq_f32({2}, {0}, {1})",
+            "fma_lane": "vfmaq_n_f32({2}, {0}, {1}[{3}])",
             "sqrt": "vsqrtq_f32({0})",
             "floor": "vrndmq_f32({0})",
             "ceil": "vrndpq_f32({0})",
