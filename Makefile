@@ -49,7 +49,8 @@ $(INSTALLED): pyproject.toml
 	@touch $@
 
 # The tests use every C compiler that they find: gcc with its sanitizers, clang, and zig, which comes with the Python packages;
-# SIMDe computes AVX-512 on processors without it; QEMU runs programs for other architectures.
+# SIMDe computes AVX-512 on processors without it; QEMU runs programs for other architectures;
+# an SSH server on the loopback interface stands for a device.
 compilers:
 	@command -v clang >/dev/null || { $(AS_DEBIAN_ROOT) && echo "installing clang" && apt-get update -qq && \
 		$(APT_INSTALL) clang >/dev/null; } || echo "clang is missing and cannot be installed here: its tests will be skipped"
@@ -60,3 +61,6 @@ compilers:
 	@{ command -v qemu-aarch64 && test -d /usr/aarch64-linux-gnu; } >/dev/null || { $(AS_DEBIAN_ROOT) && echo "installing QEMU" && \
 		apt-get update -qq && $(APT_INSTALL) qemu-user libc6-arm64-cross >/dev/null; } || \
 		echo "QEMU cannot be installed here: programs for AArch64 are built and not run"
+	@{ command -v sshd || test -x /usr/sbin/sshd; } >/dev/null || { $(AS_DEBIAN_ROOT) && echo "installing an SSH server" && \
+		apt-get update -qq && $(APT_INSTALL) openssh-server openssh-client >/dev/null; } || \
+		echo "OpenSSH cannot be installed here: deploying over SSH is not tested"

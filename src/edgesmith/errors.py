@@ -6,6 +6,7 @@ __all__ = [
     "ArtifactError",
     "BadInput",
     "CompilerFailed",
+    "DeviceError",
     "EdgesmithError",
     "GraphError",
     "MissingDependency",
@@ -73,6 +74,10 @@ class CompilerFailed(EdgesmithError):
 
 class ArtifactError(EdgesmithError):
     """A compiled artifact is missing, damaged, or does not fit this machine or version."""
+
+
+class DeviceError(EdgesmithError):
+    """A device cannot be reached, lacks something, or a program fails on it."""
 
 
 class BadInput(EdgesmithError, ValueError):

@@ -23,6 +23,7 @@ COMMANDS = {
     "tune": "Measure kernels for the layers of a model, and keep the fastest.",
     "run": "Run a compiled model on pictures or arrays.",
     "verify": "Compare a compiled model with ONNX Runtime, output by output and layer by layer.",
+    "deploy": "Install an artifact on a device, and try and time it there.",
     "keys": "Make a pair of keys to sign artifacts with.",
     "sign": "Sign an artifact.",
     "delta": "Write the difference between two artifacts to a file.",

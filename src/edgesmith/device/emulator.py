@@ -65,11 +65,16 @@ class Emulator(Device):
     def name(self) -> str:
         return f"{Path(self.qemu).name} ({self.cpu})"
 
+    @property
+    def command(self) -> list[str]:
+        """What starts a program: the words before its path."""
+        return [self.qemu, "-cpu", self.cpu, *([] if self.root is None else ["-L", str(self.root)])]
+
     def start(self, program: Path, arguments: Sequence[str]) -> subprocess.CompletedProcess[str]:
-        libraries = [] if self.root is None else ["-L", str(self.root)]
-        command = [self.qemu, "-cpu", self.cpu, *libraries, str(program), *arguments]
         try:
-            return subprocess.run(command, capture_output=True, text=True, errors="replace")
+            return subprocess.run(
+                [*self.command, str(program), *arguments], capture_output=True, text=True, errors="replace"
+            )
         except OSError as error:
             raise ArtifactError(f"cannot start {self.qemu}: {error}", where=str(program)) from error
 

@@ -1,0 +1,1 @@
+"""Kinds of connections: one file each, found through the registry."""

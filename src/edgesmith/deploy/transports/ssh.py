@@ -1,0 +1,66 @@
+"""OpenSSH: the user's own client, with its settings, keys and agent."""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+from pathlib import Path
+from urllib.parse import SplitResult
+
+from edgesmith.deploy.transport import TRANSPORTS, Transport, ran
+from edgesmith.errors import BadInput, DeviceError
+from edgesmith.target import Target
+
+__all__ = ["Ssh"]
+
+ROOT = "edgesmith"
+UNREACHABLE = 255
+"""Exit status of ssh itself."""
+CONNECT_SECONDS = 10
+
+
+class Ssh(Transport):
+    """One connection that all commands share.
+
+    Args:
+        host: as the client takes it, with a user if one is needed.
+        port: None: as the client's settings say.
+    """
+
+    def __init__(self, host: str, port: int | None, root: str) -> None:
+        self.host, self.root = host, root
+        self._sockets = tempfile.TemporaryDirectory(prefix="es-")
+        options = {
+            "BatchMode": "yes",
+            "ConnectTimeout": str(CONNECT_SECONDS),
+            "ServerAliveInterval": "5",
+            "ServerAliveCountMax": "3",
+            "ControlMaster": "auto",
+            "ControlPath": f"{self._sockets.name}/%C",
+            "ControlPersist": "60",
+        }
+        self._command = ["ssh", *(f"-o{key}={value}" for key, value in options.items())]
+        self._command += ["-p", str(port)] if port else []
+
+    @property
+    def name(self) -> str:
+        return self.host
+
+    def shell(self, script: str, *, stdin: Path | None = None) -> subprocess.CompletedProcess[str]:
+        done = ran([*self._command, "--", self.host, script], self.name, stdin)
+        if done.returncode == UNREACHABLE:
+            said = (done.stderr.strip().splitlines() or ["the connection was lost"])[-1]
+            raise DeviceError(said, where=self.name, hint=f"Try: ssh {self.host}")
+        return done
+
+    def __exit__(self, *_: object) -> None:
+        ran([*self._command, "-O", "exit", "--", self.host], self.name)
+        self._sockets.cleanup()
+
+
+@TRANSPORTS.register("ssh")
+def connect_ssh(parts: SplitResult, target: Target) -> Transport:
+    if not parts.hostname or parts.netloc.startswith("-"):
+        raise BadInput("names no host", where=f"--to {parts.geturl()}", hint="ssh://user@host[:port][/folder]")
+    host = f"{parts.username}@{parts.hostname}" if parts.username else parts.hostname
+    return Ssh(host, parts.port, parts.path if parts.path.strip("/") else ROOT)
