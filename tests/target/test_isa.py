@@ -31,7 +31,12 @@ GUARD = 0x5A
 """Byte of memory that a store must leave alone."""
 PER_LANE = {"pair": 2, "pairs": 2, "quad": 4, "quads": 4, "shuffle16": 16}
 """Elements for each lane of the loads that put several into one."""
-MULTIPLIED = {"dot2": (np.int16, np.int16), "dot4": (np.uint8, np.int8), "dot4_i8": (np.int8, np.int8)}
+MULTIPLIED = {
+    "dot2": (np.int16, np.int16),
+    "dot4": (np.uint8, np.int8),
+    "dot4_i8": (np.int8, np.int8),
+    "dot4_planes": (np.int8, np.int8),
+}
 """Types of what the dot products multiply."""
 ROUNDS = 4
 
@@ -147,11 +152,10 @@ def multiplicands(name: str, lanes: int, rng: np.random.Generator) -> list[np.nd
     """i32 sums, and vectors of the narrow integers that a dot product multiplies."""
     first, second = MULTIPLIED[name]
     size = 4 * lanes // np.dtype(first).itemsize
-    return [
-        integers(np.int32, lanes, rng),
-        integers(first, size, rng).view(np.int32),
-        integers(second, size, rng).view(np.int32),
-    ]
+    factors = integers(second, size, rng)
+    if name == "dot4_planes":
+        factors = np.maximum(factors, -127).astype(np.int8)
+    return [integers(np.int32, lanes, rng), integers(first, size, rng).view(np.int32), factors.view(np.int32)]
 
 
 def operands(name: str, primitive: VectorPrimitive, lanes: int, rng: np.random.Generator) -> list[np.ndarray]:

@@ -14,6 +14,7 @@ __all__ = [
     "dot2",
     "dot4",
     "dot4_i8",
+    "dot4_planes",
     "exp2_biased",
     "fma",
     "from_bf16",
@@ -118,6 +119,12 @@ def stored_rounded(p: np.ndarray, v: np.ndarray, x: int) -> np.ndarray:
     return np.asarray(np.clip(np.rint(np.nan_to_num(v, nan=-np.inf)) + np.float32(x), limits.min, limits.max)).astype(
         p.dtype
     )
+
+
+def dot4_planes(c: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """As ``dot4_i8``; b holds the first two i8 of every lane, then the other two of every lane."""
+    by_lane = b.view(np.int8).reshape(2, -1, 2).transpose(1, 0, 2)
+    return dot4_i8(c, a, by_lane.reshape(-1).view(np.int32))
 
 
 def zipped(a: np.ndarray, b: np.ndarray) -> np.ndarray:

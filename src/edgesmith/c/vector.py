@@ -21,6 +21,8 @@ Kernels are written against these names; a header of ``static inline`` functions
 ``es_from_i32(m)``  integers as floats, rounded to nearest; ``es_to_i32(v)`` floats that are integers as such
 ``es_dot2(c,a,b)``  c + the two products of i16 neighbours in each lane of a and b; ``es_dot4`` the four of u8 with i8,
                     ``es_dot4_i8`` of i8 with i8; modulo 2**32, nothing saturates
+``es_dot4_planes(c,a,b)``  ``es_dot4_i8`` for instruction sets that sum two products in 16 bits: b holds the first two
+                    numbers of every lane, then the other two of every lane, and none of them is -128
 ``es_pairs_i8(p)``  load 2 ES_LANES numbers as i16, two a lane; ``es_pairs_u8``, ``es_pairs_i16``; ``es_quads_i8``: four
                     i8 a lane; ``es_pairs_i8_n(p,n)``, ``es_pairs_u8_n``: the first n, then zeros
 ``es_zip_u8(a, b)``  load ES_LANES u8 from a and from b: each lane holds one of either as i16; ``es_zip_i8``,
@@ -266,6 +268,15 @@ VECTOR_PRIMITIVES: dict[str, VectorPrimitive] = {
     ),
     "dot4": _p("es_m", "es_m c, es_m a, es_m b", _FOUR_PRODUCTS.format("((a >> i) & 255)"), meaning.dot4),
     "dot4_i8": _p("es_m", "es_m c, es_m a, es_m b", _FOUR_PRODUCTS.format(_BYTE.format("a")), meaning.dot4_i8),
+    "dot4_planes": _p(
+        "es_m",
+        "es_m c, es_m a, es_m b",
+        "int8_t x[4 * ES_LANES], y[4 * ES_LANES]; memcpy(x, &a, sizeof a); memcpy(y, &b, sizeof b); "
+        "for (int32_t i = 0; i < ES_LANES; ++i) { int32_t sum = 0; for (int32_t j = 0; j < 4; ++j) "
+        "{ sum += x[4 * i + j] * y[(j & 2) * ES_LANES + 2 * i + (j & 1)]; } "
+        "c[i] = (int32_t)((uint32_t)c[i] + (uint32_t)sum); } return c;",
+        meaning.dot4_planes,
+    ),
     "shuffle16": _p(
         "es_m",
         "const uint8_t *p, es_m a",

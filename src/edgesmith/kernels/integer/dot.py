@@ -14,7 +14,12 @@ __all__ = ["Dot", "dot2_cycles"]
 
 
 def dot2_cycles(target: Target) -> float:
-    """Cycles of one use: one instruction, or a multiplication and an addition, three of which take two cycles."""
+    """Cycles of one use: one instruction, or a multiplication and an addition, three of which take two cycles.
+
+    NEON multiplies the halves apart, adds neighbours, and adds these to the sums.
+    """
+    if target.has("dot4_planes"):
+        return 4 / UOPS_PER_CYCLE
     return 0.5 if target.has("dot4") else 0.66
 
 
@@ -32,6 +37,7 @@ class Dot:
         load_weights: primitive that loads a group of weights for each lane.
         uops: micro-operations of one use, loads aside.
         load_uops: those of loading weights, the load itself aside.
+        planes: the weights of a vector lie in so many runs: the first numbers of every lane, then the next ones.
     """
 
     name: str
@@ -42,6 +48,7 @@ class Dot:
     load_weights: str
     uops: float
     load_uops: float = 0.0
+    planes: int = 1
 
     def shift(self, dtype: DType) -> int:
         """What is added to inputs of a type so that they fit ``element``."""
@@ -66,6 +73,8 @@ class Dot:
             return cls("dot4", 4, DType.U8, DType.I8, "quad", "quads_i8", 1.0)
         if narrow and inputs.itemsize == 1 and target.has("dot4_i8"):
             return cls("dot4_i8", 4, DType.I8, DType.I8, "quad_i8", "quads_i8", 1.0)
+        if inputs.itemsize == 1 and target.has("dot4_planes") and abs(weights).max(initial=0) <= 127:
+            return cls("dot4_planes", 4, DType.I8, DType.I8, "quad_i8", "quads_i8", 3.0, planes=2)
         uops = dot2_cycles(target) * UOPS_PER_CYCLE
         if narrow:
             return cls("dot2", 2, DType.I16, DType.I8, "pair", "pairs_i8", uops, 2.5)

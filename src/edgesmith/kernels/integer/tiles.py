@@ -234,7 +234,10 @@ class _Emitter:
 
     @cached_property
     def weights(self) -> np.ndarray:
-        return pack_weights(self.s, self.s.groups, self.tiles.panels).astype(self.s.dot.weight.numpy)
+        dot = self.s.dot
+        packed = pack_weights(self.s, self.s.groups, self.tiles.panels).astype(dot.weight.numpy)
+        vectors = packed.reshape(-1, self.lanes, dot.planes, dot.group // dot.planes)
+        return np.ascontiguousarray(vectors.transpose(0, 2, 1, 3)).reshape(-1)
 
     @cached_property
     def starts(self) -> np.ndarray:

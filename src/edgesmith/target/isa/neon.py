@@ -13,6 +13,11 @@ _PRODUCTS = (
     f"vmull_high_s16({_PAIRS % 1}, {_PAIRS % 2})",
 )
 
+_FIRST, _OTHERS = (f"(int8x16_t)vuzp{half}q_s16({_PAIRS % 1}, {_PAIRS % 1})" for half in (1, 2))
+_BYTES = "(int8x16_t){2}"
+_TWO_PRODUCTS = f"vmull_s8(vget_low_s8({_BYTES}), vget_low_s8({_FIRST}))"
+_FOUR_PRODUCTS = f"vmlal_high_s8({_TWO_PRODUCTS}, {_BYTES}, {_OTHERS})"
+
 NEON = ISAS.register("neon")(
     Isa(
         name="neon",
@@ -27,6 +32,7 @@ NEON = ISAS.register("neon")(
             "shuffle16": "vqtbl1q_u8(vld1q_u8({0}), vandq_u8((uint8x16_t){1}, vdupq_n_u8(0x8f)))",
             "minus16": "vqsubq_s8((int8x16_t){0}, vdupq_n_s8(16))",
             "dot2": f"vaddq_s32((int32x4_t){{0}}, vpaddq_s32({', '.join(_PRODUCTS)}))",
+            "dot4_planes": f"vpadalq_s16((int32x4_t){{0}}, {_FOUR_PRODUCTS})",
             "fma": "vfmaq_f32({2}, {0}, {1})",
             "fma_lane": "vfmaq_n_f32({2}, {0}, {1}[{3}])",
             "sqrt": "vsqrtq_f32({0})",
