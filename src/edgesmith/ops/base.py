@@ -152,6 +152,11 @@ class Operator(Op):
         this one."""
         return None
 
+    def unrounded(self, *inputs: np.ndarray | None) -> tuple[np.ndarray, np.ndarray] | None:
+        """What an integer result is rounded from, and by how much (standard deviation) that differs from what the
+        quantised model computes in floats; None: every program has the same integers."""
+        return None
+
     def tasks(self, inputs: Sequence[TensorType | None], outputs: Sequence[TensorType]) -> int:
         """Number of independent pieces that ``portable`` is split into."""
         return 1

@@ -22,6 +22,7 @@ import numpy as np
 
 from edgesmith.ir import DType, Graph, Node
 from edgesmith.kernels.rounding import CONFIDENCE
+from edgesmith.ops import Operator
 from edgesmith.ops.integer_products import IntegerProduct
 from edgesmith.verify.evaluate import Evaluator, Values
 from edgesmith.verify.tolerance import PROGRAMS, Computed, float_sum_deviation, rounding_deviations, smallest
@@ -90,8 +91,12 @@ def accumulate(
             mine = values.operands(node)
             same = all(a is b for a, b in zip(mine, operands, strict=True))
             disturbed = results if same else evaluator.run(node, mine)
+            disturbed = _rounded_otherwise(rng, node, mine, disturbed)
             values.store(node, disturbed if clean else [_disturb(rng, *d) for d in zip(disturbed, own, strict=True)])
         _judge(found, node, results, [[values[v] for v in node.outputs] for values in runs], stepped)
+        near_ties = _near_ties(node, operands)
+        if near_ties is not None:
+            found.unstable[node.outputs[0]] |= near_ties
         for values in (exact, *runs):
             values.release(node)
     found.outputs = {v: exact[v] for v in graph.outputs}
@@ -128,6 +133,28 @@ def _disturb(rng: np.random.Generator, result: np.ndarray, deviation: np.ndarray
     noise = rng.standard_normal(result.shape, np.float32)
     with np.errstate(all="ignore"):
         return np.asarray(result + noise * (deviation * ENLARGED), result.dtype)
+
+
+def _rounded_otherwise(
+    rng: np.random.Generator, node: Node, operands: Sequence[np.ndarray | None], results: tuple[np.ndarray, ...]
+) -> tuple[np.ndarray, ...]:
+    """Integers as a program may have them that computes in floats what they are rounded from."""
+    found = node.op.unrounded(*operands) if isinstance(node.op, Operator) else None
+    if found is None:
+        return results
+    (result,), (steps, deviation) = results, found
+    noise = rng.standard_normal(result.shape)
+    low, high = DType.of(result.dtype).limits
+    return (np.clip(np.rint(steps + noise * deviation * ENLARGED), low, high).astype(result.dtype),)
+
+
+def _near_ties(node: Node, operands: Sequence[np.ndarray | None]) -> np.ndarray | None:
+    """Where programs may round an operator's result to neighbouring integers; None where all have the same."""
+    found = node.op.unrounded(*operands) if isinstance(node.op, Operator) else None
+    if found is None:
+        return None
+    steps, deviation = found
+    return np.asarray(np.rint(steps - CONFIDENCE * deviation) != np.rint(steps + CONFIDENCE * deviation))
 
 
 def _judge(
