@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from edgesmith.ir import Graph, Node, Op, Patch
+from edgesmith.ops.batch_normalization import BatchNormalization
 from edgesmith.ops.conv import Conv
 from edgesmith.ops.conv_transpose import ConvTranspose
 from edgesmith.ops.gemm import Gemm
@@ -42,13 +43,13 @@ def affine(graph: Graph, node: Node) -> Affine | None:
     if y is None or not y.dtype.is_float or not y.rank:
         return None
     one, zero = np.ones((1,) * y.rank), np.zeros((1,) * y.rank)
-    if node.op.name == "BatchNormalization":
+    if isinstance(node.op, BatchNormalization):
         given = [graph.constants.get(v) for v in node.read[1:]]
         if y.rank < 2 or any(a is None for a in given):
             return None
         shape = (1, -1, *(1,) * (y.rank - 2))
         gamma, beta, mean, variance = (a.astype(np.float64).reshape(shape) for a in given if a is not None)
-        scale = gamma / np.sqrt(variance + node.op.epsilon)  # type: ignore[attr-defined]
+        scale = gamma / np.sqrt(variance + node.op.epsilon)
         return Affine(node.inputs[0], scale, beta - mean * scale)
     found = constant_input(graph, node)
     if found is None or graph.type(found.other) != y:

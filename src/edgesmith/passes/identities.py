@@ -9,8 +9,10 @@ import numpy as np
 
 from edgesmith.ir import Graph, Node, Patch, View
 from edgesmith.ops import Movement
+from edgesmith.ops.average_pool import AveragePool
 from edgesmith.ops.clip import Clip
 from edgesmith.ops.concat import Concat
+from edgesmith.ops.max_pool import MaxPool
 from edgesmith.ops.reshape import Reshape
 from edgesmith.passes.editing import bypass, substitute
 from edgesmith.passes.engine import Skipped, rewrite
@@ -80,10 +82,9 @@ def _unchanged(graph: Graph, node: Node) -> str | None:
         least, most = (-math.inf, math.inf) if dtype.is_float else dtype.limits
         floor = 0 if is_nonnegative(graph, node.read[0]) else least
         return node.read[0] if low <= floor and high >= most else None
-    if op.name in ("MaxPool", "AveragePool"):
-        window = op.window  # type: ignore[attr-defined]
-        taps = (*window.kernel, *window.strides)
-        return node.read[0] if set(taps) == {1} and {*window.pads_begin, *window.pads_end} == {0} else None
+    if isinstance(op, MaxPool | AveragePool):
+        taps, pads = {*op.window.kernel, *op.window.strides}, {*op.window.pads_begin, *op.window.pads_end}
+        return node.read[0] if taps == {1} and pads == {0} else None
     if op.name in _NEUTRAL:
         found = constant_input(graph, node)
         if found and (found.index == 1 or op.name in _COMMUTATIVE) and bool(np.all(found.array == _NEUTRAL[op.name])):

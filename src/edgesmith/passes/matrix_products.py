@@ -35,7 +35,9 @@ def _absorbs_more(graph: Graph, node: Node) -> bool:
     """True when the operator after it can still go into its weights."""
     follower = graph.sole_consumer(node.outputs[0])
     given = affine(graph, follower) if follower is not None else None
-    return given is not None and isinstance(into_producer(graph, "", follower, given), Patch)  # type: ignore[arg-type]
+    if follower is None or given is None:
+        return False
+    return isinstance(into_producer(graph, "", follower, given), Patch)
 
 
 def _as_gemm(graph: Graph, node: Node, weights: np.ndarray) -> Patch:
