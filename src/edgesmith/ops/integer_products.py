@@ -67,6 +67,20 @@ class IntegerProduct(Operator):
         return Cost(macs=outputs[0].size * self.reduction_length(inputs))
 
 
+class NumberProduct(IntegerProduct):
+    """An integer product as ONNX has it, but for 16-bit operands and sums that may be i64 (``wide``)."""
+
+    wide: bool
+
+    @property
+    def sums(self) -> DType:
+        return DType.I64 if self.wide else DType.I32
+
+    def term(self, element: str, x_zero: str | None, weight: str, w_zero: str | None) -> str:
+        """C text of a product of an element and a weight, each less its zero point."""
+        return f"{'(int64_t)' if self.wide else ''}{_less(element, x_zero)} * {_less(weight, w_zero)}"
+
+
 class ConvolutionSums(IntegerProduct):
     """Convolution of (N, C, *spatial) with (M, C / group, *kernel); padding counts as the zero point of x."""
 
@@ -135,7 +149,7 @@ def _less(element: str, zero: str | None) -> str:
 
 @operator
 @dataclass(frozen=True)
-class ConvInteger(ConvolutionSums):
+class ConvInteger(NumberProduct, ConvolutionSums):
     """Convolution of (N, C, *spatial) with (M, C / group, *kernel); padding counts as the zero point of x.
 
     Source: https://onnx.ai/onnx/operators/onnx__ConvInteger.html; 16-bit operands and wide sums are not ONNX.
@@ -148,10 +162,6 @@ class ConvInteger(ConvolutionSums):
     window: Window
     group: int = 1
     wide: bool = False
-
-    @property
-    def sums(self) -> DType:
-        return DType.I64 if self.wide else DType.I32
 
     @classmethod
     def from_onnx(cls, node: OnnxNode) -> tuple[Operator, tuple[str, ...]]:
@@ -167,12 +177,9 @@ class ConvInteger(ConvolutionSums):
         assert x is not None and k is not None
         x_offset = f"{x_zero.pointer}[0]" if x_zero else None
         w_offset = w_zero.at(*["m"] * w_zero.view.rank) if w_zero else None
-
-        def product(element: str, weight: str) -> str:
-            wide = "(int64_t)" if self.wide else ""
-            return f"{wide}{_less(element, x_offset)} * {_less(weight, w_offset)}"
-
-        write_convolution(w, self.window, self.group, x, k, outputs[0], "0", product)
+        write_convolution(
+            w, self.window, self.group, x, k, outputs[0], "0", lambda e, z: self.term(e, x_offset, z, w_offset)
+        )
 
     @classmethod
     def cases(cls) -> Iterator[Case]:
@@ -205,7 +212,7 @@ class ConvInteger(ConvolutionSums):
 
 @operator
 @dataclass(frozen=True)
-class MatMulInteger(MatrixSums):
+class MatMulInteger(NumberProduct, MatrixSums):
     """Product of stacks of matrices by numpy's rules.
 
     Source: https://onnx.ai/onnx/operators/onnx__MatMulInteger.html; 16-bit operands and wide sums are not ONNX.
@@ -216,10 +223,6 @@ class MatMulInteger(MatrixSums):
 
     name: ClassVar[str] = "MatMulInteger"
     wide: bool = False
-
-    @property
-    def sums(self) -> DType:
-        return DType.I64 if self.wide else DType.I32
 
     @classmethod
     def from_onnx(cls, node: OnnxNode) -> tuple[Operator, tuple[str, ...]]:
@@ -234,11 +237,8 @@ class MatMulInteger(MatrixSums):
         a_offset = f"{a_zero.pointer}[0]" if a_zero else None
         b_offset = b_zero.at(*["j"] * b_zero.view.rank) if b_zero else None
 
-        def product(x: str, z: str) -> str:
-            wide = "(int64_t)" if self.wide else ""
-            return f"({'uint64_t' if self.wide else 'uint32_t'})({wide}{_less(x, a_offset)} * {_less(z, b_offset)})"
-
-        write_matrix_product(w, a, b, outputs[0], product)
+        kind = "uint64_t" if self.wide else "uint32_t"
+        write_matrix_product(w, a, b, outputs[0], lambda x, z: f"({kind})({self.term(x, a_offset, z, b_offset)})")
 
     @classmethod
     def cases(cls) -> Iterator[Case]:
