@@ -8,18 +8,16 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from edgesmith.errors import BadInput
-from edgesmith.ir import DType, Graph, Node, Op, Patch, apply
+from edgesmith.ir import DType, Graph, Node, Op
 from edgesmith.ops.quantize_by_axis import DequantizeLinearByAxis
 from edgesmith.ops.quantize_linear import DequantizeLinear, QuantizeLinear
-from edgesmith.passes.editing import Names
+from edgesmith.quantize.graph_edit import GraphEdit
 from edgesmith.quantize.parameters import Parameters, QParams
 from edgesmith.quantize.placement import reads_integers, stored_values
 from edgesmith.quantize.products import MAX_BIAS, Product, product
 from edgesmith.quantize.settings import Settings
 
 __all__ = ["bias_units", "quantized_graph", "quantized_products"]
-
-RULE = "quantize"
 
 
 def quantized_graph(graph: Graph, parameters: Parameters, settings: Settings) -> Graph:
@@ -43,7 +41,7 @@ def quantized_graph(graph: Graph, parameters: Parameters, settings: Settings) ->
     for node in graph.nodes:
         if reads_integers(graph, node, products.keys(), settings):
             edit.read(node, products.get(node.name))
-    return apply(graph, [edit.patch()])
+    return edit.patched()
 
 
 def quantized_products(graph: Graph, parameters: Parameters) -> dict[str, Product]:
@@ -64,22 +62,12 @@ def bias_units(form: Product, x: QParams, w: QParams) -> np.ndarray:
 
 
 @dataclass
-class _Edit:
-    """Collects the nodes that change and those that come."""
+class _Edit(GraphEdit):
+    """Puts conversions behind values and constants."""
 
-    graph: Graph
     parameters: Parameters
-    insert: list[Node] = field(default_factory=list)
-    constants: dict[str, np.ndarray] = field(default_factory=dict)
-    removed: set[str] = field(default_factory=set)
     rounded: dict[str, str] = field(default_factory=dict)
     """Value -> what its integers stand for."""
-
-    def __post_init__(self) -> None:
-        self._names = Names(self.graph)
-
-    def patch(self) -> Patch:
-        return Patch(RULE, frozenset(self.removed), tuple(self.insert), self.constants)
 
     def store(self, value: str) -> None:
         """Round a value to integers and back."""
@@ -87,10 +75,8 @@ class _Edit:
         scale, zero = self._constant(f"{value}:scale", q.scale), self._constant(f"{value}:zero", q.zero)
         producer = self.graph.producer(value)
         origin = producer.origin if producer else ()
-        integers = self._names(f"{value}:quantized")
-        down = Node(
-            self._names(f"{value}:quantize"), QuantizeLinear(q.dtype), (value, scale, zero), (integers,), origin
-        )
+        integers = self.names(f"{value}:quantized")
+        down = Node(self.names(f"{value}:quantize"), QuantizeLinear(q.dtype), (value, scale, zero), (integers,), origin)
         self.insert.append(down)
         self.rounded[value] = self._dequantize(value, integers, (scale, zero), None, origin)
 
@@ -136,13 +122,13 @@ class _Edit:
     def _dequantize(
         self, base: str, integers: str, operands: Sequence[str], axis: int | None, origin: tuple[str, ...]
     ) -> str:
-        result = self._names(f"{base}:dequantized")
+        result = self.names(f"{base}:dequantized")
         op: Op = DequantizeLinear() if axis is None else DequantizeLinearByAxis(axis)
-        self.insert.append(Node(self._names(f"{base}:dequantize"), op, (integers, *operands), (result,), origin))
+        self.insert.append(Node(self.names(f"{base}:dequantize"), op, (integers, *operands), (result,), origin))
         return result
 
     def _constant(self, base: str, array: np.ndarray) -> str:
-        name = self._names(base)
+        name = self.names(base)
         self.constants[name] = array
         return name
 

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-import numpy as np
-
-from edgesmith.ir import Graph, Node, Patch, apply
-from edgesmith.passes.editing import Names
+from edgesmith.ir import Graph
+from edgesmith.quantize.graph_edit import GraphEdit
 from edgesmith.quantize.notices import Notice
 from edgesmith.quantize.settings import Settings
 
@@ -34,22 +32,13 @@ class Rounded:
 
 
 @dataclass
-class WeightEdit:
-    """Collects the nodes that change and those that come."""
+class WeightEdit(GraphEdit):
+    """Replaces the weights of products."""
 
-    graph: Graph
     settings: Settings
-    insert: list[Node] = field(default_factory=list)
-    constants: dict[str, np.ndarray] = field(default_factory=dict)
-    removed: set[str] = field(default_factory=set)
     products: list[str] = field(default_factory=list)
     floats: dict[str, str] = field(default_factory=dict)
     notices: list[Notice] = field(default_factory=list)
 
-    def __post_init__(self) -> None:
-        self.names = Names(self.graph)
-
     def result(self) -> Rounded:
-        patch = Patch("quantize", frozenset(self.removed), tuple(self.insert), self.constants)
-        graph = apply(self.graph, [patch]) if self.insert else self.graph
-        return Rounded(graph, tuple(self.products), self.floats, tuple(self.notices))
+        return Rounded(self.patched(), tuple(self.products), self.floats, tuple(self.notices))
