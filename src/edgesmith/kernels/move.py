@@ -326,7 +326,8 @@ def _merged(source: Array, destination: Array) -> tuple[Array, Array]:
         axis -= 1
     if not shape:
         shape, from_, to = [1], [1], [1]
-    return tuple(  # type: ignore[return-value]
-        replace(a, view=replace(a.view, shape=tuple(shape), strides=tuple(s)))
-        for a, s in ((source, from_), (destination, to))
-    )
+
+    def merged(array: Array, strides: list[int]) -> Array:
+        return replace(array, view=replace(array.view, shape=tuple(shape), strides=tuple(strides)))
+
+    return merged(source, from_), merged(destination, to)
