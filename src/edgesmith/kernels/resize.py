@@ -85,7 +85,9 @@ class VectorResize(Kernel):
                             w.line(f"const es_v w{i} = es_set1({' * '.join(factors)});")
                         names.append(f"s{i}")
                     self._channels(w, names, weighted, y.at("n", "0", *index), shape[1], lanes)
-        label = f"resize_{problem.anchor.op.attributes()['sampling'].mode}_f32"  # type: ignore[attr-defined]
+        op = problem.anchor.op
+        assert isinstance(op, Resize | NearestResize)
+        label = f"resize_{op.sampling.mode}_f32"
         return Code(w.text(), label, tuple(array for _, array in constants), shape[0] * shape[2])
 
     def _channels(self, w: Writer, sources: list[str], weighted: bool, y: str, channels: int, lanes: int) -> None:
