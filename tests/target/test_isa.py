@@ -150,12 +150,14 @@ def integers(dtype: type[np.generic], size: int, rng: np.random.Generator) -> np
 
 def multiplicands(name: str, lanes: int, rng: np.random.Generator) -> list[np.ndarray]:
     """i32 sums, and vectors of the narrow integers that a dot product multiplies."""
-    first, second = MULTIPLIED[name]
+    first, second = MULTIPLIED[name.removesuffix("_lane")]
     size = 4 * lanes // np.dtype(first).itemsize
-    factors = integers(second, size, rng)
-    if name == "dot4_planes":
+    numbers, factors = integers(first, size, rng), integers(second, size, rng)
+    if name.startswith("dot4_planes"):
         factors = np.maximum(factors, -127).astype(np.int8)
-    return [integers(np.int32, lanes, rng), integers(first, size, rng).view(np.int32), factors.view(np.int32)]
+    if name == "dot4_planes":
+        numbers = np.tile(numbers[:4], lanes)
+    return [integers(np.int32, lanes, rng), numbers.view(np.int32), factors.view(np.int32)]
 
 
 def operands(name: str, primitive: VectorPrimitive, lanes: int, rng: np.random.Generator) -> list[np.ndarray]:

@@ -122,7 +122,7 @@ def stored_rounded(p: np.ndarray, v: np.ndarray, x: int) -> np.ndarray:
 
 
 def dot4_planes(c: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """As ``dot4_i8``; b holds the first two i8 of every lane, then the other two of every lane."""
+    """As ``dot4_i8``; a is the same in all lanes, b holds the first two i8 of every lane, then the other two."""
     by_lane = b.view(np.int8).reshape(2, -1, 2).transpose(1, 0, 2)
     return dot4_i8(c, a, by_lane.reshape(-1).view(np.int32))
 

@@ -21,10 +21,11 @@ Kernels are written against these names; a header of ``static inline`` functions
 ``es_from_i32(m)``  integers as floats, rounded to nearest; ``es_to_i32(v)`` floats that are integers as such
 ``es_dot2(c,a,b)``  c + the two products of i16 neighbours in each lane of a and b; ``es_dot4`` the four of u8 with i8,
                     ``es_dot4_i8`` of i8 with i8; modulo 2**32, nothing saturates
-``es_dot4_planes(c,a,b)``  ``es_dot4_i8`` for instruction sets that sum two products in 16 bits: b holds the first two
-                    numbers of every lane, then the other two of every lane, and none of them is -128
+``es_dot4_planes(c,a,b)``  ``es_dot4_i8`` for instruction sets that sum two products in 16 bits: all lanes of a are
+                    equal; b holds the first two numbers of every lane, then the other two of every lane, none is -128
+``es_dot4_lane(c,a,b,n)``  ``es_dot4`` with lane n of a in every lane; ``es_dot4_i8_lane``, ``es_dot4_planes_lane``
 ``es_pairs_i8(p)``  load 2 ES_LANES numbers as i16, two a lane; ``es_pairs_u8``, ``es_pairs_i16``; ``es_quads_i8``: four
-                    i8 a lane; ``es_pairs_i8_n(p,n)``, ``es_pairs_u8_n``: the first n, then zeros
+                    i8 a lane; ``es_quads_u8``; ``es_pairs_i8_n(p,n)``, ``es_pairs_u8_n``: the first n, then zeros
 ``es_zip_u8(a, b)``  load ES_LANES u8 from a and from b: each lane holds one of either as i16; ``es_zip_i8``,
                     ``es_zip_i16``
 ``es_pair(p)``      two i16 from p in every lane; ``es_quad``: four u8; ``es_quad_i8``
@@ -186,6 +187,24 @@ def _rounded() -> dict[str, VectorPrimitive]:
     return found
 
 
+def _by_lane() -> dict[str, VectorPrimitive]:
+    """Products of bytes with one lane."""
+    meanings = {"dot4": meaning.dot4, "dot4_i8": meaning.dot4_i8, "dot4_planes": meaning.dot4_planes}
+
+    def repeated(dot: Callable[..., np.ndarray], c: np.ndarray, a: np.ndarray, b: np.ndarray, n: int) -> np.ndarray:
+        return dot(c, np.full_like(a, a[n]), b)
+
+    return {
+        f"{name}_lane": _p(
+            "es_m",
+            "es_m c, es_m a, es_m b, int32_t n",
+            f"return es_{name}(c, es_set1_i32(a[n]), b);",
+            partial(repeated, dot),
+        )
+        for name, dot in meanings.items()
+    }
+
+
 def _bf16() -> dict[str, VectorPrimitive]:
     """Loads and stores of bf16, which is the upper half of an f32."""
     widened = "return (es_v)((es_u)__builtin_convertvector({0}, es_m) << 16);"
@@ -253,6 +272,7 @@ VECTOR_PRIMITIVES: dict[str, VectorPrimitive] = {
     **_pairs("i8"),
     "pairs_i16": _p("es_m", "const int16_t *p", _COPIED, lambda p: p.view(np.int32)),
     "quads_i8": _p("es_m", "const int8_t *p", _COPIED, lambda p: p.view(np.int32)),
+    "quads_u8": _p("es_m", "const uint8_t *p", _COPIED, lambda p: p.view(np.int32)),
     "zip_u8": _p("es_m", "const uint8_t *a, const uint8_t *b", _ZIPPED.format("u8"), meaning.zipped),
     "zip_i16": _p("es_m", "const int16_t *a, const int16_t *b", _ZIPPED.format("i16"), meaning.zipped),
     "zip_i8": _p("es_m", "const int8_t *a, const int8_t *b", _ZIPPED.format("i8"), meaning.zipped),
@@ -277,6 +297,7 @@ VECTOR_PRIMITIVES: dict[str, VectorPrimitive] = {
         "c[i] = (int32_t)((uint32_t)c[i] + (uint32_t)sum); } return c;",
         meaning.dot4_planes,
     ),
+    **_by_lane(),
     "shuffle16": _p(
         "es_m",
         "const uint8_t *p, es_m a",

@@ -8,6 +8,7 @@ import numpy as np
 
 from edgesmith.ir import DType
 from edgesmith.kernels.cycles import UOPS_PER_CYCLE
+from edgesmith.kernels.tile import TileShape
 from edgesmith.target import Target
 
 __all__ = ["Dot", "dot2_cycles"]
@@ -38,6 +39,11 @@ class Dot:
         uops: micro-operations of one use, loads aside.
         load_uops: those of loading weights, the load itself aside.
         planes: the weights of a vector lie in so many runs: the first numbers of every lane, then the next ones.
+        lane: its form that takes one lane of the input's vector, after ``es_``; empty: there is none.
+        load_lanes: primitive that loads a group of input elements for each lane.
+        held: registers of one row's input elements then.
+        spare: registers that a tile leaves for intermediate results.
+        input_uops: micro-operations of bringing a group of input elements into all lanes.
     """
 
     name: str
@@ -49,6 +55,11 @@ class Dot:
     uops: float
     load_uops: float = 0.0
     planes: int = 1
+    lane: str = ""
+    load_lanes: str = ""
+    held: int = 1
+    spare: int = 1
+    input_uops: float = 0.5
 
     def shift(self, dtype: DType) -> int:
         """What is added to inputs of a type so that they fit ``element``."""
@@ -65,16 +76,31 @@ class Dot:
             return None
         return replace(self, weight=DType.I16, load_weights="pairs_i16", load_uops=0.0)
 
+    def _by_lane(self, target: Target) -> Dot:
+        """With its form that takes a lane, where the target has one."""
+        lane = f"{self.name}_lane"
+        if not target.has(lane):
+            return self
+        return replace(self, lane=lane, load_lanes="quads_i8" if self.element is DType.I8 else "quads_u8")
+
+    def fits(self, target: Target, rows: int, vectors: int) -> bool:
+        """Whether the operands and intermediate results of a register tile fit the registers beside its sums."""
+        if self.lane:
+            return rows * (vectors + self.held) + 1 + self.spare <= target.registers
+        return TileShape(rows, vectors).registers + self.spare < target.registers
+
     @classmethod
     def of(cls, target: Target, weights: np.ndarray, inputs: DType = DType.U8) -> Dot:
         """The fastest of a target for weights of some range and inputs of a type."""
         narrow = not weights.size or (weights.min() >= -128 and weights.max() <= 127)
         if narrow and inputs.itemsize == 1 and target.has("dot4"):
-            return cls("dot4", 4, DType.U8, DType.I8, "quad", "quads_i8", 1.0)
+            return cls("dot4", 4, DType.U8, DType.I8, "quad", "quads_i8", 1.0)._by_lane(target)
         if narrow and inputs.itemsize == 1 and target.has("dot4_i8"):
-            return cls("dot4_i8", 4, DType.I8, DType.I8, "quad_i8", "quads_i8", 1.0)
+            return cls("dot4_i8", 4, DType.I8, DType.I8, "quad_i8", "quads_i8", 1.0)._by_lane(target)
         if inputs.itemsize == 1 and target.has("dot4_planes") and abs(weights).max(initial=0) <= 127:
-            return cls("dot4_planes", 4, DType.I8, DType.I8, "quad_i8", "quads_i8", 3.0, planes=2)
+            dot = cls("dot4_planes", 4, DType.I8, DType.I8, "quad_i8", "quads_i8", 3.0, planes=2)
+            # Two numbers of a group are repeated apart from the other two.
+            return replace(dot, load_uops=1.0, held=3, spare=5, input_uops=2.0)._by_lane(target)
         uops = dot2_cycles(target) * UOPS_PER_CYCLE
         if narrow:
             return cls("dot2", 2, DType.I16, DType.I8, "pair", "pairs_i8", uops, 2.5)

@@ -38,7 +38,6 @@ TARGET_TASKS = 16
 PRODUCTS_PER_CYCLE = 2.0
 TILE_CYCLES = 12.0
 PACK_ELEMENTS_PER_CYCLE = 8.0
-BROADCAST_UOPS = 0.5
 UNROLLED_GROUPS = 8
 SLACK = 16
 """Elements behind the packed lines that the last group may read; their weights are 0."""
@@ -116,7 +115,7 @@ class _Sums(IntegerSums):
             far = panel_bytes > target.l1_bytes // 2
             for height, number in tiles.rows.heights:
                 products = height * vectors
-                uops = products * dot.uops + vectors * dot.load_uops + height * BROADCAST_UOPS
+                uops = products * dot.uops + vectors * dot.load_uops + height * dot.input_uops
                 loads = (height + vectors) / LOADS_PER_CYCLE
                 step = max(products / PRODUCTS_PER_CYCLE, uops / UOPS_PER_CYCLE, loads, 2.0 if products < 4 else 0.0)
                 if far:
@@ -136,7 +135,7 @@ def _blockings(s: _Sums) -> Iterator[_Blocking]:
     """The best register tiles, each with blocks of lines that fit the first-level or the second-level cache."""
     lanes = s.target.lanes
     vectors = -(-s.window.channels // lanes)
-    shapes = [t for t in candidates(s.target, s.columns, vectors) if t.registers + 1 < s.target.registers]
+    shapes = [t for t in candidates(s.target, s.columns, vectors) if s.dot.fits(s.target, t.rows, t.vectors)]
     shapes = [t for t in shapes if RowTiles.of(s.columns, t.rows).height == t.rows]
 
     def whole(tile: TileShape, wide: int) -> _Blocking:
@@ -305,7 +304,7 @@ class _Emitter:
         with w.block(""):
             w.line(f"const {self.dot.element.c} *xk = {start};")
             if partial is None:
-                self._products(w, self.s.groups, rows, vectors)
+                self._all_products(w, rows, vectors)
                 return
             count, rest = divmod(self.s.groups, partial[0].elements // self.dot.group)
             for times, groups in ((count, partial[0].elements // self.dot.group), (1, rest)):
@@ -318,6 +317,28 @@ class _Emitter:
                         left = groups if groups <= UNROLLED_GROUPS else groups % 2
                         if left:
                             w.line(f"xk += {left * self.dot.group};")
+
+    def _all_products(self, w: Writer, rows: int, vectors: int) -> None:
+        """Write the products of a run: by lanes of the inputs' vectors where the target multiplies by those."""
+        dot, lanes = self.dot, self.lanes
+        rounds, rest = divmod(self.s.groups, lanes)
+        if not dot.lane or not rounds:
+            self._products(w, self.s.groups, rows, vectors)
+            return
+        with w.block(f"for (ptrdiff_t k = 0; k < {rounds}; ++k)" if rounds > 1 else ""):
+            for r in range(rows):
+                w.line(f"const es_m a{r} = es_{dot.load_lanes}(xk + {r * self.packed.pixel});")
+            for u in range(lanes):
+                with w.block(""):
+                    for v in range(vectors):
+                        at = (u * vectors + v) * lanes * dot.group
+                        w.line(f"const es_m b{v} = es_{dot.load_weights}(w + {at});")
+                        for r in range(rows):
+                            w.line(f"c{r}_{v} = es_{dot.lane}(c{r}_{v}, a{r}, b{v}, {u});")
+            w.line(f"xk += {lanes * dot.group};")
+            w.line(f"w += {vectors * lanes * lanes * dot.group};")
+        if rest:
+            self._products(w, rest, rows, vectors)
 
     def _products(self, w: Writer, groups: int, rows: int, vectors: int) -> None:
         """Write the products of neighbouring groups."""

@@ -13,10 +13,22 @@ _PRODUCTS = (
     f"vmull_high_s16({_PAIRS % 1}, {_PAIRS % 2})",
 )
 
-_FIRST, _OTHERS = (f"(int8x16_t)vuzp{half}q_s16({_PAIRS % 1}, {_PAIRS % 1})" for half in (1, 2))
-_BYTES = "(int8x16_t){2}"
-_TWO_PRODUCTS = f"vmull_s8(vget_low_s8({_BYTES}), vget_low_s8({_FIRST}))"
-_FOUR_PRODUCTS = f"vmlal_high_s8({_TWO_PRODUCTS}, {_BYTES}, {_OTHERS})"
+_WEIGHTS = "(int8x16_t){2}"
+
+
+def _four_products(lane: str) -> str:
+    """Sums of four products of bytes: two in 16 bits, neighbours of which are added in 32.
+
+    Args:
+        lane: of the four numbers that all weights are multiplied with.
+    """
+    first, others = (f"(int8x16_t)vdupq_n_s16(({_PAIRS % 1})[2 * ({lane}){rest}])" for rest in ("", " + 1"))
+    two = f"vmull_s8(vget_low_s8({_WEIGHTS}), vget_low_s8({first}))"
+    return f"vpadalq_s16((int32x4_t){{0}}, vmlal_high_s8({two}, {_WEIGHTS}, {others}))"
+
+
+ONE_LANE = "vdupq_n_s32(((int32x4_t){1})[{3}])"
+"""Lane {3} of {1} in all lanes; compilers put it into the instruction that reads it."""
 
 NEON = ISAS.register("neon")(
     Isa(
@@ -32,7 +44,8 @@ NEON = ISAS.register("neon")(
             "shuffle16": "vqtbl1q_u8(vld1q_u8({0}), vandq_u8((uint8x16_t){1}, vdupq_n_u8(0x8f)))",
             "minus16": "vqsubq_s8((int8x16_t){0}, vdupq_n_s8(16))",
             "dot2": f"vaddq_s32((int32x4_t){{0}}, vpaddq_s32({', '.join(_PRODUCTS)}))",
-            "dot4_planes": f"vpadalq_s16((int32x4_t){{0}}, {_FOUR_PRODUCTS})",
+            "dot4_planes": _four_products("0"),
+            "dot4_planes_lane": _four_products("{3}"),
             "fma": "vfmaq_f32({2}, {0}, {1})",
             "fma_lane": "vfmaq_n_f32({2}, {0}, {1}[{3}])",
             "sqrt": "vsqrtq_f32({0})",

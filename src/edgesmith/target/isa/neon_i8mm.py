@@ -1,6 +1,7 @@
 """NEON with FEAT_I8MM: products of unsigned with signed bytes (Cortex-A510, A710, X2, Neoverse V1 and later)."""
 
 from edgesmith.target.isa import ISAS, Isa
+from edgesmith.target.isa.neon import ONE_LANE
 from edgesmith.target.isa.neon_dotprod import DOTPROD
 
 I8MM = ISAS.register("i8mm")(
@@ -17,6 +18,7 @@ I8MM = ISAS.register("i8mm")(
         instr={
             **DOTPROD.instr,
             "dot4": "vusdotq_s32((int32x4_t){0}, (uint8x16_t){1}, (int8x16_t){2})",
+            "dot4_lane": f"vusdotq_s32((int32x4_t){{0}}, (uint8x16_t){ONE_LANE}, (int8x16_t){{2}})",
         },
     )
 )
