@@ -22,6 +22,7 @@ from edgesmith.device import Artifact, load
 from edgesmith.device.settings import source
 from edgesmith.errors import BadInput
 from edgesmith.frontend.normalize import normalize
+from edgesmith.oldest_opset import in_oldest_opset
 
 ROUNDS = 7
 
@@ -117,7 +118,8 @@ def _model(artifact: Artifact, given: str | None, shape: list[str] | None, bind:
     values = arguments.bindings(bind)
     shapes = arguments.shapes(shape) or artifact.manifest["model"].get("shapes")
     loaded = arguments.model(text)
-    return normalize(str(loaded) if isinstance(loaded, Path) else loaded, shapes=shapes, bindings=values)
+    clean = normalize(str(loaded) if isinstance(loaded, Path) else loaded, shapes=shapes, bindings=values)
+    return in_oldest_opset(clean)
 
 
 def _print(artifact: Artifact, found: Comparison, rounds: int, about: dict[str, Any]) -> None:
