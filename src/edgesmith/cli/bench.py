@@ -136,8 +136,8 @@ def _print(artifact: Artifact, found: Comparison, rounds: int, about: dict[str, 
             f"{measured.error:.1e}",
             _remark(found, name),
         )
-    for name, why in found.absent.items():
-        shown.add_row(name, "absent", "", "", "", "", "", why)
+    for name in found.absent:
+        shown.add_row(name, "absent", "", "", "", "", "", "see below")
     versions = ", ".join(f"{package} {version}" for package, version in about["versions"].items())
     settings = [
         (name, ", ".join(f"{key} {value}" for key, value in measured.settings.items()))
@@ -155,6 +155,7 @@ def _print(artifact: Artifact, found: Comparison, rounds: int, about: dict[str, 
                 ("rounds", f"{rounds}, interleaved"),
                 ("versions", versions),
                 *settings,
+                *found.absent.items(),
             ]
         )
     )
