@@ -10,6 +10,7 @@ import numpy as np
 
 from edgesmith.c.writer import Writer
 from edgesmith.ir import DType, View
+from edgesmith.kernels.epilogue import strided
 from edgesmith.kernels.line_window import LineWindow
 from edgesmith.kernels.tile import Panels
 from edgesmith.target import Target
@@ -52,6 +53,17 @@ class LineSums:
     def input_columns(self, columns: int) -> int:
         w = self.window
         return (columns - 1) * w.strides[1] + (w.kernel[1] - 1) * w.dilations[1] + 1
+
+    def pack_call(self, column: str) -> str:
+        """C statement that packs what the output lines ``first_line`` to ``last_line`` of image ``n`` read.
+
+        Args:
+            column: C name of the first output column.
+        """
+        w = self.window
+        lines = f"(last_line - first_line - 1) * {w.strides[0]} + {self.input_lines(1)}"
+        top, left = (f"{at} * {w.strides[a]} - {w.pads[a]}" for a, at in enumerate(("first_line", column)))
+        return f"@NAME@_pack(x0 + {strided(w.x, [(0, 'n')])}, {top}, {lines}, {left}, packed);"
 
 
 @dataclass(frozen=True)

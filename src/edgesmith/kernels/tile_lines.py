@@ -316,10 +316,7 @@ class _Emitter:
                 w.line("enum { first_column = 0 };")
             else:
                 write_range(w, "column", "part", b.columns, s.columns)
-            lines = f"(last_line - first_line - 1) * {window.strides[0]} + {s.input_lines(1)}"
-            top = f"first_line * {window.strides[0]} - {window.pads[0]}"
-            left = f"first_column * {window.strides[1]} - {window.pads[1]}"
-            w.line(f"@NAME@_pack(x0 + {strided(window.x, [(0, 'n')])}, {top}, {lines}, {left}, packed);")
+            w.line(s.pack_call("first_column"))
             with w.block("for (int32_t panel = first_panel; panel < last_panel; ++panel)"):
                 width = self.panels.vectors * MAX_ROWS
                 reduction = self.products.reduction

@@ -85,7 +85,7 @@ class LineTiles:
             panel_weights: weights of a panel.
             further: another argument of the tiles.
         """
-        b, s, window = self.blocking, self.sums, self.sums.window
+        b, s = self.blocking, self.sums
         names = ("n", "group", "block", "part")
         with w.block("for (int32_t task = begin; task < end; ++task)"):
             w.unravel("task", list(zip(names, self.tasks, strict=True)))
@@ -94,11 +94,7 @@ class LineTiles:
             write_range(w, "tile", "part", b.tiles, self.rows.count)
             w.line(f"const int32_t first_row = {self.rows.first_row('first_tile')};")
             w.line(f"{element} *const packed = ({element} *)scratch;")
-            lines = f"(last_line - first_line - 1) * {window.strides[0]} + {s.input_lines(1)}"
-            top = f"first_line * {window.strides[0]} - {window.pads[0]}"
-            left = f"first_row * {window.strides[1]} - {window.pads[1]}"
-            image = f"x0 + {strided(window.x, [(0, 'n')])}"
-            w.line(f"@NAME@_pack({image}, {top}, {lines}, {left}, packed);")
+            w.line(s.pack_call("first_row"))
             with w.block("for (int32_t panel = first_panel; panel < last_panel; ++panel)"):
                 width = self.panels.vectors * self.panels.lanes
                 w.line(f"const {weight} *const wp = {weights} + (ptrdiff_t)panel * {panel_weights};")
