@@ -80,7 +80,7 @@ class OnnxNode:
     def integers(self, attribute: str, default: Sequence[int] = ()) -> tuple[int, ...]:
         """An attribute that lists whole numbers; the default where it is absent or empty."""
         value = self.attributes.get(attribute) or default
-        if not isinstance(value, Sequence) or not all(isinstance(v, int) for v in value):
+        if isinstance(value, bytes) or not isinstance(value, Sequence) or not all(isinstance(v, int) for v in value):
             raise ModelError(f"attribute {attribute} is {value!r}, needs whole numbers", where=self.name)
         return tuple(value)
 
