@@ -112,5 +112,7 @@ def test_kernels(name: str, pytestconfig: pytest.Config) -> None:
 def test_tables(file: str, pytestconfig: pytest.Config) -> None:
     """The files around the kernels; portable, so that no cost model decides what they say."""
     whole = graph(Conv(window(3, 1, 1), 1), (1, 2, 4, 4), (3, 2, 3, 3), *RESIDUAL, r=True)
-    package = generate(make_plan(whole, parse("x86_64-linux-gnu+portable"), only=["portable", "copy"]), "golden", "test")
+    package = generate(
+        make_plan(whole, parse("x86_64-linux-gnu+portable"), only=["portable", "copy"]), "golden", "test"
+    )
     compare(file, package.files[file].decode(), pytestconfig.getoption("--update-golden"))
