@@ -224,6 +224,8 @@ def test_primitive(isa: str, table: str, compiler: str, name: str, folders: dict
         missing = missing_emulator(isa) if isa in FOREIGN else f"this machine lacks {isa}"
         if missing or compiler != "zig":
             pytest.skip(missing or f"{compiler} compiles for this machine")
+        if table == "fallbacks" and ISAS[isa].implies:
+            pytest.skip(f"those of {ISAS[isa].implies[0]}")
     lanes = target_of(isa, table).lanes
     primitive = VECTOR_PRIMITIVES[name]
     counted = any(parameter == "n" for _, parameter in primitive.parameters)

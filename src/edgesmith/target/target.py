@@ -103,7 +103,8 @@ def _baseline(arch: str) -> list[str]:
 
 
 def _arch() -> str:
-    return platform.machine().lower().replace("amd64", "x86_64")
+    machine = platform.machine().lower()
+    return {"amd64": "x86_64", "armv7l": "arm"}.get(machine, machine)
 
 
 def absent() -> dict[str, str]:
@@ -128,7 +129,7 @@ def absent() -> dict[str, str]:
 def _host() -> Target:
     arch, without = _arch(), absent()
     return Target(
-        triple=f"{arch}-linux-gnu",
+        triple=f"{arch}-linux-gnu{'eabihf' if arch == 'arm' else ''}",
         isas=_closure([n for n, isa in ISAS.items() if isa.arch == arch and n not in without], arch),
         cores=os.cpu_count() or 1,
         l1_bytes=cache_bytes(1, 32 * 1024),

@@ -113,7 +113,7 @@ class Compiler:
 
 def _zig_triple(target: Target) -> str:
     """The triple with the oldest C library that programs run with."""
-    return f"{target.triple}.2.17" if target.triple.endswith("-linux-gnu") else target.triple
+    return f"{target.triple}.2.17" if "-linux-gnu" in target.triple else target.triple
 
 
 def zig() -> Compiler:

@@ -1,0 +1,30 @@
+"""NEON of 32-bit ARM with fused multiply-adds (VFPv4: Cortex-A7, A15, A17 and every ARMv8 processor).
+
+Its floats are not quite IEEE: results and operands below the smallest normal number count as 0 (Arm Architecture
+Reference Manual ARMv7-A, "Advanced SIMD and floating-point").
+"""
+
+from edgesmith.target.isa import ISAS, Isa
+
+_PAIRS = "(int16x8_t){%d}"
+_HALVES = [f"vmull_s16(vget_{half}_s16({_PAIRS % 1}), vget_{half}_s16({_PAIRS % 2}))" for half in ("low", "high")]
+_ADDED = [f"vpadd_s32(vget_low_s32({half}), vget_high_s32({half}))" for half in _HALVES]
+
+NEON32 = ISAS.register("neon32")(
+    Isa(
+        name="neon32",
+        arch="arm",
+        vector_bits=128,
+        registers=16,
+        features=("v7a", "neon", "vfp4"),
+        header="arm_neon.h",
+        cpuinfo=("neon", "vfpv4"),
+        emulator_cpu="cortex-a7",
+        instr={
+            "dot2": f"vaddq_s32((int32x4_t){{0}}, vcombine_s32({', '.join(_ADDED)}))",
+            "fma": "vfmaq_f32({2}, {0}, {1})",
+            "select": "vbslq_f32((uint32x4_t){0}, {1}, {2})",
+            "first": "vcltq_s32((int32x4_t){{0, 1, 2, 3}}, vdupq_n_s32({0}))",
+        },
+    )
+)
