@@ -27,6 +27,20 @@ def _four_products(lane: str) -> str:
     return f"vpadalq_s16((int32x4_t){{0}}, vmlal_high_s8({two}, {_WEIGHTS}, {others}))"
 
 
+def _rounded(kind: str, vectors: int) -> str:
+    """A store of vectors of floats as bytes; NaN becomes a negative number."""
+    shift = f"vdupq_n_s16((int16_t){{{vectors + 1}}})"
+    integers = [f"vcvtnq_s32_f32(vmaxnmq_f32({{{i + 1}}}, vdupq_n_f32(-65536.0f)))" for i in range(vectors)]
+    narrow = "vqmovun" if kind == "u8" else "vqmovn"
+    if vectors == 1:
+        shorts = f"vqaddq_s16(vcombine_s16(vqmovn_s32({integers[0]}), vdup_n_s16(0)), {shift})"
+        element = "uint8x8_t" if kind == "u8" else "int8x8_t"
+        return f"const {element} bytes = {narrow}_s16({shorts}); memcpy({{0}}, &bytes, 4)"
+    pairs = zip(integers[::2], integers[1::2], strict=True)
+    low, high = (f"vqaddq_s16(vqmovn_high_s32(vqmovn_s32({a}), {b}), {shift})" for a, b in pairs)
+    return f"vst1q_{kind.replace('i', 's')}({{0}}, {narrow}_high_s16({narrow}_s16({low}), {high}))"
+
+
 ONE_LANE = "vdupq_n_s32(((int32x4_t){1})[{3}])"
 """Lane {3} of {1} in all lanes; compilers put it into the instruction that reads it."""
 
@@ -49,6 +63,8 @@ NEON = ISAS.register("neon")(
             "fma": "vfmaq_f32({2}, {0}, {1})",
             "fma_lane": "vfmaq_n_f32({2}, {0}, {1}[{3}])",
             "sqrt": "vsqrtq_f32({0})",
+            **{f"round_{kind}": _rounded(kind, 1) for kind in ("u8", "i8")},
+            **{f"round_{kind}_4": _rounded(kind, 4) for kind in ("u8", "i8")},
             "floor": "vrndmq_f32({0})",
             "ceil": "vrndpq_f32({0})",
             "rint": "vrndnq_f32({0})",
