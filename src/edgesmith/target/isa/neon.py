@@ -27,6 +27,12 @@ def _four_products(lane: str) -> str:
     return f"vpadalq_s16((int32x4_t){{0}}, vmlal_high_s8({two}, {_WEIGHTS}, {others}))"
 
 
+def _zipped(kind: str) -> str:
+    """Four bytes from either of two addresses, in turn, as 16-bit numbers."""
+    loads = "uint32_t x, y; memcpy(&x, {0}, 4); memcpy(&y, {1}, 4);"
+    return f"({{{{ {loads} vmovl_{kind}(vzip1_{kind}(vcreate_{kind}(x), vcreate_{kind}(y))); }}}})"
+
+
 def _rounded(kind: str, vectors: int) -> str:
     """A store of vectors of floats as bytes; NaN becomes a negative number."""
     shift = f"vdupq_n_s16((int16_t){{{vectors + 1}}})"
@@ -55,6 +61,8 @@ NEON = ISAS.register("neon")(
         baseline=True,
         emulator_cpu="cortex-a72",
         instr={
+            "zip_u8": _zipped("u8"),
+            "zip_i8": _zipped("s8"),
             "shuffle16": "vqtbl1q_u8(vld1q_u8({0}), vandq_u8((uint8x16_t){1}, vdupq_n_u8(0x8f)))",
             "minus16": "vqsubq_s8((int8x16_t){0}, vdupq_n_s8(16))",
             "dot2": f"vaddq_s32((int32x4_t){{0}}, vpaddq_s32({', '.join(_PRODUCTS)}))",
