@@ -22,7 +22,7 @@ def command(
     to: Annotated[
         str,
         typer.Option(
-            help="ssh://user@host[:port][/folder], adb://serial[/folder], qemu:[cpu], or local[:folder].",
+            help="ssh://user@host, adb://serial, qemu:cpu or local: (with :port and /folder where needed).",
             show_default=False,
         ),
     ],
