@@ -9,6 +9,7 @@ import ctypes
 import math
 import mmap
 import multiprocessing
+import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -26,7 +27,15 @@ from .problems import case_graph, feeds, operator_cases, places, references
 
 LIMIT = 2**31
 MAP_NORESERVE = 0x4000
-"""Linux; Python 3.11 has no name for it."""
+"""Linux; Python 3.11 has no name for it, nor for ``PROT_NONE``."""
+PROT_NONE = 0
+GUARD = 4 * 2**32
+"""Bytes of 2**32 floats."""
+LIBC = ctypes.CDLL(None, use_errno=True)
+LIBC.mmap.restype = ctypes.c_void_p
+LIBC.mmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long)
+LIBC.mprotect.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+MAP_FAILED = ctypes.c_void_p(-1).value
 CASES = 3
 PORTABLE = ("Conv", "ConvTranspose", "MaxPool", "Softmax")
 """Operators whose portable C is run as well."""
@@ -124,16 +133,22 @@ def trials(target: Target) -> list[tuple[Batch, Trial]]:
 
 
 class Sparse:
-    """Zeroed memory of a view; only what is touched takes space."""
+    """Zeroed memory of a view; only what is touched takes space.
+
+    On both sides lie addresses that nobody may touch, as many as a wrong sign or a lost carry of 32 bits reaches.
+    """
 
     def __init__(self, view: View) -> None:
-        nbytes = view.span * view.dtype.itemsize
+        nbytes = -(-view.span * view.dtype.itemsize // mmap.PAGESIZE) * mmap.PAGESIZE
         flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | MAP_NORESERVE
-        self._memory = mmap.mmap(-1, nbytes + mmap.PAGESIZE, flags)
-        flat = np.frombuffer(self._memory, view.dtype.numpy, view.span)
+        whole = LIBC.mmap(None, GUARD + nbytes + GUARD, PROT_NONE, flags, -1, 0)
+        assert whole != MAP_FAILED, os.strerror(ctypes.get_errno())
+        self.address = whole + GUARD
+        assert LIBC.mprotect(self.address, nbytes, mmap.PROT_READ | mmap.PROT_WRITE) == 0
+        memory = (ctypes.c_char * nbytes).from_address(self.address)
+        flat = np.frombuffer(memory, view.dtype.numpy, view.span)
         strides = tuple(s * view.dtype.itemsize for s in view.strides)
         self.array = np.lib.stride_tricks.as_strided(flat, view.shape, strides)
-        self.address = flat.ctypes.data
 
 
 def run_last(
@@ -185,4 +200,4 @@ def test_offsets_beyond_31_bits(name: str) -> None:
         process = fork.Process(target=check, args=(library, index, batch, trial))
         process.start()
         process.join()
-        assert process.exitcode == 0, f"{batch.name} x {batch.count}: {trial}"
+        assert process.exitcode == 0, f"exit {process.exitcode}: {batch.name} x {batch.count}: {trial}"
