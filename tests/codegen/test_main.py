@@ -16,7 +16,7 @@ from edgesmith.ir import DType, TensorType
 pytestmark = pytest.mark.toolchain
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
-FILES = ["es_main.c", "es_pool.c", "es_selftest.c", "model.c"]
+FILES = ["es_main.c", "es_pool.c", "es_selftest.c", "es_session.c", "model.c"]
 BUILDS = {
     "gcc": ("gcc", ["-O2"]),
     "clang": ("clang", ["-O2"]),

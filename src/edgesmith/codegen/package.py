@@ -22,7 +22,10 @@ __all__ = ["Package", "c_identifier", "generate"]
 
 FILE_BYTES = 48 * 1024
 MAX_TOTAL_COST = 2**30
-RUNTIME = ("es_abi.h", "es_pool.h", "es_pool.c", "es_selftest.h", "es_selftest.c", "es_main.c")
+RUNTIME = (
+    *("es_abi.h", "es_pool.h", "es_pool.c", "es_session.h", "es_session.c"),
+    *("es_selftest.h", "es_selftest.c", "es_main.c"),
+)
 _RESERVED = re.compile(r"(es|src|main|model|objects|weights|selftest_data|(es|kernels|pthread|sem)_.*)")
 """Names of other files of an artifact, and beginnings of other symbols."""
 

@@ -13,7 +13,7 @@ from edgesmith.toolchain.compiler import FLAGS, Compiler
 __all__ = ["build"]
 
 Progress = Callable[[int, int], None]
-MAIN = ("es_main.c", "es_selftest.c")
+MAIN = ("es_main.c", "es_selftest.c", "es_session.c")
 
 
 def build(

@@ -2,9 +2,6 @@
 #if !defined(_POSIX_C_SOURCE)
 #define _POSIX_C_SOURCE 200809L /* clock_gettime */
 #endif
-#if !defined(_DEFAULT_SOURCE)
-#define _DEFAULT_SOURCE /* madvise */
-#endif
 
 #include <errno.h>
 #include <inttypes.h>
@@ -13,21 +10,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#if defined(__linux__)
-#include <sys/mman.h>
-#include <unistd.h>
-#endif
 
-#include "es_pool.h"
 #include "es_selftest.h"
+#include "es_session.h"
 #include "model.h"
 #include "selftest_data.h"
 
 #if defined(__BYTE_ORDER__) && __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
 #error "raw tensor files and self-test data are little-endian"
 #endif
-
-enum { EXIT_MISMATCH = 1, EXIT_USAGE = 2, EXIT_FILE = 3, EXIT_RESOURCES = 4, EXIT_MODEL = 5 };
 
 static const char USAGE[] =
     "usage: %s --selftest [--threads N]\n"
@@ -52,105 +43,17 @@ typedef struct {
     int file_count;
 } options;
 
-/* A context with dense buffers for every input and output. */
-typedef struct {
-    es_pool *pool;
-    void *memory;
-    es_context *context;
-    void **inputs, **outputs;
-} session;
-
-/* Aligned and zeroed; the pointer to free stands just before it. */
-static void *allocate(size_t bytes) {
-    if (bytes > SIZE_MAX - ES_ALIGNMENT - sizeof(void *)) return NULL;
-    char *raw = calloc(bytes + ES_ALIGNMENT + sizeof(void *), 1);
-    if (!raw) return NULL;
-    uintptr_t address = (uintptr_t)(raw + sizeof(void *) + ES_ALIGNMENT - 1) & ~(uintptr_t)(ES_ALIGNMENT - 1);
-    char *aligned = raw + (address - (uintptr_t)raw);
-    memcpy(aligned - sizeof(void *), &raw, sizeof raw);
-    return aligned;
-}
-
-/* Large pages spare the processor translations of addresses; the system is free to refuse. */
-static void ask_for_large_pages(void *memory, size_t bytes) {
-#if defined(__linux__) && defined(MADV_HUGEPAGE)
-    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
-    const uintptr_t first = ((uintptr_t)memory + page - 1) / page * page, stop = ((uintptr_t)memory + bytes) / page * page;
-    if (stop > first) (void)madvise((void *)first, stop - first, MADV_HUGEPAGE);
-#else
-    (void)memory;
-    (void)bytes;
-#endif
-}
-
-static void release(void *aligned) {
-    if (!aligned) return;
-    void *raw;
-    memcpy(&raw, (char *)aligned - sizeof(void *), sizeof raw);
-    free(raw);
-}
-
-static void release_buffers(void **buffers, int32_t count) {
-    for (int32_t i = 0; buffers && i < count; i++) release(buffers[i]);
-    free(buffers);
-}
-
-static void **allocate_buffers(int32_t count, const es_tensor_info *(*info)(int32_t)) {
-    void **buffers = calloc((size_t)count + 1, sizeof *buffers);
-    for (int32_t i = 0; buffers && i < count; i++) {
-        buffers[i] = allocate(info(i)->bytes);
-        if (!buffers[i]) {
-            release_buffers(buffers, i);
-            return NULL;
-        }
-    }
-    return buffers;
-}
-
-static void session_close(session *s) {
-    es_pool_destroy(s->pool);
-    release(s->memory);
-    release_buffers(s->inputs, ES_MODEL(input_count)());
-    release_buffers(s->outputs, ES_MODEL(output_count)());
-}
-
-static int session_open(session *s, int threads) {
-    *s = (session){0};
-    if (es_pool_create(&s->pool, threads) != ES_POOL_OK) {
-        fprintf(stderr, "cannot start %d threads\n", threads);
-        return EXIT_RESOURCES;
-    }
-    size_t bytes = ES_MODEL(context_bytes)(threads);
-    s->memory = allocate(bytes);
-    s->inputs = allocate_buffers(ES_MODEL(input_count)(), ES_MODEL(input));
-    s->outputs = allocate_buffers(ES_MODEL(output_count)(), ES_MODEL(output));
-    if (!s->memory || !s->inputs || !s->outputs) {
-        fprintf(stderr, "cannot allocate %zu bytes for the context and its inputs and outputs\n", bytes);
-        session_close(s);
-        return EXIT_RESOURCES;
-    }
-    ask_for_large_pages(s->memory, bytes);
-    s->context = ES_MODEL(init)(s->memory, bytes, threads, es_pool_parallel_for, s->pool);
-    if (!s->context) {
-        fprintf(stderr, "the model refused its context memory\n");
-        session_close(s);
-        return EXIT_MODEL;
-    }
-    ES_MODEL(prepare)(s->context);
-    return 0;
-}
-
 static int checked(int32_t status, const char *what) {
     if (status == ES_OK) return 0;
     fprintf(stderr, "%s failed with status %" PRId32 "\n", what, status);
     return EXIT_MODEL;
 }
 
-static int run(session *s) {
+static int run(es_session *s) {
     return checked(ES_MODEL(run)(s->context, (const void *const *)s->inputs, s->outputs), "run");
 }
 
-static int fill_inputs(session *s) {
+static int fill_inputs(es_session *s) {
     for (int32_t i = 0; i < ES_MODEL(input_count)(); i++) {
         int status = checked(es_selftest_fill(ES_MODEL(input)(i), i, s->inputs[i]), "making the inputs");
         if (status) return status;
@@ -158,7 +61,7 @@ static int fill_inputs(session *s) {
     return 0;
 }
 
-static int check_inputs(const session *s) {
+static int check_inputs(const es_session *s) {
     int status = 0;
     for (int32_t i = 0; i < ES_MODEL(input_count)(); i++) {
         const es_tensor_info *info = ES_MODEL(input)(i);
@@ -169,7 +72,7 @@ static int check_inputs(const session *s) {
     return status;
 }
 
-static int check_outputs(const session *s) {
+static int check_outputs(const es_session *s) {
     int status = 0;
     for (int32_t i = 0; i < ES_MODEL(output_count)(); i++) {
         const es_tensor_info *info = ES_MODEL(output)(i);
@@ -187,9 +90,9 @@ static int check_outputs(const session *s) {
 }
 
 /* The same steps in two parts, into fresh outputs, must give the same bytes. */
-static int check_steps(session *s) {
+static int check_steps(es_session *s) {
     int32_t steps = ES_MODEL(step_count)(), outputs = ES_MODEL(output_count)();
-    void **again = allocate_buffers(outputs, ES_MODEL(output));
+    void **again = es_buffers_make(outputs, ES_MODEL(output));
     if (!again) return EXIT_RESOURCES;
     int status = checked(ES_MODEL(bind)(s->context, (const void *const *)s->inputs, again), "bind");
     if (!status) status = checked(ES_MODEL(run_steps)(s->context, 0, steps / 2), "run_steps");
@@ -200,11 +103,11 @@ static int check_steps(session *s) {
         fprintf(stderr, "output %s: a second run, in two parts, gave other bits\n", info->name);
         status = EXIT_MISMATCH;
     }
-    release_buffers(again, outputs);
+    es_buffers_free(again, outputs);
     return status;
 }
 
-static int command_selftest(session *s) {
+static int command_selftest(es_session *s) {
     if (ES_MODEL(input_count)() != ES_SELFTEST_INPUTS || ES_MODEL(output_count)() != ES_SELFTEST_OUTPUTS) {
         fprintf(stderr, "selftest_data.h belongs to another model\n");
         return EXIT_MISMATCH;
@@ -229,7 +132,7 @@ static int by_value(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-static int command_bench(session *s, const options *o) {
+static int command_bench(es_session *s, const options *o) {
     size_t runs = (size_t)o->runs;
     double *times = calloc(runs, sizeof *times);
     if (!times) return EXIT_RESOURCES;
@@ -280,7 +183,7 @@ static int write_tensor(const char *path, const es_tensor_info *info, const void
     return failed ? EXIT_FILE : 0;
 }
 
-static int command_run(session *s, const options *o) {
+static int command_run(es_session *s, const options *o) {
     int32_t inputs = ES_MODEL(input_count)(), outputs = ES_MODEL(output_count)();
     if (o->file_count != inputs + outputs) {
         fprintf(stderr, "--run needs %" PRId32 " input and %" PRId32 " output files, in the order of --info\n", inputs, outputs);
@@ -359,7 +262,7 @@ static int parse(int argc, char **argv, options *o) {
 int main(int argc, char **argv) {
     const char *program = argc > 0 ? argv[0] : "model";
     options o;
-    session s;
+    es_session s;
     if (argc == 2 && !strcmp(argv[1], "--help")) {
         printf(USAGE, program, program, program, program);
         return 0;
@@ -369,7 +272,7 @@ int main(int argc, char **argv) {
         return EXIT_USAGE;
     }
     if (!strcmp(o.command, "--info")) return command_info(&o);
-    int status = session_open(&s, o.threads);
+    int status = es_session_open(&s, o.threads);
     if (status) return status;
     if (!strcmp(o.command, "--selftest")) {
         status = command_selftest(&s);
@@ -378,7 +281,7 @@ int main(int argc, char **argv) {
     } else {
         status = command_run(&s, &o);
     }
-    session_close(&s);
+    es_session_close(&s);
     if (fflush(stdout) || ferror(stdout)) {
         fprintf(stderr, "cannot write to standard output\n");
         return EXIT_FILE;
