@@ -14,6 +14,7 @@ from edgesmith.c.vector import header as vector_header
 from edgesmith.c.writer import Writer
 from edgesmith.codegen.encoding import DECODER, encode
 from edgesmith.codegen.weights import Weights, aligned
+from edgesmith.codegen.weights_source import weights_source
 from edgesmith.ir import TensorType
 from edgesmith.kernels.base import PREPARE_SIGNATURE, SIGNATURE
 from edgesmith.plan import Plan, Space, Step
@@ -81,7 +82,7 @@ def generate(plan: Plan, name: str, version: str) -> Package:
         "es_kernels.h": _kernel_header(plan, functions),
         "es_simd.h": _guarded("ES_SIMD_H", vector_header(plan.target)),
         f"{name}.c": _model_source(plan, name, version, functions, tables),
-        "weights.c": _weights_source(name),
+        "weights.c": weights_source(f"{name}_weights", plan.target.system.object_format),
     }
     for number, text in enumerate(kernels):
         files[f"kernels_{number:03}.c"] = text
@@ -195,25 +196,6 @@ def _public_header(name: str) -> str:
         f'#include "es_abi.h"\n\n#ifdef __cplusplus\nextern "C" {{\n#endif\n\n{body}\n\n'
         "#ifdef __cplusplus\n}\n#endif\n",
     )
-
-
-def _weights_source(name: str) -> str:
-    return f"""/* The weights, included by the assembler from weights.bin. */
-#if defined(__APPLE__)
-#error "this package embeds its weights with ELF assembler directives"
-#endif
-
-extern const unsigned char {name}_weights[];
-
-__asm__(".section .rodata\\n"
-        ".balign 64\\n"
-        ".hidden {name}_weights\\n"
-        ".globl {name}_weights\\n"
-        "{name}_weights:\\n"
-        ".incbin \\"weights.bin\\"\\n"
-        ".balign 64\\n"
-        ".previous\\n");
-"""
 
 
 @dataclass(frozen=True)

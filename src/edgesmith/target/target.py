@@ -11,6 +11,7 @@ from edgesmith.errors import TargetError
 from edgesmith.target.isa import ISAS, Isa
 from edgesmith.target.processor import cache_bytes
 from edgesmith.target.profile import Profile, profiles
+from edgesmith.target.system import System, system_of
 
 __all__ = ["Target", "absent", "parse", "runs_here"]
 
@@ -47,9 +48,13 @@ class Target:
         return self.triple.split("-")[0]
 
     @property
+    def system(self) -> System:
+        return system_of(self.triple)
+
+    @property
     def is_static(self) -> bool:
         """Whether executables bring their C library, and run on every system with the same kernel."""
-        return "-musl" in self.triple
+        return "-musl" in self.triple or self.system.name == "android"
 
     @property
     def isa(self) -> Isa | None:

@@ -1,0 +1,49 @@
+"""What programs of an operating system are called, and what they consist of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["System", "system_of"]
+
+ELF, MACH_O, COFF = "elf", "mach-o", "coff"
+
+
+@dataclass(frozen=True)
+class System:
+    """An operating system.
+
+    Args:
+        name: as in triples.
+        object_format: ``elf``, ``mach-o`` or ``coff``.
+        shared, static, executable: file names of libraries and programs; ``{}`` is the model's name.
+        has_libc: whether shared libraries may use a C library.
+        one_piece: whether executables contain the model, instead of finding its library beside them.
+    """
+
+    name: str
+    object_format: str = ELF
+    shared: str = "lib{}.so"
+    static: str = "lib{}.a"
+    executable: str = "{}"
+    has_libc: bool = True
+    one_piece: bool = False
+
+
+_LINUX = System("linux")
+_STATIC_LINUX = System("linux", one_piece=True)
+_SYSTEMS = {
+    # Its C library, bionic, comes with Google's kit alone, so that libraries do without, and executables bring musl.
+    "android": System("android", has_libc=False, one_piece=True),
+    "macos": System("macos", MACH_O, shared="lib{}.dylib", one_piece=True),
+    "windows": System("windows", COFF, shared="{}.dll", executable="{}.exe", one_piece=True),
+}
+
+
+def system_of(triple: str) -> System:
+    """The system of a triple; what is unknown is taken for Linux with a C library."""
+    arch, *rest = triple.split("-")
+    for word in reversed(rest):
+        if word in _SYSTEMS:
+            return _SYSTEMS[word]
+    return _STATIC_LINUX if rest and rest[-1].startswith("musl") else _LINUX
