@@ -55,6 +55,7 @@ class Profile:
         clusters: fastest first.
         vendor: number of the cores' designer in ``/proc/cpuinfo`` (``CPU implementer``).
         sources: where the facts are from.
+        flash_bytes, ram_bytes: memory of a microcontroller; 0: the device has as much as programs want.
     """
 
     name: str
@@ -64,6 +65,8 @@ class Profile:
     clusters: tuple[Cluster, ...]
     vendor: str
     sources: tuple[str, ...]
+    flash_bytes: int = 0
+    ram_bytes: int = 0
 
     @property
     def cores(self) -> int:
@@ -93,4 +96,6 @@ def _profile(name: str, data: Mapping[str, Any]) -> Profile:
         tuple(Cluster.from_toml(c) for c in data["clusters"]),
         data["vendor"],
         tuple(data["sources"]),
+        data.get("flash_kib", 0) * KIB,
+        data.get("ram_kib", 0) * KIB,
     )

@@ -1,7 +1,11 @@
 #include "es_selftest.h"
 
+#if __STDC_HOSTED__
 #include <math.h>
 #include <string.h>
+#else
+#include "es_bare.h"
+#endif
 
 #define INPUT_SHIFT 48
 

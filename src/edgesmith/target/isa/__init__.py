@@ -42,6 +42,7 @@ class Isa:
         cpuinfo: flags that ``/proc/cpuinfo`` must list.
         baseline: every processor of its architecture has it.
         emulator_cpu: processor that QEMU emulates with this set and, where there is one, no wider set.
+        processor: what compilers are told where the target names no processor; empty: its architecture.
         instr: primitive of the vector layer -> C template over ``{0}``, ``{1}``, ...; what is missing falls back to GNU
             vector extensions (``edgesmith.c.vector`` lists the primitives and their meaning).
         tiles: primitive of the tile layer (``edgesmith.c.tiles``) -> C template; all of them, or none.
@@ -58,6 +59,7 @@ class Isa:
     cpuinfo: tuple[str, ...] = ()
     baseline: bool = False
     emulator_cpu: str = ""
+    processor: str = ""
     instr: Mapping[str, str] = field(default_factory=dict)
     tiles: Mapping[str, str] = field(default_factory=dict)
     permission: Permission | None = None
