@@ -1,4 +1,4 @@
-"""``edgesmith profile``: measured time of each step."""
+"""``edgesmith profile``: measured time, or executed instructions, of each step."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from edgesmith.bench.profile import Profile
 from edgesmith.bench.profile import profile as measure
 from edgesmith.cli.arguments import ArtifactArgument
 from edgesmith.cli.console import console, error_console, figures, print_json, table
+from edgesmith.cli.counting import print_counts
 from edgesmith.cli.progress import one_bar
+from edgesmith.counting import count_inference
 from edgesmith.device import load
 from edgesmith.report.units import count, duration, rate
 
@@ -22,6 +24,9 @@ def command(
     in_order: Annotated[bool, typer.Option("--in-order", help="In the program's order, not slowest first.")] = False,
     limit: Annotated[int, typer.Option(min=0, help="Print this many steps; 0: all.")] = 0,
     threads: Annotated[int | None, typer.Option(min=1, help="Default: as compiled.")] = None,
+    counted: Annotated[
+        bool, typer.Option("--count", help="Count executed instructions under QEMU; for programs of other processors.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Measure each step of a compiled model, next to the limit of this machine.
@@ -30,13 +35,22 @@ def command(
     the machine allows for the step's operations and bytes, over the measured time: 100 % cannot be beaten. The
     machine's peak is measured once and kept; 'edgesmith targets --measure' measures it again.
 
+    With --count, QEMU runs the program once on one thread and a plugin counts the instructions of each step. They are
+    the same every time, on any machine; they are not time.
+
     \b
     Examples:
       edgesmith profile out/
       edgesmith profile out/ --in-order --limit 20
+      edgesmith profile out/ --count --limit 10
       edgesmith profile out/ --json | jq '.steps[] | {name, time_ns, roofline_share}'
     """
     program = load(artifact, threads)
+    if counted:
+        with error_console().status("counting"):
+            inference = count_inference(program)
+        print_counts(inference, in_order=in_order, limit=limit, as_json=as_json)
+        return
     with error_console().status("measuring this machine"):
         machine = this_machine(program.threads)
     with one_bar("profile") as progress:
