@@ -60,6 +60,7 @@ from edgesmith.target import Target
 __all__ = ["INCLUDES", "VECTOR_PRIMITIVES", "VectorPrimitive", "header"]
 
 INCLUDES = "#include <math.h>\n#include <stddef.h>\n#include <stdint.h>\n#include <string.h>\n"
+_BARE_INCLUDES = '#include <stddef.h>\n#include <stdint.h>\n#include "es_bare.h"\n'
 
 _UNUSED = """#if defined(__GNUC__)
 #define ES_UNUSED __attribute__((unused))
@@ -442,7 +443,7 @@ ES_UNUSED static inline float es_significand_f32(const float a) {
 def header(target: Target) -> str:
     """Text of the header that kernels of ``target`` include; without an ISA it is plain C99."""
     isa = target.isa
-    text = INCLUDES + _UNUSED + _SCALAR
+    text = (_BARE_INCLUDES if target.is_bare else INCLUDES) + _UNUSED + _SCALAR
     if isa is None:
         return text
     lanes = target.lanes

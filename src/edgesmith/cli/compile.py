@@ -28,7 +28,7 @@ from edgesmith.cli.picture import (
 )
 from edgesmith.cli.progress import stages
 from edgesmith.cli.quantizing import CalibrationOption, PrecisionOption, require_calibration
-from edgesmith.device import Artifact, Emulator, load
+from edgesmith.device import Artifact, emulated, load
 from edgesmith.device.settings import PREPROCESS, SOURCE, keep
 from edgesmith.errors import TargetError
 from edgesmith.quantize.precisions import PRECISIONS
@@ -179,7 +179,7 @@ def _unverified(artifact: Artifact) -> str:
     """Why it was not compared with ONNX Runtime."""
     if not runs_here(artifact.target):
         try:
-            Emulator.of(artifact.target)
+            emulated(artifact.target)
         except TargetError as error:
             return f"no: {error.why} ({error.hint}); on the device: ./{artifact.name} --selftest"
     return "no (--no-verify)"

@@ -2,7 +2,7 @@
 
 from edgesmith.device.artifact import Artifact, load
 from edgesmith.device.device import Device
-from edgesmith.device.emulator import Emulator, runnable
+from edgesmith.device.emulator import Emulator, emulated, runnable
 from edgesmith.device.local import Context, Program
 
-__all__ = ["Artifact", "Context", "Device", "Emulator", "Program", "load", "runnable"]
+__all__ = ["Artifact", "Context", "Device", "Emulator", "Program", "emulated", "load", "runnable"]

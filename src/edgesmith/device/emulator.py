@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from edgesmith.device.board import EmulatedBoard
 from edgesmith.device.device import Device
 from edgesmith.errors import ArtifactError, TargetError
 from edgesmith.target import Target, runs_here
 
-__all__ = ["Emulator", "runnable"]
+__all__ = ["Emulator", "emulated", "runnable"]
 
 LIBC_PACKAGES = {
     "aarch64-linux-gnu": "libc6-arm64-cross",
@@ -56,7 +57,9 @@ class Emulator(Device):
                 where=str(target),
                 hint=f"apt install {package}" if package else "Compile for the musl C library, which programs bring.",
             )
-        cpu = target.cpu if target.cpu in _cpus(qemu) else target.isa.emulator_cpu if target.isa else "max"
+        known = _cpus(qemu)
+        plain = "max" if "max" in known else "any"
+        cpu = target.cpu if target.cpu in known else target.isa.emulator_cpu if target.isa else plain
         if not cpu:
             raise TargetError("QEMU emulates no processor with these instructions", where=str(target))
         return cls(qemu, cpu, root)
@@ -79,12 +82,21 @@ class Emulator(Device):
             raise ArtifactError(f"cannot start {self.qemu}: {error}", where=str(program)) from error
 
 
+def emulated(target: Target) -> Device:
+    """The emulator of a target's processor, or of a board with it where programs run without a system.
+
+    Raises:
+        TargetError: it is not installed, or there is none.
+    """
+    return EmulatedBoard.of(target) if target.is_bare else Emulator.of(target)
+
+
 def runnable(target: Target) -> bool:
     """Whether this machine runs a target's programs, by itself or by an emulator."""
     if runs_here(target):
         return True
     try:
-        Emulator.of(target)
+        emulated(target)
     except TargetError:
         return False
     return True

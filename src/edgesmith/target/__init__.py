@@ -1,5 +1,6 @@
 """What the generated code runs on: instruction sets, caches, cores."""
 
+from edgesmith.target.board import Board, board_of
 from edgesmith.target.isa import ISAS, Isa
 from edgesmith.target.machine import Machine
 from edgesmith.target.processor import Processor, this_processor
@@ -8,12 +9,14 @@ from edgesmith.target.target import Target, absent, parse, runs_here
 
 __all__ = [
     "ISAS",
+    "Board",
     "Isa",
     "Machine",
     "Processor",
     "Profile",
     "Target",
     "absent",
+    "board_of",
     "parse",
     "profiles",
     "runs_here",

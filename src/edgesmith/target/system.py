@@ -35,6 +35,8 @@ _STATIC_LINUX = System("linux", one_piece=True)
 _SYSTEMS = {
     # Its C library, bionic, comes with Google's kit alone, so that libraries do without, and executables bring musl.
     "android": System("android", has_libc=False, one_piece=True),
+    # No system at all, as on microcontrollers.
+    "freestanding": System("freestanding", has_libc=False, one_piece=True),
     "macos": System("macos", MACH_O, shared="lib{}.dylib", one_piece=True),
     "windows": System("windows", COFF, shared="{}.dll", executable="{}.exe", one_piece=True),
 }

@@ -17,6 +17,8 @@ __all__ = ["Target", "absent", "parse", "runs_here"]
 
 CPUINFO = Path("/proc/cpuinfo")
 PORTABLE = "portable"
+UNCACHED_BYTES = 4 * 1024
+"""What kernels may keep at hand where no cache says how much: all memory is equally near, and there is little."""
 HINT = (
     "use native, portable, native+avx2, a device such as raspberry-pi-4, or a triple such as aarch64-linux-gnu+dotprod"
 )
@@ -33,6 +35,7 @@ class Target:
         l1_bytes, l2_bytes: data caches of one core.
         device: name of the profile that describes the device; empty: any with these instruction sets.
         cpu: its processor as compilers name it; empty: any.
+        flash_bytes, ram_bytes: memory for program and weights, and for everything else; 0: as much as there is.
     """
 
     triple: str
@@ -42,6 +45,8 @@ class Target:
     l2_bytes: int = 512 * 1024
     device: str = field(default="", repr=False)
     cpu: str = field(default="", repr=False)
+    flash_bytes: int = field(default=0, repr=False)
+    ram_bytes: int = field(default=0, repr=False)
 
     @property
     def arch(self) -> str:
@@ -55,6 +60,11 @@ class Target:
     def is_static(self) -> bool:
         """Whether executables bring their C library, and run on every system with the same kernel."""
         return "-musl" in self.triple or self.system.name == "android"
+
+    @property
+    def is_bare(self) -> bool:
+        """Whether programs run on a microcontroller alone: without a system, their constants used where they lie."""
+        return self.system.name == "freestanding"
 
     @property
     def isa(self) -> Isa | None:
@@ -112,13 +122,23 @@ def _arch() -> str:
     return {"amd64": "x86_64", "armv7l": "arm"}.get(machine, machine)
 
 
+def _flags(title: str, text: str) -> list[str]:
+    """What a line of ``/proc/cpuinfo`` says that processors have."""
+    if title.strip() in ("flags", "Features"):
+        return text.split()
+    if title.strip() == "isa":  # RISC-V: rv64imafdcv_zba_zbb
+        letters, *names = text.strip().split("_")
+        return [*letters.removeprefix("rv64"), *names]
+    return []
+
+
 def absent() -> dict[str, str]:
     """Why programs of this process do without an instruction set of this machine's architecture: its name -> reason."""
     try:
         lines = CPUINFO.read_text().splitlines()
     except OSError:
         lines = []
-    flags = {f for line in lines if line.startswith(("flags", "Features")) for f in line.split(":")[1].split()}
+    flags = {f for line in lines for f in _flags(*line.partition(":")[::2])}
     found: dict[str, str] = {}
     for name, isa in ISAS.items():
         missing = [f for f in isa.cpuinfo if f not in flags]
@@ -171,7 +191,13 @@ def parse(text: str) -> Target:
     parts = base.split("-")
     if len(parts) != 3 or parts[0] not in {isa.arch for isa in ISAS.values()} | {"arm", "riscv64"}:
         raise TargetError("not a target", where=text, hint=HINT)
-    return Target(base, () if names == [PORTABLE] else _closure(names or _baseline(parts[0]), parts[0]))
+    isas = () if names == [PORTABLE] else _closure(names or _baseline(parts[0]), parts[0])
+    whole = Target(base, isas, cpu=_processor(isas))
+    return replace(whole, l1_bytes=UNCACHED_BYTES) if whole.is_bare else whole
+
+
+def _processor(isas: tuple[str, ...]) -> str:
+    return ISAS[isas[-1]].processor if isas else ""
 
 
 def _limited(whole: Target, names: list[str], text: str, owner: str) -> Target:
@@ -183,7 +209,7 @@ def _limited(whole: Target, names: list[str], text: str, owner: str) -> Target:
     if missing:
         raise TargetError(f"{owner} lacks {', '.join(sorted(missing))}", where=text)
     # A compiler that knows the processor would use all of its instructions.
-    return replace(whole, isas=isas, cpu=whole.cpu if isas == whole.isas else "")
+    return replace(whole, isas=isas, cpu=whole.cpu if isas == whole.isas else _processor(isas))
 
 
 def _of_profile(profile: Profile) -> Target:
@@ -192,8 +218,10 @@ def _of_profile(profile: Profile) -> Target:
         profile.triple,
         _closure(list(profile.isas), profile.triple.split("-")[0]),
         profile.cores,
-        fastest.l1_bytes,
-        fastest.l2_bytes,
+        fastest.l1_bytes or UNCACHED_BYTES,
+        fastest.l2_bytes or Target.l2_bytes,
         device=profile.name,
         cpu=fastest.cpu,
+        flash_bytes=profile.flash_bytes,
+        ram_bytes=profile.ram_bytes,
     )

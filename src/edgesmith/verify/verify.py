@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgesmith.device import Artifact, Context, Emulator
+from edgesmith.device import Artifact, Context, emulated
 from edgesmith.errors import ArtifactError
 from edgesmith.ir import Graph, Node
 from edgesmith.kernels import KERNELS
@@ -55,7 +55,7 @@ def verify(
     """
     layers = _layers(artifact, graph)
     computed = _computed(artifact)
-    device = None if runs_here(artifact.target) else Emulator.of(artifact.target)
+    device = None if runs_here(artifact.target) else emulated(artifact.target)
     known = accumulated or accumulate(graph, feeds, computed=computed, roundoff=roundoff)
     result = Verification(artifact.name, seed, device.name if device else "")
     given = {v: feeds[v] for v in graph.inputs}
