@@ -35,24 +35,30 @@ def missing(compiler: str, sanitizers: tuple[str, ...]) -> str:
     return "" if works else f"{compiler} {' '.join(sanitizers)} does not work on this machine"
 
 
+def compiled(folder: Path, files: Sequence[str | Path], options: Sequence[str] = (), compiler: str = "gcc") -> Path:
+    """A program in ``folder`` from C files of it, of tests/codegen/runtime or of the runtime; skips without the compiler."""
+    folders = (folder, SOURCES, RUNTIME)
+    reason = missing(compiler, tuple(option for option in options if option.startswith("-fsanitize=")))
+    if reason:
+        pytest.skip(reason)
+    program = folder / "program"
+    found = [str(next(folder / file for folder in folders if (folder / file).exists())) for file in files]
+    include = [f"-I{folder}" for folder in folders]
+    result = subprocess.run(
+        [*COMPILERS[compiler], *STRICT, *options, *include, *found, "-pthread", "-o", str(program)],
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stderr
+    return program
+
+
+@pytest.fixture(scope="session")
+def build_in() -> Callable[..., Path]:
+    return compiled
+
+
 @pytest.fixture
 def build(tmp_path: Path) -> Callable[..., Path]:
-    """Compiles C files of tmp_path, tests/codegen/runtime or the runtime; skips when the compiler does not work."""
-    folders = (tmp_path, SOURCES, RUNTIME)
-
-    def compile_program(files: Sequence[str | Path], options: Sequence[str] = (), compiler: str = "gcc") -> Path:
-        reason = missing(compiler, tuple(option for option in options if option.startswith("-fsanitize=")))
-        if reason:
-            pytest.skip(reason)
-        program = tmp_path / "program"
-        found = [str(next(folder / file for folder in folders if (folder / file).exists())) for file in files]
-        include = [f"-I{folder}" for folder in folders]
-        result = subprocess.run(
-            [*COMPILERS[compiler], *STRICT, *options, *include, *found, "-pthread", "-o", str(program)],
-            capture_output=True,
-            text=True,
-        )
-        assert result.returncode == 0, result.stderr
-        return program
-
-    return compile_program
+    """``compiled`` in tmp_path."""
+    return functools.partial(compiled, tmp_path)

@@ -23,10 +23,16 @@ __all__ = ["Package", "c_identifier", "generate"]
 
 FILE_BYTES = 48 * 1024
 MAX_TOTAL_COST = 2**30
-RUNTIME = (
-    *("es_abi.h", "es_pool.h", "es_pool.c", "es_session.h", "es_session.c"),
-    *("es_selftest.h", "es_selftest.c", "es_main.c"),
+LIBRARY = ("es_abi.h", "es_pool.h", "es_pool.c")
+"""Hand-written files of the libraries."""
+PROGRAM = (
+    *("es_session.h", "es_session.c", "es_selftest.h", "es_selftest.c", "es_clock.h"),
+    *("es_main.c", "es_command.h", "es_options.c", "es_check.c", "es_bench.c", "es_info.c", "es_run.c"),
+    *("es_tensor_file.h", "es_tensor_file.c", "es_npy.h", "es_npy.c", "es_affinity.h", "es_affinity.c"),
+    *("es_frame.h", "es_frame.c", "es_serve.c"),
 )
+"""Those of the executable."""
+RUNTIME = (*LIBRARY, *PROGRAM)
 _RESERVED = re.compile(r"(es|src|main|model|objects|weights|selftest_data|(es|kernels|pthread|sem)_.*)")
 """Names of other files of an artifact, and beginnings of other symbols."""
 

@@ -7,13 +7,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from edgesmith import knobs
+from edgesmith.codegen.package import PROGRAM
 from edgesmith.target import Target
 from edgesmith.toolchain.compiler import FLAGS, Compiler
 
 __all__ = ["build"]
 
 Progress = Callable[[int, int], None]
-MAIN = ("es_main.c", "es_selftest.c", "es_session.c")
+MAIN = tuple(name for name in PROGRAM if name.endswith(".c"))
 
 
 def build(

@@ -19,6 +19,17 @@ static const es_tensor_info outputs_info[] = {{"y", ES_F32, 3, x_shape, 96}, {"t
 static const es_step_info steps_info[] = {{"/scale/Mul, /Add", "affine", ROWS, ROWS * COLUMNS, 208},
                                           {"/ArgMax", "argmax", 1, 0, 104}};
 
+static const int64_t x_strides[] = {12, 4, 1}, b_strides[] = {1};
+static const int64_t columns_shape[] = {COLUMNS, ROWS}, columns_strides[] = {1, COLUMNS}, last_strides[] = {-1};
+static const es_value_info values_info[] = {
+    {"x", ES_F32, 3, x_shape, x_strides, ES_SPACE_INPUT, 0},
+    {"b", ES_I32, 1, b_shape, b_strides, ES_SPACE_INPUT + 16, 0},
+    {"y", ES_F32, 3, x_shape, x_strides, ES_SPACE_OUTPUT, 0},
+    {"top", ES_I64, 0, NULL, NULL, ES_SPACE_OUTPUT + 16, 0},
+    {"columns", ES_F32, 2, columns_shape, columns_strides, ES_SPACE_OUTPUT, 0},
+    {"last", ES_F32, 1, b_shape, last_strides, ES_SPACE_OUTPUT, 12},
+};
+
 static void affine(void *arg, int32_t worker, int32_t begin, int32_t end) {
     es_context *c = arg;
     (void)worker;
@@ -86,3 +97,7 @@ int32_t ES_MODEL(run)(es_context *c, const void *const *inputs, void *const *out
     int32_t status = ES_MODEL(bind)(c, inputs, outputs);
     return status == ES_OK ? ES_MODEL(run_steps)(c, 0, 2) : status;
 }
+
+int32_t ES_MODEL(value_count)(void) { return sizeof values_info / sizeof values_info[0]; }
+const es_value_info *ES_MODEL(value)(int32_t i) { return 0 <= i && i < ES_MODEL(value_count)() ? &values_info[i] : NULL; }
+void *ES_MODEL(arena)(es_context *c) { return c; }

@@ -1,4 +1,5 @@
-/* A hand-made model for testing the runtime: y = 2 x + b with f32 x [2, 3, 4] and i32 b [4]; top = index of the largest y. */
+/* A hand-made model for testing the runtime: y = 2 x + b with f32 x [2, 3, 4] and i32 b [4]; top = index of the largest y.
+ * Its values are inputs and outputs, and views of y: "columns" [4, 6], its columns, and "last" [4], its first row backwards. */
 #ifndef MODEL_H
 #define MODEL_H
 
@@ -20,5 +21,8 @@ void ES_MODEL(prepare)(es_context *context);
 int32_t ES_MODEL(run)(es_context *context, const void *const *inputs, void *const *outputs);
 int32_t ES_MODEL(bind)(es_context *context, const void *const *inputs, void *const *outputs);
 int32_t ES_MODEL(run_steps)(es_context *context, int32_t begin, int32_t end);
+int32_t ES_MODEL(value_count)(void);
+const es_value_info *ES_MODEL(value)(int32_t i);
+void *ES_MODEL(arena)(es_context *context);
 
 #endif

@@ -4,6 +4,7 @@
 
 #include "es_session.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +13,7 @@
 #include <unistd.h>
 #endif
 
+#include "es_selftest.h"
 #include "model.h"
 
 /* Aligned and zeroed; the pointer to free stands just before it. */
@@ -92,4 +94,22 @@ int es_session_open(es_session *s, int threads) {
     }
     ES_MODEL(prepare)(s->context);
     return 0;
+}
+
+int es_checked(int32_t status, const char *what) {
+    if (status == ES_OK) return 0;
+    fprintf(stderr, "%s failed with status %" PRId32 "\n", what, status);
+    return EXIT_MODEL;
+}
+
+int es_session_fill(es_session *s) {
+    for (int32_t i = 0; i < ES_MODEL(input_count)(); i++) {
+        int status = es_checked(es_selftest_fill(ES_MODEL(input)(i), i, s->inputs[i]), "making the inputs");
+        if (status) return status;
+    }
+    return 0;
+}
+
+int es_session_run(es_session *s) {
+    return es_checked(ES_MODEL(run)(s->context, (const void *const *)s->inputs, s->outputs), "run");
 }

@@ -19,6 +19,15 @@ int es_session_open(es_session *s, int threads);
 
 void es_session_close(es_session *s);
 
+/* Makes the self-test's inputs. Gives 0, or an exit status after saying why on standard error; so does the next one. */
+int es_session_fill(es_session *s);
+
+/* One inference from `inputs` to `outputs`. */
+int es_session_run(es_session *s);
+
+/* 0 for ES_OK; for another status EXIT_MODEL, after saying on standard error what failed. */
+int es_checked(int32_t status, const char *what);
+
 /* Zeroed buffers of `count` tensors, aligned to ES_ALIGNMENT; NULL: out of memory. */
 void **es_buffers_make(int32_t count, const es_tensor_info *(*info)(int32_t));
 
