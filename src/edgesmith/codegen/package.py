@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from importlib import resources
 from itertools import accumulate, pairwise
 from pathlib import Path
@@ -18,11 +20,24 @@ from edgesmith.codegen.weights_source import weights_source
 from edgesmith.ir import TensorType
 from edgesmith.kernels.base import PREPARE_SIGNATURE, SIGNATURE
 from edgesmith.plan import Plan, Space, Step
+from edgesmith.target import Target, board_of
 
-__all__ = ["Package", "c_identifier", "generate"]
+__all__ = [
+    "MODEL_FUNCTIONS",
+    "Package",
+    "c_identifier",
+    "c_string",
+    "generate",
+    "model_header",
+    "model_package",
+    "public_header",
+    "runtime_files",
+]
 
 FILE_BYTES = 48 * 1024
 MAX_TOTAL_COST = 2**30
+FIXED_POINTERS, BARE_POINTER_BYTES = 8, 4
+"""Room of a context's own fields, those for inputs and outputs aside."""
 LIBRARY = ("es_abi.h", "es_pool.h", "es_pool.c")
 """Hand-written files of the libraries."""
 PROGRAM = (
@@ -33,6 +48,9 @@ PROGRAM = (
 )
 """Those of the executable."""
 RUNTIME = (*LIBRARY, *PROGRAM)
+BARE_LIBRARY = ("es_abi.h", "es_bare.h")
+BARE_PROGRAM = ("es_selftest.h", "es_selftest.c", "es_board.c")
+"""The same where there is no system."""
 _RESERVED = re.compile(r"(es|src|main|model|objects|weights|selftest_data|(es|kernels|pthread|sem)_.*)")
 """Names of other files of an artifact, and beginnings of other symbols."""
 
@@ -48,6 +66,8 @@ class Package:
         context_bytes: memory of a context with one worker.
         prepared_bytes: part of it that ``prepare`` fills.
         weights: content of ``weights.bin``.
+        variants: where one of several models is picked when the program runs: each of them by name, best first. Its
+            files lie in a folder of its name, for compiling with its instruction set; it has none of its own here.
     """
 
     name: str
@@ -56,11 +76,23 @@ class Package:
     context_bytes: int
     prepared_bytes: int
     weights: Weights
+    variants: Mapping[str, Package] = field(default_factory=dict)
+
+    @cached_property
+    def build(self) -> str:
+        """Digest of all this, which the executable tells when it is asked."""
+        total = hashlib.sha256(self.weights.digest)
+        for name, data in sorted(self.files.items()):
+            total.update(name.encode() + b"\0" + hashlib.sha256(data).digest())
+        return total.hexdigest()
 
     def write(self, folder: Path) -> None:
         """Write all files into an existing folder."""
+        for variant in self.variants:
+            (folder / variant).mkdir()
         for name, data in self.files.items():
             (folder / name).write_bytes(data)
+        (folder / "es_build.h").write_text(f'#define ES_BUILD "{self.build}"\n')
         self.weights.write(folder / "weights.bin")
 
 
@@ -79,25 +111,54 @@ def generate(plan: Plan, name: str, version: str) -> Package:
         version: version of the generator, returned by ``<name>_version``.
     """
     name = c_identifier(name)
-    weights = Weights()
-    functions, kernels = _kernels(plan, name)
+    model = model_package(plan, name, version, Weights())
+    texts = {
+        "model.h": model_header(name),
+        "weights.c": weights_source(f"{name}_weights", plan.target.system.object_format),
+    }
+    files = {file: text.encode() for file, text in texts.items()}
+    return replace(model, files={**model.files, **files, **runtime_files(plan.target)})
+
+
+def model_package(plan: Plan, name: str, version: str, weights: Weights, owner: str = "") -> Package:
+    """The kernels of a plan, its step table, and the header of both.
+
+    Args:
+        name: prefix of its functions.
+        weights: collects what it needs.
+        owner: name of the model that it is a variant of, whose weights it shares, and which alone calls it.
+    """
+    functions, kernels = _kernels(plan, owner or name)
     tables = _tables(plan, weights)
-    files: dict[str, str | bytes] = {
-        f"{name}.h": _public_header(name),
-        "model.h": f'#include "{name}.h"\n\n#define ES_MODEL(symbol) {name}_##symbol\n',
+    files = {
+        f"{name}.h": public_header(name, _context_macro(plan, name, tables.prepared_bytes), exported=not owner),
         "es_kernels.h": _kernel_header(plan, functions),
         "es_simd.h": _guarded("ES_SIMD_H", vector_header(plan.target)),
-        f"{name}.c": _model_source(plan, name, version, functions, tables),
-        "weights.c": weights_source(f"{name}_weights", plan.target.system.object_format),
+        f"{name}.c": _model_source(plan, name, version, functions, tables, f"{owner or name}_weights"),
     }
     for number, text in enumerate(kernels):
         files[f"kernels_{number:03}.c"] = text
-    runtime = resources.files("edgesmith.codegen") / "runtime"
-    for file in RUNTIME:
-        files[file] = (runtime / file).read_bytes()
-    encoded = {n: t if isinstance(t, bytes) else t.encode() for n, t in files.items()}
     context = 4096 + plan.arena.nbytes + tables.prepared_bytes + plan.scratch_bytes
+    if plan.target.is_bare:
+        pointers, rest = _context_parts(plan, tables.prepared_bytes)
+        context = aligned(pointers * BARE_POINTER_BYTES) + rest
+    encoded = {file: text.encode() for file, text in files.items()}
     return Package(name, encoded, functions, context, tables.prepared_bytes, weights)
+
+
+def model_header(name: str) -> str:
+    """By which the executable, whose source knows no names, finds its model."""
+    return f'#include "{name}.h"\n\n#define ES_MODEL(symbol) {name}_##symbol\n'
+
+
+def runtime_files(target: Target) -> dict[str, bytes]:
+    """The hand-written files of libraries and executable."""
+    runtime = resources.files("edgesmith.codegen") / "runtime"
+    names = (*BARE_LIBRARY, *BARE_PROGRAM) if target.is_bare else RUNTIME
+    files = {name: (runtime / name).read_bytes() for name in names}
+    if board := board_of(target):
+        files["es_board.ld"] = board.linker_script.encode()
+    return files
 
 
 def _kernels(plan: Plan, name: str) -> tuple[tuple[str, ...], list[str]]:
@@ -156,7 +217,8 @@ def _safe(text: str) -> str:
     return re.sub(r"\*(?=/)|/(?=\*)|\?(?=\?)", r"\g<0> ", printable)
 
 
-def _c_string(text: str) -> str:
+def c_string(text: str) -> str:
+    """``text`` as a C literal."""
     parts = []
     for byte in text.encode("utf-8", "replace"):
         c = chr(byte)
@@ -176,30 +238,67 @@ def _kernel_header(plan: Plan, functions: tuple[str, ...]) -> str:
     return _guarded("ES_KERNELS_H", "#include <stdint.h>\n\n" + "\n".join(lines) + "\n")
 
 
-def _public_header(name: str) -> str:
-    declarations = [
-        "int32_t @_abi_version(void);",
-        "const char *@_version(void);",
-        "int32_t @_input_count(void);",
-        "const es_tensor_info *@_input(int32_t i);",
-        "int32_t @_output_count(void);",
-        "const es_tensor_info *@_output(int32_t i);",
-        "int32_t @_step_count(void);",
-        "const es_step_info *@_step(int32_t i);",
-        "size_t @_context_bytes(int32_t workers);",
-        "es_context *@_init(void *memory, size_t bytes, int32_t workers, es_parallel_for parallel_for, void *pool);",
-        "void @_prepare(es_context *context);",
-        "int32_t @_bind(es_context *context, const void *const *inputs, void *const *outputs);",
-        "int32_t @_run(es_context *context, const void *const *inputs, void *const *outputs);",
-        "int32_t @_run_steps(es_context *context, int32_t begin, int32_t end);",
-        "int32_t @_value_count(void);",
-        "const es_value_info *@_value(int32_t i);",
-        "void *@_arena(es_context *context);",
-    ]
-    body = "\n".join(f"ES_API {d.replace('@', name)}" for d in declarations)
+def _context_parts(plan: Plan, prepared_bytes: int) -> tuple[int, int]:
+    """What a context without threads consists of: pointers and bytes, the latter a multiple of the alignment."""
+    pointers = FIXED_POINTERS + max(len(plan.graph.inputs), 1) + max(len(plan.graph.outputs), 1)
+    return pointers, sum(aligned(n) if n else 0 for n in (plan.arena.nbytes, prepared_bytes, plan.scratch_bytes))
+
+
+def _context_macro(plan: Plan, name: str, prepared_bytes: int) -> str:
+    """The size of a context as a constant, for static memory; empty where programs ask for it."""
+    if not plan.target.is_bare:
+        return ""
+    pointers, nbytes = _context_parts(plan, prepared_bytes)
+    return (
+        "/* Memory of one context, as context_bytes(1) tells it; aligned to ES_ALIGNMENT. */\n"
+        f"#define {name.upper()}_CONTEXT_BYTES (({pointers} * sizeof(void *) + 63) / 64 * 64 + {nbytes})\n\n"
+    )
+
+
+def _context_check(plan: Plan, name: str) -> str:
+    if not plan.target.is_bare:
+        return ""
+    size = "(sizeof(es_context) + ES_ALIGNMENT - 1) / ES_ALIGNMENT * ES_ALIGNMENT"
+    size += " + ARENA_BYTES + PREPARED_BYTES + SCRATCH_BYTES"
+    return f"\ntypedef char context_has_the_declared_size[{name.upper()}_CONTEXT_BYTES >= {size} ? 1 : -1];\n"
+
+
+MODEL_FUNCTIONS = (
+    "int32_t @_abi_version(void);",
+    "const char *@_version(void);",
+    "int32_t @_input_count(void);",
+    "const es_tensor_info *@_input(int32_t i);",
+    "int32_t @_output_count(void);",
+    "const es_tensor_info *@_output(int32_t i);",
+    "int32_t @_step_count(void);",
+    "const es_step_info *@_step(int32_t i);",
+    "size_t @_context_bytes(int32_t workers);",
+    "es_context *@_init(void *memory, size_t bytes, int32_t workers, es_parallel_for parallel_for, void *pool);",
+    "void @_prepare(es_context *context);",
+    "int32_t @_bind(es_context *context, const void *const *inputs, void *const *outputs);",
+    "int32_t @_run(es_context *context, const void *const *inputs, void *const *outputs);",
+    "int32_t @_run_steps(es_context *context, int32_t begin, int32_t end);",
+    "int32_t @_value_count(void);",
+    "const es_value_info *@_value(int32_t i);",
+    "void *@_arena(es_context *context);",
+    "#ifdef __cplusplus\n}\n#endif\n",
+)
+"""What every model declares; ``@`` is its name."""
+
+
+def public_header(
+    name: str, macro: str = "", functions: Sequence[str] = MODEL_FUNCTIONS, exported: bool = True
+) -> str:
+    """The header of a model.
+
+    Args:
+        macro: further text.
+        exported: whether shared libraries show its functions.
+    """
+    body = "\n".join(("ES_API " if exported else "") + f.replace("@", name) for f in functions)
     return _guarded(
         f"{name.upper()}_H",
-        f'#include "es_abi.h"\n\n#ifdef __cplusplus\nextern "C" {{\n#endif\n\n{body}\n\n'
+        f'#include "es_abi.h"\n\n{macro}#ifdef __cplusplus\nextern "C" {{\n#endif\n\n{body}\n\n'
         "#ifdef __cplusplus\n}\n#endif\n",
     )
 
@@ -231,7 +330,7 @@ def _tables(plan: Plan, weights: Weights) -> _Tables:
     for step in plan.steps:
         operands += [operand_address(plan, v) for v in (*step.region.inputs, *step.region.outputs)]
         for array in step.code.constants:
-            short = encode(array)
+            short = None if plan.target.is_bare else encode(array)
             if short is None:
                 operands.append((Space.WEIGHTS, weights.add(array)))
                 continue
@@ -306,7 +405,7 @@ def _tensor_infos(kind: str, values: tuple[str, ...], types: Mapping[str, Tensor
         if t.rank:
             shape = f"{kind}_shape_{i}"
             lines.append(f"static const int64_t {shape}[] = {{{', '.join(map(str, t.shape))}}};")
-        rows.append(f"    {{{_c_string(value)}, {t.dtype.value}, {t.rank}, {shape}, {t.nbytes}}},")
+        rows.append(f"    {{{c_string(value)}, {t.dtype.value}, {t.rank}, {shape}, {t.nbytes}}},")
     rows = rows or ["    {NULL, 0, 0, NULL, 0},"]
     return [*lines, f"static const es_tensor_info {kind}s[] = {{", *rows, "};", ""]
 
@@ -336,11 +435,13 @@ def _value_rows(plan: Plan) -> list[str]:
             shape, strides = f"value_shape_{i}", f"value_strides_{i}"
             lines.append(f"static const int64_t {shape}[] = {{{', '.join(map(str, view.shape))}}};")
             lines.append(f"static const int64_t {strides}[] = {{{', '.join(map(str, view.strides))}}};")
-        rows.append(f"    {{{_c_string(value)}, {view.dtype.value}, {view.rank}, {shape}, {strides}, {space}, {at}}},")
+        rows.append(f"    {{{c_string(value)}, {view.dtype.value}, {view.rank}, {shape}, {strides}, {space}, {at}}},")
     return [*lines, "static const es_value_info values[] = {", *rows, "};"]
 
 
-def _model_source(plan: Plan, name: str, version: str, functions: tuple[str, ...], tables: _Tables) -> str:
+def _model_source(
+    plan: Plan, name: str, version: str, functions: tuple[str, ...], tables: _Tables, weights: str
+) -> str:
     graph = plan.graph
     n_in, n_out = len(graph.inputs), len(graph.outputs)
     lines = [
@@ -356,7 +457,7 @@ def _model_source(plan: Plan, name: str, version: str, functions: tuple[str, ...
         "",
         *_memory_map(plan),
         "",
-        f"extern const unsigned char {name}_weights[];",
+        f"extern const unsigned char {weights}[];",
         "",
         *_tensor_infos("input", graph.inputs, graph.types),
         *_tensor_infos("output", graph.outputs, graph.types),
@@ -389,7 +490,7 @@ def _model_source(plan: Plan, name: str, version: str, functions: tuple[str, ...
         "",
         "static const es_step_info step_infos[] = {",
         *(
-            f"    {{{_c_string(s.name)}, {_c_string(s.kernel.name)}, {s.code.tasks}, INT64_C({s.problem.cost.macs}), "
+            f"    {{{c_string(s.name)}, {c_string(s.kernel.name)}, {s.code.tasks}, INT64_C({s.problem.cost.macs}), "
             f"INT64_C({s.problem.bytes_moved})}},"
             for s in plan.steps
         ),
@@ -400,4 +501,5 @@ def _model_source(plan: Plan, name: str, version: str, functions: tuple[str, ...
         "",
     ]
     body = (resources.files("edgesmith.codegen") / "templates" / "model_body.c").read_text()
-    return "\n".join(lines) + body.replace("@NAME@", name).replace("@VERSION@", _c_string(version))
+    text = "\n".join(lines) + body.replace("@WEIGHTS@", weights).replace("@NAME@", name).replace("@VERSION@", c_string(version))
+    return text + _context_check(plan, name)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-__all__ = ["Weights", "aligned"]
+__all__ = ["Weights", "WeightsShare", "aligned"]
 
 ALIGNMENT = 64
 
@@ -35,6 +35,11 @@ class Weights:
             self.nbytes += aligned(dense.nbytes)
         return self._offsets[key]
 
+    @property
+    def digest(self) -> bytes:
+        """Of all arrays in their order; equal ones have equal offsets."""
+        return hashlib.sha256(b"".join(self._offsets)).digest()
+
     def write(self, path: Path) -> None:
         """Write all arrays at their offsets, zeros between; arrays go to the file one by one."""
         with path.open("wb") as file:
@@ -43,3 +48,20 @@ class Weights:
                 file.write(bytes(aligned(chunk.nbytes) - chunk.nbytes))
             if not self._chunks:
                 file.write(bytes(ALIGNMENT))
+
+
+class WeightsShare(Weights):
+    """What one of several models puts into the weights that they have in common.
+
+    Args:
+        whole: the weights of all.
+    """
+
+    def __init__(self, whole: Weights) -> None:
+        super().__init__()
+        self._whole = whole
+
+    def add(self, array: np.ndarray) -> int:
+        """As of ``Weights``; ``nbytes`` counts what this model uses, whether others use it too or not."""
+        super().add(array)
+        return self._whole.add(array)

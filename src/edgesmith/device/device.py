@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from edgesmith.device.artifact import Artifact
+from edgesmith.device.instance import Instance
 from edgesmith.device.local import arranged
 from edgesmith.errors import ArtifactError
 
@@ -34,6 +35,15 @@ class Device(ABC):
         Raises:
             ArtifactError: it cannot be started.
         """
+
+    def open(self, artifact: Artifact, threads: int = 1) -> Instance | None:
+        """The program, started to be run step by step; None: programs on this device cannot be.
+
+        Raises:
+            ArtifactError: it has no executable, or another one than the artifact says.
+            DeviceError: it cannot be started or does not answer.
+        """
+        return None
 
     def selftest(self, artifact: Artifact) -> str:
         """Run the self-test of an artifact's executable and return what it printed.

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from edgesmith.device.artifact import Artifact
 from edgesmith.device.board import EmulatedBoard
 from edgesmith.device.device import Device
+from edgesmith.device.session import Session
 from edgesmith.errors import ArtifactError, TargetError
 from edgesmith.target import Target, runs_here
 
@@ -72,6 +74,9 @@ class Emulator(Device):
     def command(self) -> list[str]:
         """What starts a program: the words before its path."""
         return [self.qemu, "-cpu", self.cpu, *([] if self.root is None else ["-L", str(self.root)])]
+
+    def open(self, artifact: Artifact, threads: int = 1) -> Session:
+        return Session.start([*self.command, str(artifact.executable.absolute())], self.name, artifact, threads)
 
     def start(self, program: Path, arguments: Sequence[str]) -> subprocess.CompletedProcess[str]:
         try:

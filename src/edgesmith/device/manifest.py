@@ -44,6 +44,7 @@ def describe(
         "model": dict(model),
         "graph": graph.digest,
         "lock": plan.lock.digest,
+        "build": package.build,
         "inputs": [_tensor(v, graph.type(v)) for v in graph.inputs],
         "outputs": [{**_tensor(v, graph.type(v)), "tolerance": tolerances[v]} for v in graph.outputs],
         "preprocess": None,

@@ -5,14 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "es_build.h"
 #include "es_command.h"
 #include "es_frame.h"
 #include "es_selftest.h"
 #include "model.h"
-
-#if !defined(ES_BUILD)
-#define ES_BUILD ""
-#endif
 
 enum { DESCRIBE = 1, WRITE_INPUT, READ_OUTPUT, RUN, READ_VALUE, WRITE_VALUE, CHECKSUM, TIME, THREADS, BYE };
 

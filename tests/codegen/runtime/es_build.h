@@ -1,0 +1,1 @@
+#define ES_BUILD "0123456789abcdef"
