@@ -2,28 +2,76 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from rich.table import Table
+
 from edgesmith.cli.console import console, figures, print_json, table
 from edgesmith.counting import Inference
+from edgesmith.counting.mca import cycles
+from edgesmith.errors import BadInput
 from edgesmith.report.units import count
+from edgesmith.target import Core, cores
 
-__all__ = ["print_counts"]
+__all__ = ["core_named", "print_counts"]
+
+LANES = 4
 
 
-def print_counts(found: Inference, *, in_order: bool, limit: int, as_json: bool) -> None:
-    """The steps with their executed instructions, most first."""
+def core_named(name: str) -> Core:
+    """A core of which a processor model is known; raises ``BadInput``."""
+    core = cores().get(name)
+    if core is None or not core.model:
+        known = ", ".join(c.name for c in cores().values() if c.model)
+        raise BadInput(f"no processor model is known of {name!r}", where="--core", hint=f"one of {known}")
+    return core
+
+
+def print_counts(found: Inference, core: Core | None, *, in_order: bool, limit: int, as_json: bool) -> None:
+    """The steps with their executed instructions, most first; with a core, their cycles there, most first."""
     executed = [found.step_instructions(i) for i in range(len(found.steps))]
+    taken = _cycles(found, core) if core else None
     if as_json:
         steps = [
-            {**{k: step[k] for k in ("name", "operators", "kernel", "schedule", "macs")}, "instructions": n}
-            for step, n in zip(found.steps, executed, strict=True)
+            {
+                **{k: step[k] for k in ("name", "operators", "kernel", "schedule", "macs")},
+                "instructions": n,
+                **({"cycles": taken[1][i]} if taken else {}),
+            }
+            for i, (step, n) in enumerate(zip(found.steps, executed, strict=True))
         ]
-        print_json({"instructions": found.instructions, "emulator": found.emulator, "steps": steps})
+        whole = {"instructions": found.instructions, **({"cycles": taken[0]} if taken else {})}
+        print_json({**whole, "core": core and core.name, "emulator": found.emulator, "steps": steps})
         return
-    order = sorted(range(len(executed)), key=lambda i: i if in_order else -executed[i])
-    shown = table("", ">step|layer|operators|kernel|>instructions|>share|>MACs|>instructions per MAC")
-    for i in order[: limit or None]:
+    weight: Sequence[float] = taken[1] if taken else executed
+    order = sorted(range(len(executed)), key=lambda i: i if in_order else -weight[i])
+    out = console()
+    out.print(_steps(found, order[: limit or None], executed, taken and taken[1], core))
+    rows = [
+        ("one inference", f"{found.instructions:,} instructions"),
+        ("sum of the steps", f"{sum(executed):,}, with the calls that start them one by one"),
+        ("counted under", f"{found.emulator}; instructions, not time"),
+    ]
+    if core and taken:
+        text = f"{count(taken[0])} on {core.title} by llvm-mca ({core.model}), everything in the first-level cache"
+        rows.insert(1, ("cycles", text))
+    out.print(figures(rows))
+
+
+def _cycles(found: Inference, core: Core) -> tuple[float, list[float]]:
+    """Of a whole run, and of each step."""
+    whole = cycles(found.blocks, found.arch, core.model).total
+    return whole, [cycles(found.step_blocks(i), found.arch, core.model).total for i in range(len(found.steps))]
+
+
+def _steps(
+    found: Inference, order: Sequence[int], executed: Sequence[int], taken: Sequence[float] | None, core: Core | None
+) -> Table:
+    title = "|>cycles|>of peak" if taken else ""
+    shown = table("", f">step|layer|operators|kernel|>instructions|>share|>MACs|>instructions per MAC{title}")
+    for i in order:
         step, macs = found.steps[i], found.steps[i]["macs"]
-        shown.add_row(
+        row = [
             str(i),
             step["name"],
             step["operators"],
@@ -32,15 +80,9 @@ def print_counts(found: Inference, *, in_order: bool, limit: int, as_json: bool)
             f"{executed[i] / found.instructions:.1%}",
             count(macs) if macs else "",
             f"{executed[i] / macs:.3f}" if macs else "",
-        )
-    out = console()
-    out.print(shown)
-    out.print(
-        figures(
-            [
-                ("one inference", f"{found.instructions:,} instructions"),
-                ("sum of the steps", f"{sum(executed):,}, with the calls that start them one by one"),
-                ("counted under", f"{found.emulator}; instructions, not time"),
-            ]
-        )
-    )
+        ]
+        if taken and core:
+            share = macs / LANES / core.fma_per_cycle / taken[i]
+            row += [f"{taken[i]:,.0f}", f"{share:.0%}" if macs else ""]
+        shown.add_row(*row)
+    return shown

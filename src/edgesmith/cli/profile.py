@@ -11,7 +11,7 @@ from edgesmith.bench.profile import Profile
 from edgesmith.bench.profile import profile as measure
 from edgesmith.cli.arguments import ArtifactArgument
 from edgesmith.cli.console import console, error_console, figures, print_json, table
-from edgesmith.cli.counting import print_counts
+from edgesmith.cli.counting import core_named, print_counts
 from edgesmith.cli.progress import one_bar
 from edgesmith.counting import count_inference
 from edgesmith.device import load
@@ -27,6 +27,10 @@ def command(
     counted: Annotated[
         bool, typer.Option("--count", help="Count executed instructions under QEMU; for programs of other processors.")
     ] = False,
+    core: Annotated[
+        str,
+        typer.Option(metavar="NAME", help="Count, and give the cycles of this core by llvm-mca: cortex-a72, ..."),
+    ] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Measure each step of a compiled model, next to the limit of this machine.
@@ -36,20 +40,23 @@ def command(
     machine's peak is measured once and kept; 'edgesmith targets --measure' measures it again.
 
     With --count, QEMU runs the program once on one thread and a plugin counts the instructions of each step. They are
-    the same every time, on any machine; they are not time.
+    the same every time, on any machine; they are not time. With --core, llvm-mca (LLVM 22) says what a core takes for
+    them when everything lies in its first-level cache; 'of peak' is the share of its peak in multiply-adds of floats.
 
     \b
     Examples:
       edgesmith profile out/
       edgesmith profile out/ --in-order --limit 20
       edgesmith profile out/ --count --limit 10
+      edgesmith profile out/ --core cortex-a72
       edgesmith profile out/ --json | jq '.steps[] | {name, time_ns, roofline_share}'
     """
     program = load(artifact, threads)
-    if counted:
+    if counted or core:
+        given = core_named(core) if core else None
         with error_console().status("counting"):
             inference = count_inference(program)
-        print_counts(inference, in_order=in_order, limit=limit, as_json=as_json)
+        print_counts(inference, given, in_order=in_order, limit=limit, as_json=as_json)
         return
     with error_console().status("measuring this machine"):
         machine = this_machine(program.threads)

@@ -31,11 +31,13 @@ class Inference:
     Args:
         steps: the manifest's entries.
         counts: in the regions of the driver.
+        arch: of its code.
         emulator: what ran it.
     """
 
     steps: tuple[Mapping[str, Any], ...]
     counts: Counts
+    arch: str
     emulator: str
 
     @property
@@ -85,4 +87,4 @@ def count_inference(artifact: Artifact, compiler: Compiler | None = None) -> Inf
         objects = [f"{DRIVER}.o", f"{SELFTEST}.o", str(archive)]
         tool.run([*tool.link_flags(target), "-O3", *objects, "-o", "driver", "-lm", "-pthread"], cwd=folder)
         counts, _ = count(emulator.command, [str(folder / "driver")], target.arch)
-    return Inference(tuple(artifact.manifest["steps"]), counts, emulator.name)
+    return Inference(tuple(artifact.manifest["steps"]), counts, target.arch, emulator.name)

@@ -1,6 +1,7 @@
 """What the generated code runs on: instruction sets, caches, cores."""
 
 from edgesmith.target.board import Board, board_of
+from edgesmith.target.core import Core, cores
 from edgesmith.target.isa import ISAS, Isa
 from edgesmith.target.machine import Machine
 from edgesmith.target.processor import Processor, this_processor
@@ -10,6 +11,7 @@ from edgesmith.target.target import Target, absent, parse, runs_here
 __all__ = [
     "ISAS",
     "Board",
+    "Core",
     "Isa",
     "Machine",
     "Processor",
@@ -17,6 +19,7 @@ __all__ = [
     "Target",
     "absent",
     "board_of",
+    "cores",
     "parse",
     "profiles",
     "runs_here",

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import platform
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 
 from edgesmith.errors import TargetError
+from edgesmith.target.core import Core, cores
 from edgesmith.target.isa import ISAS, Isa
 from edgesmith.target.processor import cache_bytes
 from edgesmith.target.profile import Profile, profiles
@@ -17,6 +19,8 @@ __all__ = ["Target", "absent", "parse", "runs_here"]
 
 CPUINFO = Path("/proc/cpuinfo")
 PORTABLE = "portable"
+ANY_CORE = "x86-64"
+"""Taken where nothing is known of a target's core."""
 UNCACHED_BYTES = 4 * 1024
 """What kernels may keep at hand where no cache says how much: all memory is equally near, and there is little."""
 HINT = (
@@ -85,12 +89,25 @@ class Target:
         """Compiler features (``-m<feature>``) of all instruction sets."""
         return tuple(dict.fromkeys(f for name in self.isas for f in ISAS[name].features))
 
+    @property
+    def core(self) -> Core:
+        """What cost models assume: the device's own core, else the simplest one with its instruction sets."""
+        return _core(self.cpu, self.isas)
+
     def has(self, primitive: str) -> bool:
         """Whether some instruction set has its own instruction for a primitive of the vector or of the tile layer."""
         return any(primitive in ISAS[name].instr or primitive in ISAS[name].tiles for name in self.isas)
 
     def __str__(self) -> str:
         return "+".join((self.triple, self.isas[-1] if self.isas else PORTABLE))
+
+
+@cache
+def _core(cpu: str, isas: tuple[str, ...]) -> Core:
+    for name in (cpu, *(ISAS[i].emulator_cpu for i in reversed(isas))):
+        if name in cores():
+            return cores()[name]
+    return cores()[ANY_CORE]
 
 
 def _closure(names: list[str], arch: str) -> tuple[str, ...]:
