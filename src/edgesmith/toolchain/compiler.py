@@ -31,6 +31,8 @@ FLAGS = (
     "-Wall",
     "-Wextra",
 )
+BARE_FLAGS = ("-ffreestanding", "-fno-pic", "-ffunction-sections", "-fdata-sections", "-fno-unwind-tables")
+"""For programs without a system, which leave out every function and table that nobody calls for."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ class Compiler:
         Raises:
             CompilerFailed: it compiles for another machine.
         """
-        return [*self.link_flags(target), *self._processor(target)]
+        return [*self.link_flags(target), *self.processor_flags(target)]
 
     def link_flags(self, target: Target) -> list[str]:
         """The target's system: what it links for, whatever the processor.
@@ -77,7 +79,8 @@ class Compiler:
             )
         return []
 
-    def _processor(self, target: Target) -> list[str]:
+    def processor_flags(self, target: Target) -> list[str]:
+        """The target's processor, for compiling and, where no system comes with a library for it, for linking."""
         if target.arch == "x86_64":
             return [f"-m{f}" for f in target.features]
         if not target.features and not target.cpu:
@@ -113,7 +116,8 @@ class Compiler:
 
 def _zig_triple(target: Target) -> str:
     """The triple with the oldest C library that programs run with."""
-    return f"{target.triple}.2.17" if "-linux-gnu" in target.triple else target.triple
+    oldest = "2.27" if target.arch == "riscv64" else "2.17"
+    return f"{target.triple}.{oldest}" if "-linux-gnu" in target.triple else target.triple
 
 
 def zig() -> Compiler:
