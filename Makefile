@@ -58,9 +58,9 @@ compilers:
 		$(APT_INSTALL) gcc libc6-dev >/dev/null; } || echo "gcc is missing and cannot be installed here: its tests will be skipped"
 	@test -d /usr/include/simde || { $(AS_DEBIAN_ROOT) && echo "installing SIMDe" && apt-get update -qq && \
 		$(APT_INSTALL) libsimde-dev >/dev/null; } || echo "SIMDe cannot be installed here: AVX-512 is not tested where the processor lacks it"
-	@{ command -v qemu-aarch64 && test -d /usr/aarch64-linux-gnu && test -d /usr/arm-linux-gnueabihf; } >/dev/null || { $(AS_DEBIAN_ROOT) && echo "installing QEMU" && \
-		apt-get update -qq && $(APT_INSTALL) qemu-user libc6-arm64-cross libc6-armhf-cross >/dev/null; } || \
-		echo "QEMU cannot be installed here: programs for ARM are built and not run"
+	@{ command -v qemu-aarch64 && test -d /usr/aarch64-linux-gnu && test -d /usr/arm-linux-gnueabihf && test -d /usr/riscv64-linux-gnu; } >/dev/null || { $(AS_DEBIAN_ROOT) && echo "installing QEMU" && \
+		apt-get update -qq && $(APT_INSTALL) qemu-user libc6-arm64-cross libc6-armhf-cross libc6-riscv64-cross >/dev/null; } || \
+		echo "QEMU cannot be installed here: programs for ARM and RISC-V are built and not run"
 	@{ command -v sshd || test -x /usr/sbin/sshd; } >/dev/null || { $(AS_DEBIAN_ROOT) && echo "installing an SSH server" && \
 		apt-get update -qq && $(APT_INSTALL) openssh-server openssh-client >/dev/null; } || \
 		echo "OpenSSH cannot be installed here: deploying over SSH is not tested"

@@ -17,7 +17,7 @@ from edgesmith.toolchain.compiler import FLAGS, Compiler, zig
 
 __all__ = ["FOREIGN", "ForeignCall", "ForeignFunctions", "foreign_target", "missing_emulator"]
 
-TRIPLES = {"aarch64": "aarch64-linux-gnu", "arm": "arm-linux-gnueabihf"}
+TRIPLES = {"aarch64": "aarch64-linux-gnu", "arm": "arm-linux-gnueabihf", "riscv64": "riscv64-linux-gnu"}
 FOREIGN = tuple(name for name, isa in ISAS.items() if isa.arch in TRIPLES)
 """Instruction sets whose code QEMU runs here."""
 DRIVER = Path(__file__).parent / "foreign_main.c"

@@ -21,6 +21,8 @@ from .problems import Check, checks, failures, operator_cases
 
 CHECKS_OF_A_KERNEL = 5
 CHECKS_OF_INTEGERS = 10
+FEWER = {"riscv64": 3}
+"""How many times fewer on architectures whose instructions compilers choose, mostly, and not the kernels."""
 
 pytestmark = pytest.mark.toolchain
 
@@ -63,7 +65,8 @@ def sample(isa: str, target: Target) -> list[Check]:
             found[check.trial.kernel.name].append(check)
     chosen = []
     for name, all_of_one in found.items():
-        wanted = CHECKS_OF_INTEGERS if name.startswith("integer") else CHECKS_OF_A_KERNEL
+        most = CHECKS_OF_INTEGERS if name.startswith("integer") else CHECKS_OF_A_KERNEL
+        wanted = -(-most // FEWER.get(target.arch, 1))
         chosen += all_of_one[:: max(1, len(all_of_one) // wanted)][:wanted]
     return chosen
 

@@ -1,0 +1,57 @@
+"""V, the vector extension of RISC-V, in parts of 128 bits: all that it has at least (Zvl128b).
+
+Registers of V may be longer: instructions take a number of elements, so that a program of four f32 lanes runs alike on
+each length. Specification: "V" Standard Extension for Vector Operations, version 1.0 (RISC-V Unprivileged ISA, chapter
+31). Clang lowers GNU vectors and its ``__builtin_elementwise`` functions to it; the product of a number in all lanes
+becomes ``vfmacc.vf``, which reads that number from a scalar register.
+
+Floats become integers without the instructions that truncate (``vfcvt.rtz``), at which QEMU 7.2 aborts: small ones by
+the addition of a number whose unit in the last place is 1, which leaves them in the low bits.
+"""
+
+from edgesmith.target.isa import ISAS, Isa
+
+_LOW_BITS = "(es_m)(%s + 12582912.0f)"
+"""Bits of 1.5 * 2**23 + a number below 2**22: the low ones are those of the number, rounded to the nearest even."""
+
+
+def _stores(kind: str) -> dict[str, str]:
+    """Stores of lanes that hold integers."""
+    integers = f"__builtin_convertvector({_LOW_BITS % '{1}'}, es_{kind})"
+    return {
+        f"store_{kind}": f"*(es_{kind}_unaligned *){{0}} = {integers}",
+        f"store_{kind}_n": f"const es_{kind} w = {integers}; memcpy({{0}}, &w, (size_t){{2}} * sizeof(*{{0}}))",
+    }
+
+
+def _rounded(kind: str, low: int, high: int) -> str:
+    """A store of floats as bytes, limited before they are rounded; the maximum of NaN and a number is the number."""
+    bounds = [f"es_set1((float)({bound} - {{2}}))" for bound in (low, high)]
+    limited = f"__builtin_elementwise_min(__builtin_elementwise_max({{1}}, {bounds[0]}), {bounds[1]})"
+    integers = f"{_LOW_BITS % limited} + {{2}}"
+    return f"*(es_{kind}_unaligned *){{0}} = __builtin_convertvector({integers}, es_{kind})"
+
+
+RVV128 = ISAS.register("rvv128")(
+    Isa(
+        name="rvv128",
+        arch="riscv64",
+        vector_bits=128,
+        registers=32,
+        features=("v",),
+        cpuinfo=("v",),
+        emulator_cpu="rv64,v=true,vlen=128,vext_spec=v1.0",
+        instr={
+            "fma": "__builtin_elementwise_fma({0}, {1}, {2})",
+            "sqrt": "__builtin_elementwise_sqrt({0})",
+            "floor": "__builtin_elementwise_floor({0})",
+            "ceil": "__builtin_elementwise_ceil({0})",
+            "rint": "__builtin_elementwise_rint({0})",
+            "to_i32": "__builtin_convertvector(__builtin_elementwise_rint({0}), es_m)",
+            **{name: text for kind in ("u8", "i8", "u16", "i16") for name, text in _stores(kind).items()},
+            "round_u8": _rounded("u8", 0, 255),
+            "round_i8": _rounded("i8", -128, 127),
+            "first": "(es_m){{0, 1, 2, 3}} < {0}",
+        },
+    )
+)

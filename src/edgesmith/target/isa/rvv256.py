@@ -1,0 +1,18 @@
+"""V, the vector extension of RISC-V, in parts of 256 bits, on processors with registers as long (Zvl256b)."""
+
+from edgesmith.target.isa import ISAS, Isa
+from edgesmith.target.isa.rvv128 import RVV128
+
+RVV256 = ISAS.register("rvv256")(
+    Isa(
+        name="rvv256",
+        arch="riscv64",
+        vector_bits=256,
+        registers=32,
+        features=("zvl256b",),
+        implies=("rvv128",),
+        cpuinfo=("zvl256b", *RVV128.cpuinfo),
+        emulator_cpu="rv64,v=true,vlen=256,vext_spec=v1.0",
+        instr={**RVV128.instr, "first": "(es_m){{0, 1, 2, 3, 4, 5, 6, 7}} < {0}"},
+    )
+)
