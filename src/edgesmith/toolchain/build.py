@@ -7,14 +7,17 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from edgesmith import knobs
-from edgesmith.codegen.package import PROGRAM
+from edgesmith.codegen.package import BARE_PROGRAM, PROGRAM
 from edgesmith.target import Target
-from edgesmith.toolchain.compiler import FLAGS, Compiler
+from edgesmith.toolchain.compiler import BARE_FLAGS, FLAGS, Compiler
 
 __all__ = ["build"]
 
 Progress = Callable[[int, int], None]
-MAIN = tuple(name for name in PROGRAM if name.endswith(".c"))
+MAIN = tuple(name for name in (*PROGRAM, *BARE_PROGRAM) if name.endswith(".c"))
+
+LINKER_SCRIPT = "es_board.ld"
+"""Of programs without a system."""
 
 
 def build(
@@ -26,6 +29,7 @@ def build(
     *,
     extra: Sequence[str] = (),
     executable: bool = True,
+    one_piece: bool = False,
     progress: Progress | None = None,
 ) -> dict[str, Path]:
     """Compile the package in ``source`` and put ``lib<name>.so``, ``lib<name>.a`` and the executable in ``output``.
@@ -33,10 +37,11 @@ def build(
     Args:
         extra: further compiler flags, such as sanitizers.
         executable: also build the command-line program (needs ``selftest_data.h``).
+        one_piece: the executable contains the model, instead of finding the shared library beside it, on every system.
         progress: called with (files compiled, files in all).
 
     Returns:
-        Kind (``shared``, ``static``, ``executable``) to path.
+        Part (``shared``, ``static``, ``exe``) to path.
 
     Raises:
         CompilerFailed: the compiler is missing or refused the code.
@@ -45,7 +50,7 @@ def build(
     objects = output / "objects"
     objects.mkdir(parents=True, exist_ok=True)
     sources = sorted(p for p in source.glob("*.c") if executable or p.name not in MAIN)
-    flags = [*compiler.flags(target), *FLAGS, *extra]
+    flags = [*compiler.flags(target), *FLAGS, *(BARE_FLAGS if target.is_bare else ()), *extra]
     done = 0
 
     def compile_one(path: Path) -> Path:
@@ -60,32 +65,26 @@ def build(
     with ThreadPoolExecutor(knobs.JOBS()) as pool:
         # The largest first, so that the last one to finish is short.
         list(pool.map(compile_one, sorted(sources, key=lambda p: -p.stat().st_size)))
-    main = [objects / f"{Path(m).stem}.o" for m in MAIN]
+    main = [objects / f"{p.stem}.o" for p in sources if p.name in MAIN]
     parts = [str(objects / f"{p.stem}.o") for p in sources if p.name not in MAIN]
     # Without symbol tables and build identifiers: these hold names that differ from build to build.
     link = [*compiler.link_flags(target), "-O3", *extra, "-Wl,--build-id=none", "-Wl,-s"]
     library, archive = output / f"lib{name}.so", output / f"lib{name}.a"
-    compiler.run(
-        [
-            *link,
-            "-shared",
-            f"-Wl,-soname,{library.name}",
-            *parts,
-            "-o",
-            str(library),
-            "-lm",
-            "-pthread",
-        ],
-        cwd=source,
-    )
+    result = {"static": archive}
+    if not target.is_bare:
+        name_of_library = f"-Wl,-soname,{library.name}"
+        result["shared"] = library
+        compiler.run([*link, "-shared", name_of_library, *parts, "-o", str(library), "-lm", "-pthread"], cwd=source)
     compiler.run(["rcsD", str(archive), *parts], cwd=source, archive=True)
-    result = {"shared": library, "static": archive}
-    if executable:
+    if executable and main:
         program = output / name
-        # Without a dynamic loader to rely on, the program is in one piece.
-        model = parts if target.is_static else [str(library), "-Wl,-rpath,$ORIGIN"]
-        compiler.run([*link, *map(str, main), *model, "-o", str(program), "-lm", "-pthread"], cwd=source)
-        result["executable"] = program
+        if target.is_bare:
+            model = [*parts, "-T", LINKER_SCRIPT, "-Wl,--gc-sections", *compiler.processor_flags(target)]
+        else:
+            # Without a dynamic loader to rely on, the program is in one piece.
+            model = [*(parts if one_piece or target.is_static else [str(library), "-Wl,-rpath,$ORIGIN"]), "-lm", "-pthread"]
+        compiler.run([*link, *map(str, main), *model, "-o", str(program)], cwd=source)
+        result["exe"] = program
     if progress:
         progress(len(sources) + 1, len(sources) + 1)
     for path in objects.iterdir():
