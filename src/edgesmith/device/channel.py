@@ -203,4 +203,6 @@ class Channel:
 
 
 def _ending(status: int) -> str:
-    return f"the program was ended by signal {-status}" if status < 0 else f"the program ended with exit status {status}"
+    return (
+        f"the program was ended by signal {-status}" if status < 0 else f"the program ended with exit status {status}"
+    )
