@@ -281,7 +281,6 @@ MODEL_FUNCTIONS = (
     "int32_t @_value_count(void);",
     "const es_value_info *@_value(int32_t i);",
     "void *@_arena(es_context *context);",
-    "#ifdef __cplusplus\n}\n#endif\n",
 )
 """What every model declares; ``@`` is its name."""
 

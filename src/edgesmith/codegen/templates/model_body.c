@@ -102,7 +102,7 @@ static void *address(const es_context *context, const operand *o) {
     const unsigned char *base = NULL;
     switch (o->space % 16) {
     case 0: base = context->arena; break;
-    case 1: base = @NAME@_weights; break;
+    case 1: base = @WEIGHTS@; break;
     case 2: base = context->prepared; break;
     case 3: base = context->inputs[o->space / 16]; break;
     default: base = context->outputs[o->space / 16]; break;
@@ -117,7 +117,7 @@ static void addresses(const es_context *context, const step *s, void **pointers)
 
 void @NAME@_prepare(es_context *context) {
     if (!context) return;
-    EXPAND_WEIGHTS(@NAME@_weights, context->prepared);
+    EXPAND_WEIGHTS(@WEIGHTS@, context->prepared);
     for (int32_t i = 0; i < STEPS; ++i) {
         if (!steps[i].prepare) continue;
         void *pointers[MAX_OPERANDS];
