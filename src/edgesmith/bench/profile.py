@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,11 +9,14 @@ from typing import Any
 import numpy as np
 
 from edgesmith.codegen.selftest import selftest_inputs
-from edgesmith.device import Artifact, Context
+from edgesmith.device import Artifact, Instance
 from edgesmith.target import Machine
 from edgesmith.target.machine import Bound
 
 __all__ = ["Profile", "StepTime", "limit", "profile"]
+
+AT_ONCE = 5
+"""Repetitions that are asked for together: each request begins with a run that does not count."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class StepTime:
         index: position in the program.
         operators: such as ``Conv+Clip``.
         time_ns, least_ns: median and minimum of the measured times.
-        limit_ns: no program on this machine is faster (roofline).
+        limit_ns: no program on this machine is faster (roofline); None: that is not known.
         bound: what that limit comes from.
     """
 
@@ -37,13 +39,13 @@ class StepTime:
     bytes: int
     time_ns: float
     least_ns: float
-    limit_ns: float
-    bound: Bound
+    limit_ns: float | None
+    bound: Bound | None
 
     @property
-    def roofline_share(self) -> float:
-        """Limit over measured time: 1 is the best possible."""
-        return self.limit_ns / self.time_ns
+    def roofline_share(self) -> float | None:
+        """Limit over measured time: 1 is the best possible; None: the limit is not known."""
+        return None if self.limit_ns is None else self.limit_ns / self.time_ns
 
     @property
     def flops_per_second(self) -> float:
@@ -56,14 +58,14 @@ class Profile:
 
     Args:
         total_ns: median time of a whole run, timed as one.
-        call_ns: median time of one call from Python without any step; the median is subtracted from the steps' medians,
-            the minimum from their minima.
+        call_ns: median time of one call without any step, of what measuring adds; the median is subtracted from the
+            steps' medians, the minimum from their minima.
     """
 
     steps: tuple[StepTime, ...]
     total_ns: float
     call_ns: float
-    machine: Machine
+    machine: Machine | None
     repetitions: int
 
     @property
@@ -76,7 +78,7 @@ class Profile:
             "sum_of_steps_ns": self.sum_ns,
             "call_ns": self.call_ns,
             "repetitions": self.repetitions,
-            "machine": self.machine.to_json(),
+            "machine": self.machine.to_json() if self.machine else None,
             "steps": [
                 {
                     **vars(s),
@@ -91,47 +93,37 @@ class Profile:
 
 def profile(
     artifact: Artifact,
-    machine: Machine,
+    machine: Machine | None,
     repetitions: int = 30,
     progress: Callable[[int, int], None] | None = None,
+    instance: Instance | None = None,
 ) -> Profile:
     """Run the program step by step and as a whole, in turn, ``repetitions`` times.
 
     Args:
-        machine: peak rates for as many threads as the artifact uses.
+        machine: peak rates for as many threads as the artifact uses; None: they are not known.
+        instance: where it runs (default: in this process).
     """
     entries = artifact.manifest["steps"]
-    context = artifact.context()
-    feeds = selftest_inputs(list(artifact.inputs.values()))
-    outputs = [np.empty(t.shape, t.dtype.numpy) for t in artifact.outputs.values()]
-    context.bind(feeds, outputs)
-    context.run_steps(0, len(entries))
-    times = np.empty((repetitions, len(entries)))
-    whole, empty = np.empty(repetitions), np.empty((repetitions, len(entries)))
-    for i in range(repetitions):
-        for step in range(len(entries)):
-            # A step may drive this interpreter out of the caches; a call without any step brings it back.
-            _timed(context, 0, 0)
-            empty[i, step] = _timed(context, 0, 0)
-            times[i, step] = _timed(context, step, step + 1)
-        whole[i] = _timed(context, 0, len(entries))
+    running = artifact.context() if instance is None else instance
+    running.bind(selftest_inputs(list(artifact.inputs.values())))
+    rounds = []
+    for done in range(0, repetitions, AT_ONCE):
+        rounds.append(running.time_steps(min(AT_ONCE, repetitions - done)))
         if progress:
-            progress(i + 1, repetitions)
+            progress(min(done + AT_ONCE, repetitions), repetitions)
+    times, whole, empty = (
+        np.concatenate(parts) for parts in zip(*((r.steps, r.whole, r.empty) for r in rounds), strict=True)
+    )
     call = float(np.median(empty))
     median = np.maximum(np.median(times, axis=0) - call, 1.0)
     least = np.maximum(times.min(axis=0) - empty.min(), 1.0)
     steps = []
     for i, entry in enumerate(entries):
-        limit_ns, bound = limit(entry, artifact.manifest["memory"], machine)
+        bounds = limit(entry, artifact.manifest["memory"], machine) if machine else (None, None)
         what = (entry["name"], entry["operators"], entry["kernel"], entry["macs"], entry["bytes"])
-        steps.append(StepTime(i, *what, float(median[i]), float(least[i]), limit_ns, bound))
+        steps.append(StepTime(i, *what, float(median[i]), float(least[i]), *bounds))
     return Profile(tuple(steps), float(np.median(whole)) - call, call, machine, repetitions)
-
-
-def _timed(context: Context, begin: int, end: int) -> float:
-    start = time.perf_counter_ns()
-    context.run_steps(begin, end)
-    return float(time.perf_counter_ns() - start)
 
 
 def limit(entry: Mapping[str, Any], memory: Mapping[str, int], machine: Machine) -> tuple[float, Bound]:

@@ -29,8 +29,8 @@ class StepTimes:
 class Instance(ABC):
     """State of one running program; belongs to one thread at a time.
 
-    Whatever is asked of it can fail: ``ArtifactError`` where the program refuses, ``DeviceError`` where the machine that
-    it runs on is out of reach.
+    Whatever is asked of it can fail: ``ArtifactError`` where the program refuses, ``DeviceError`` where the machine is
+    out of reach.
     """
 
     @abstractmethod

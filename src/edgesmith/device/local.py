@@ -7,12 +7,15 @@ import mmap
 import operator
 import os
 import tempfile
+import time
+import zlib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 
+from edgesmith.device.instance import Instance, StepTimes
 from edgesmith.errors import ArtifactError, BadInput
 from edgesmith.ir import DType, TensorType, View
 
@@ -154,8 +157,8 @@ def checked_threads(threads: int) -> int:
     return count
 
 
-class Context:
-    """State of one running instance; belongs to one thread at a time.
+class Context(Instance):
+    """A program in this process.
 
     Args:
         threads: number of threads that share one run.
@@ -206,8 +209,14 @@ class Context:
         if getattr(self, "_pool", None) and self._pid == os.getpid():
             self.program._pool_destroy(self._pool)
 
-    def bind(self, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> None:
-        """Fix the memory of inputs and outputs (C-contiguous, of the declared types) for ``run_steps``."""
+    def bind(self, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray] | None = None) -> None:
+        """Fix the memory of inputs and outputs (C-contiguous, of the declared types) for ``run_steps``.
+
+        Args:
+            outputs: default: memory of its own.
+        """
+        if outputs is None:
+            outputs = [np.zeros(t.shape, t.dtype.numpy) for t in self.program.outputs.values()]
         pointers = _pointers(inputs), _pointers(outputs)
         self._check(self.program._bind(self._handle, *pointers))
         self._bound = (list(inputs), list(outputs), *pointers)
@@ -240,6 +249,40 @@ class Context:
         buffer.context = self  # type: ignore[attr-defined]
         strides = tuple(s * itemsize for s in view.strides)
         return np.ndarray(view.shape, view.dtype.numpy, memoryview(buffer).cast("B"), -low, strides)
+
+    def outputs(self) -> list[np.ndarray]:
+        return [a.copy() for a in self._bound[1]]  # type: ignore[attr-defined]
+
+    def read(self, value: str) -> np.ndarray:
+        return self.value(value).copy()
+
+    def write(self, value: str, array: np.ndarray) -> None:
+        self.value(value)[...] = array
+
+    def checksum(self, value: str) -> int:
+        return zlib.crc32(np.ascontiguousarray(self.value(value)).data)
+
+    def time_steps(self, repetitions: int) -> StepTimes:
+        count = len(self.program.steps)
+        steps, empty, whole = np.empty((repetitions, count)), np.empty((repetitions, count)), np.empty(repetitions)
+        self.run_steps(0, count)
+        for i in range(repetitions):
+            for step in range(count):
+                # A step may drive this interpreter out of the caches; a call without any step brings it back.
+                self._time(0, 0)
+                empty[i, step] = self._time(0, 0)
+                steps[i, step] = self._time(step, step + 1)
+            whole[i] = self._time(0, count)
+        return StepTimes(steps, whole, empty.reshape(-1))
+
+    def _time(self, begin: int, end: int) -> float:
+        """Nanoseconds."""
+        start = time.perf_counter_ns()
+        self.run_steps(begin, end)
+        return float(time.perf_counter_ns() - start)
+
+    def close(self) -> None:
+        """Nothing to do: memory and threads go with the last reference to it."""
 
     @staticmethod
     def _check(status: int) -> None:

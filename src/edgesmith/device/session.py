@@ -169,7 +169,9 @@ class Session(Instance):
         try:
             found = Description.from_bytes(content)
         except ValueError as error:
-            raise DeviceError(f"the program describes itself in a way that makes no sense: {error}", where=self.name)
+            raise DeviceError(
+                f"the program describes itself in a way that makes no sense: {error}", where=self.name
+            ) from error
         artifact = self._artifact
         same = (found.inputs, found.outputs) == (artifact.inputs, artifact.outputs)
         if not same or found.build != artifact.manifest.get("build", found.build):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 import numpy as np
 
-from edgesmith.device import Artifact, Context, emulated
+from edgesmith.device import Artifact, Device, Instance, emulated
 from edgesmith.errors import ArtifactError
 from edgesmith.ir import Graph, Node
 from edgesmith.kernels import KERNELS
@@ -35,10 +35,11 @@ def verify(
     roundoff: float = 0.0,
     seed: int | None = None,
     progress: Progress | None = None,
+    device: Device | None = None,
 ) -> Verification:
     """Compare a program with ONNX Runtime: its outputs, and every layer alone on reference inputs.
 
-    Of a program for another machine, which an emulator runs, only the outputs are compared.
+    Where a device cannot run programs step by step, only the outputs are compared.
 
     Args:
         graph: the graph that the artifact was compiled from (``Plan.graph``).
@@ -48,27 +49,38 @@ def verify(
         roundoff: see ``accumulate``.
         seed: what the inputs were made from, for the record.
         progress: called with (layers done, layers in all).
+        device: where it runs (default: in this process, or, when it is for another machine, in an emulator).
 
     Raises:
         ArtifactError: the artifact was not compiled from this graph.
         TargetError: it was compiled for another machine, and there is no emulator.
+        DeviceError: the device is out of reach.
     """
     layers = _layers(artifact, graph)
     computed = _computed(artifact)
-    device = None if runs_here(artifact.target) else emulated(artifact.target)
+    if device is None and not runs_here(artifact.target):
+        device = emulated(artifact.target)
     known = accumulated or accumulate(graph, feeds, computed=computed, roundoff=roundoff)
     result = Verification(artifact.name, seed, device.name if device else "")
-    given = {v: feeds[v] for v in graph.inputs}
-    if device:
-        got = device.run(artifact, given)
-    else:
-        _check_layers(result, layers, _Run(artifact, graph, feeds, known, computed), progress)
-        outputs = artifact(**given)
-        got = outputs if isinstance(outputs, dict) else {graph.outputs[0]: outputs}
+    with ExitStack() as opened:
+        instances = [i for i in (_instance(artifact, device) for _ in range(2)) if i]
+        for instance in instances:
+            opened.enter_context(instance)
+        if len(instances) == 2:
+            run = _Run(artifact, graph, feeds, known, computed, *instances)
+            _check_layers(result, layers, run, progress)
+            got = run.outputs()
+        else:
+            assert device
+            got = device.run(artifact, {v: feeds[v] for v in graph.inputs})
     wanted = known.outputs if expected is None else expected
     for v in graph.outputs:
         result.outputs[v] = compare(got[v], wanted[v], known.tolerances[v], known.unstable.get(v))
     return result
+
+
+def _instance(artifact: Artifact, device: Device | None) -> Instance | None:
+    return device.open(artifact) if device else artifact.context()
 
 
 @dataclass(frozen=True)
@@ -146,14 +158,33 @@ def _computed(artifact: Artifact) -> Computed:
 
 
 class _Run:
-    """Two contexts of the program: one that runs as a whole, and one whose layers run alone on reference inputs."""
+    """Two instances of the program: one that runs as a whole, and one whose layers run alone on reference inputs."""
 
-    def __init__(self, artifact: Artifact, graph: Graph, feeds: Arrays, known: Accumulated, computed: Computed) -> None:
+    def __init__(
+        self,
+        artifact: Artifact,
+        graph: Graph,
+        feeds: Arrays,
+        known: Accumulated,
+        computed: Computed,
+        whole: Instance,
+        alone: Instance,
+    ) -> None:
         self.graph, self.known, self.computed = graph, known, computed
         self.evaluator = Evaluator(graph)
         self.values = Values(graph, feeds)
-        self.whole, self.alone = _bound(artifact, feeds), _bound(artifact, feeds)
+        self.whole, self.alone = whole, alone
         self.written: dict[str, int] = {}
+        self._names, self._steps = tuple(artifact.outputs), len(artifact.manifest["steps"])
+        self._inputs = [np.array(feeds[v], order="C") for v in artifact.inputs]
+        for instance in (whole, alone):
+            instance.bind(self._inputs)
+
+    def outputs(self) -> dict[str, np.ndarray]:
+        """Those of one more run, from its beginning to its end."""
+        self.whole.bind(self._inputs)
+        self.whole.run_steps(0, self._steps)
+        return dict(zip(self._names, self.whole.outputs(), strict=True))
 
     def check(self, layer: _Layer) -> tuple[Layer, Evidence]:
         local = self._reference(layer)
@@ -166,7 +197,7 @@ class _Run:
             floor = smallest(self.graph.type(v).dtype) if not _exact(bounds[v]) else 0.0
             isolated.append(compare(got[v], local[v], np.maximum(bounds[v], floor)))
             allowed, ignore = self.known.tolerances[v], self.known.unstable.get(v)
-            accumulated.append(compare(self._read(self.whole, v), local[v], allowed, ignore))
+            accumulated.append(compare(self.whole.read(v), local[v], allowed, ignore))
         evidence = Evidence({v: local[v] for v in layer.inputs}, {v: local[v] for v in layer.outputs}, got)
         for node in layer.nodes:
             self.values.release(node)
@@ -202,43 +233,28 @@ class _Run:
                 self._write(v, local[v])
         if layer.step is not None:
             self.alone.run_steps(layer.step, layer.step + 1)
-        return {v: self._read(self.alone, v) for v in layer.outputs}
+        return {v: self.alone.read(v) for v in layer.outputs}
 
     def _write(self, value: str, array: np.ndarray) -> None:
         if value not in self.graph.inputs:
-            self.alone.value(value)[...] = array
+            self.alone.write(value, array)
 
     def _advance(self, layer: _Layer) -> None:
         if layer.step is not None:
             self.whole.run_steps(layer.step, layer.step + 1)
         for v in layer.outputs:
-            self.written[v] = _checksum(self.whole.value(v))
+            self.written[v] = self.whole.checksum(v)
 
     def _changed(self, layer: _Layer) -> str:
         """Whether a value that the layer reads is no longer what its producer left: two values share memory wrongly."""
         for v in layer.inputs:
-            if v in self.written and _checksum(self.whole.value(v)) != self.written[v]:
+            if v in self.written and self.whole.checksum(v) != self.written[v]:
                 return f"reads {v!r}, which another step has overwritten: the memory plan is wrong"
         return ""
-
-    @staticmethod
-    def _read(context: Context, value: str) -> np.ndarray:
-        return context.value(value).copy()
-
-
-def _bound(artifact: Artifact, feeds: Arrays) -> Context:
-    context = artifact.context()
-    inputs = [np.array(feeds[v], order="C") for v in artifact.inputs]
-    context.bind(inputs, [np.zeros(t.shape, t.dtype.numpy) for t in artifact.outputs.values()])
-    return context
 
 
 def _by_ratio(difference: Difference) -> float:
     return difference.ratio
-
-
-def _checksum(array: np.ndarray) -> int:
-    return zlib.crc32(np.ascontiguousarray(array).data)
 
 
 def _exact(bound: np.ndarray | float) -> bool:
