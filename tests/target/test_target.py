@@ -20,7 +20,7 @@ from edgesmith.toolchain.compiler import Compiler
         ("arm-linux-gnueabihf", ()),
         ("arm-linux-gnueabihf+neon32", ("neon32",)),
         ("x86_64-linux-gnu", ("sse2",)),
-        ("x86_64-linux-gnu+avx2", ("sse2", "avx2")),
+        ("x86_64-linux-gnu+avx2", ("sse2", "sse4", "avx2")),
     ],
 )
 def test_a_triple_with_instruction_sets(text: str, isas: tuple[str, ...]) -> None:

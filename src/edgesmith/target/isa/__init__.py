@@ -40,6 +40,8 @@ class Isa:
         features: feature names as Clang and GCC take them after ``-m`` (x86) or after a ``+`` (ARM, RISC-V).
         header: the C header of its intrinsics.
         cpuinfo: flags that ``/proc/cpuinfo`` must list.
+        detect: C conditions over ``es_processor.h``, all of which hold where the processor has what this adds to the sets
+            that it contains; of a set that every processor has there are none.
         baseline: every processor of its architecture has it.
         emulator_cpu: processor that QEMU emulates with this set and, where there is one, no wider set.
         processor: what compilers are told where the target names no processor; empty: its architecture.
@@ -57,6 +59,7 @@ class Isa:
     implies: tuple[str, ...] = ()
     header: str = ""
     cpuinfo: tuple[str, ...] = ()
+    detect: tuple[str, ...] = ()
     baseline: bool = False
     emulator_cpu: str = ""
     processor: str = ""

@@ -48,6 +48,7 @@ AMX = ISAS.register("amx")(
         implies=("avx512vnni",),
         header="immintrin.h",
         cpuinfo=("amx_tile", "amx_int8", "amx_bf16", *AVX512VNNI.cpuinfo),
+        detect=("es_saves(0x60000)",),
         instr=AVX512VNNI.instr,
         tiles={
             "tiles_configure": "_tile_loadconfig({0})",

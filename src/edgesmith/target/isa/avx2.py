@@ -24,9 +24,14 @@ AVX2 = ISAS.register("avx2")(
         vector_bits=256,
         registers=16,
         features=("avx2", "fma", "f16c", "bmi2"),
-        implies=("sse2",),
+        implies=("sse4",),
         header="immintrin.h",
         cpuinfo=("avx2", "fma", "f16c", "bmi2"),
+        detect=(
+            *("es_cpuid(7, ES_EBX, 5)", "es_cpuid(7, ES_EBX, 8)"),
+            *("es_cpuid(1, ES_ECX, 12)", "es_cpuid(1, ES_ECX, 29)"),
+            "es_saves(0x6)",
+        ),
         instr={
             "zip_u8": f"_mm256_cvtepu8_epi16({_ZIPPED})",
             "zip_i8": f"_mm256_cvtepi8_epi16({_ZIPPED})",

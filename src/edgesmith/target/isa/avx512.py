@@ -30,6 +30,7 @@ AVX512 = ISAS.register("avx512")(
         implies=("avx2",),
         header="immintrin.h",
         cpuinfo=("avx512f", "avx512bw", "avx512dq", "avx512vl"),
+        detect=(*(f"es_cpuid(7, ES_EBX, {bit})" for bit in (16, 30, 17, 31)), "es_saves(0xe6)"),
         instr={
             "zip_u8": f"_mm512_cvtepu8_epi16({_ZIPPED})",
             "zip_i8": f"_mm512_cvtepi8_epi16({_ZIPPED})",

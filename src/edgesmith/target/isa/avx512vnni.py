@@ -13,6 +13,7 @@ AVX512VNNI = ISAS.register("avx512vnni")(
         implies=("avx512",),
         header="immintrin.h",
         cpuinfo=("avx512_vnni", *AVX512.cpuinfo),
+        detect=("es_cpuid(7, ES_ECX, 11)",),
         instr={
             **AVX512.instr,
             "dot2": "_mm512_dpwssd_epi32((__m512i){0}, (__m512i){1}, (__m512i){2})",

@@ -19,6 +19,7 @@ NEON32 = ISAS.register("neon32")(
         features=("v7a", "neon", "vfp4"),
         header="arm_neon.h",
         cpuinfo=("neon", "vfpv4"),
+        detect=('es_auxiliary(16, 12, "")', 'es_auxiliary(16, 16, "")'),
         emulator_cpu="cortex-a7",
         instr={
             "dot2": f"vaddq_s32((int32x4_t){{0}}, vcombine_s32({', '.join(_ADDED)}))",

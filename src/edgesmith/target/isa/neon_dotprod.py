@@ -13,6 +13,7 @@ DOTPROD = ISAS.register("dotprod")(
         implies=("neon",),
         header="arm_neon.h",
         cpuinfo=("asimddp", *NEON.cpuinfo),
+        detect=('es_auxiliary(16, 20, "FEAT_DotProd")',),
         emulator_cpu="cortex-a76",
         instr={
             **NEON.instr,

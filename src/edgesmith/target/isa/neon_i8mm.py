@@ -14,6 +14,7 @@ I8MM = ISAS.register("i8mm")(
         implies=("dotprod",),
         header="arm_neon.h",
         cpuinfo=("i8mm", *DOTPROD.cpuinfo),
+        detect=('es_auxiliary(26, 13, "FEAT_I8MM")',),
         emulator_cpu="max",
         instr={
             **DOTPROD.instr,
