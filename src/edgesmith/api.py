@@ -17,7 +17,7 @@ from edgesmith import tune as tuning
 from edgesmith.atomic import write_file
 from edgesmith.codegen import generate
 from edgesmith.codegen.selftest import selftest_header, selftest_inputs
-from edgesmith.device import Artifact, runnable
+from edgesmith.device import Artifact, Device, runnable
 from edgesmith.device.artifact import LOCK, MANIFEST, PRECISION, TIMES, VERIFICATION, sha256
 from edgesmith.device.folder import FAILED, failed_folder, replacing
 from edgesmith.device.local import checked_threads
@@ -385,6 +385,7 @@ def verify(
     bindings: Arrays | None = None,
     seed: int = 0,
     progress: Progress | None = None,
+    device: Device | None = None,
 ) -> Verification:
     """Compare an artifact with the model that it was compiled from, in ONNX Runtime, layer by layer.
 
@@ -393,6 +394,7 @@ def verify(
     Args:
         inputs: by name (default: random, from ``seed``; 0 gives the self-test's inputs).
         bindings: the bindings that it was compiled with.
+        device: where it runs, such as ``deploy.attach`` gives it (default: in this process, or in an emulator).
 
     Raises:
         ArtifactError: the artifact was compiled from another model.
@@ -417,6 +419,7 @@ def verify(
         roundoff=roundoff_of(clean),
         seed=None if inputs else seed,
         progress=lambda i, n: report("verify", i, n),
+        device=device,
     )
 
 

@@ -12,9 +12,10 @@ from edgesmith.bench.profile import profile as measure
 from edgesmith.cli.arguments import ArtifactArgument
 from edgesmith.cli.console import console, error_console, figures, print_json, table
 from edgesmith.cli.counting import core_named, print_counts
+from edgesmith.cli.devices import OnOption, attached, require_real
 from edgesmith.cli.progress import one_bar
 from edgesmith.counting import count_inference
-from edgesmith.device import load
+from edgesmith.device import Artifact, load
 from edgesmith.report.units import count, duration, rate
 
 
@@ -31,6 +32,7 @@ def command(
         str,
         typer.Option(metavar="NAME", help="Count, and give the cycles of this core by llvm-mca: cortex-a72, ..."),
     ] = "",
+    on: OnOption = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Measure each step of a compiled model, next to the limit of this machine.
@@ -38,6 +40,8 @@ def command(
     The program is run step by step and as a whole, in turn; medians are printed. 'of roofline' is the least time that
     the machine allows for the step's operations and bytes, over the measured time: 100 % cannot be beaten. The
     machine's peak is measured once and kept; 'edgesmith targets --measure' measures it again.
+
+    With --on, the steps are timed on a device, by its own clock; its peak is not known, so there is no roofline.
 
     With --count, QEMU runs the program once on one thread and a plugin counts the instructions of each step. They are
     the same every time, on any machine; they are not time. With --core, llvm-mca (LLVM 22) says what a core takes for
@@ -47,6 +51,7 @@ def command(
     Examples:
       edgesmith profile out/
       edgesmith profile out/ --in-order --limit 20
+      edgesmith profile out/ --on ssh://pi@raspberrypi
       edgesmith profile out/ --count --limit 10
       edgesmith profile out/ --core cortex-a72
       edgesmith profile out/ --json | jq '.steps[] | {name, time_ns, roofline_share}'
@@ -58,14 +63,26 @@ def command(
             inference = count_inference(program)
         print_counts(inference, given, in_order=in_order, limit=limit, as_json=as_json)
         return
+    found = _on_device(program, on, repetitions) if on else _here(program, repetitions)
+    if as_json:
+        print_json({**found.to_json(), "device": on or None})
+    else:
+        _print(found, in_order, limit)
+
+
+def _here(program: Artifact, repetitions: int) -> Profile:
     with error_console().status("measuring this machine"):
         machine = this_machine(program.threads)
     with one_bar("profile") as progress:
-        found = measure(program, machine, repetitions, progress)
-    if as_json:
-        print_json(found.to_json())
-    else:
-        _print(found, in_order, limit)
+        return measure(program, machine, repetitions, progress)
+
+
+def _on_device(program: Artifact, address: str, repetitions: int) -> Profile:
+    with attached(address, program) as device:
+        assert device
+        require_real(device, "--count counts instructions under QEMU; take times with --on ssh://user@host")
+        with device.open(program, program.threads) as instance, one_bar("profile") as progress:
+            return measure(program, None, repetitions, progress, instance)
 
 
 def _print(found: Profile, in_order: bool, limit: int) -> None:
@@ -80,26 +97,21 @@ def _print(found: Profile, in_order: bool, limit: int) -> None:
             duration(step.time_ns),
             f"{step.time_ns / found.sum_ns:.1%}",
             f"{step.flops_per_second / 1e9:.1f}" if step.macs else "",
-            f"{step.roofline_share:.0%}",
-            step.bound,
+            "" if step.roofline_share is None else f"{step.roofline_share:.0%}",
+            step.bound or "",
         )
     macs = sum(s.macs for s in found.steps)
-    best = sum(s.limit_ns for s in found.steps)
-    machine = found.machine
+    rows = [
+        ("whole run", f"{duration(found.total_ns)} (median of {found.repetitions})"),
+        ("sum of the steps", duration(found.sum_ns)),
+        ("MACs", f"{count(macs)}, {rate(2 * macs / found.total_ns * 1e9, 'FLOP/s')}"),
+    ]
+    if machine := found.machine:
+        best = sum(s.limit_ns or 0.0 for s in found.steps)
+        threads = f"{machine.threads} thread{'s' * (machine.threads > 1)}"
+        peak = f"{rate(machine.flops, 'FLOP/s')}, {rate(machine.bandwidths[-1][1], 'B/s')} from memory"
+        rows.append(("roofline limit", f"{duration(best)}, {best / found.total_ns:.0%} of the measured time"))
+        rows.append(("machine", f"{machine.name}, {machine.isa}, {threads}: {peak}"))
     out = console()
     out.print(shown)
-    out.print(
-        figures(
-            [
-                ("whole run", f"{duration(found.total_ns)} (median of {found.repetitions})"),
-                ("sum of the steps", duration(found.sum_ns)),
-                ("MACs", f"{count(macs)}, {rate(2 * macs / found.total_ns * 1e9, 'FLOP/s')}"),
-                ("roofline limit", f"{duration(best)}, {best / found.total_ns:.0%} of the measured time"),
-                (
-                    "machine",
-                    f"{machine.name}, {machine.isa}, {machine.threads} thread{'s' * (machine.threads > 1)}: "
-                    f"{rate(machine.flops, 'FLOP/s')}, {rate(machine.bandwidths[-1][1], 'B/s')} from memory",
-                ),
-            ]
-        )
-    )
+    out.print(figures(rows))

@@ -12,6 +12,7 @@ from edgesmith import api
 from edgesmith.cli import arguments
 from edgesmith.cli.arguments import ArtifactArgument, BindOption
 from edgesmith.cli.console import console, figures, print_json, table
+from edgesmith.cli.devices import OnOption, attached
 from edgesmith.cli.progress import stages
 from edgesmith.device import Artifact, load
 from edgesmith.device.settings import PREPROCESS, source
@@ -37,6 +38,7 @@ def command(
     keep: Annotated[
         Path | None, typer.Option(help="Keep report and first wrong layer's arrays in this folder.")
     ] = None,
+    on: OnOption = "",
     key: Annotated[
         Path | None,
         typer.Option(help="Check first that this public key's owner signed it; without MODEL, check nothing else."),
@@ -49,11 +51,15 @@ def command(
     'tolerance', derived from the type and the length of the sums), and in the running program ('accumulated'). The
     files of the artifact are compared with their hashes first. Exit status 1 when something differs.
 
+    With --on, the program runs on a device, where it is gone again afterwards. A program for another machine runs in
+    QEMU where that is installed.
+
     \b
     Examples:
       edgesmith verify out/ model.onnx
       edgesmith verify out/ model.onnx --input photo.jpg --outputs
       edgesmith verify out/ --seed 7 --json
+      edgesmith verify out/ model.onnx --on ssh://pi@raspberrypi
       edgesmith verify out/ --key release.pub
     """
     if key:
@@ -73,7 +79,7 @@ def command(
             where=str(program.path),
             hint=f"edgesmith verify {artifact} model.onnx",
         )
-    with stages() as report:
+    with attached(on, program) as device, stages() as report:
         found = api.verify(
             program,
             arguments.model(text),
@@ -81,6 +87,7 @@ def command(
             bindings=arguments.bindings(bind),
             seed=seed,
             progress=report,
+            device=device,
         )
     if keep:
         found.keep(keep)
@@ -150,7 +157,7 @@ def _print(found: Verification, every: bool) -> None:
     out.print(outputs)
     if found.ok:
         count = len(found.layers)
-        where = f" on {found.device}" if found.device else f", {count} layers"
+        where = (f", {count} layers" if count else "") + (f" on {found.device}" if found.device else "")
         out.print(f"agrees with ONNX Runtime: {len(found.outputs)} outputs{where}", style="green")
     else:
         out.print(f"differs: {found.reason()}", style="red", markup=False)

@@ -9,13 +9,12 @@ the device. Interrupted anywhere, the same call goes on where it was.
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgesmith.deploy.transport import Transport
+from edgesmith.deploy.transport import Transport, quoted
 from edgesmith.device.artifact import MANIFEST, Artifact, sha256
 from edgesmith.errors import ArtifactError, DeviceError
 from edgesmith.release import SIGNATURE
@@ -29,8 +28,6 @@ SPARE_KILOBYTES = 64
 AGAIN = "-again"
 """End of the name of a version that replaces a damaged copy of itself."""
 TOOLS = "sha256sum mv ln cp df find readlink"
-MACHINES = {"armv8l": "aarch64", "arm64": "aarch64", "amd64": "x86_64"}
-"""What ``uname -m`` says where the name in triples is another."""
 _TIMES = re.compile(r"median_ms ([\d.]+) min_ms ([\d.]+) p95_ms ([\d.]+) runs (\d+) threads (\d+)")
 
 
@@ -125,7 +122,7 @@ class _Place:
 
     def __init__(self, device: Transport, name: str, version: str) -> None:
         self.device, self.name, self.version = device, name, version
-        self.base = f"{_quoted(device.root.rstrip('/'))}/{name}"
+        self.base = f"{quoted(device.root.rstrip('/'))}/{name}"
 
     @property
     def incoming(self) -> str:
@@ -133,13 +130,7 @@ class _Place:
 
     def check(self, arch: str) -> None:
         """Check that the device can take programs for an architecture."""
-        machine = self.device.run("uname -m").strip()
-        if not self.device.starter and MACHINES.get(machine, machine) != arch:
-            raise DeviceError(
-                f"is {machine}, the artifact is for {arch}",
-                where=self.device.name,
-                hint="Compile it with --target for this device ('edgesmith targets').",
-            )
+        self.device.check_machine(arch)
         missing = self.device.run(f"for t in {TOOLS}; do command -v $t >/dev/null || echo $t; done").split()
         if missing:
             raise DeviceError(f"lacks {', '.join(missing)}", where=self.device.name)
@@ -156,15 +147,13 @@ class _Place:
     def hashes(self, *folders: str) -> dict[str, str]:
         """Hash of each file in some folders below the artifact's, by its path there."""
         files = " ".join(f"{folder}/*" for folder in folders)
-        lines = self.device.run(f"cd {self.base} 2>/dev/null && sha256sum {files} 2>/dev/null || true").splitlines()
-        pairs = (line.split(maxsplit=1) for line in lines)
-        return {name.lstrip("*"): digest for digest, name in pairs}
+        return self.device.hashes(self.base, files)
 
     def free_kilobytes(self) -> int:
         return int(self.device.run(f"df -Pk {self.incoming} | tail -n 1 | tr -s ' ' | cut -d ' ' -f 4").strip())
 
     def start(self, program: str, arguments: Sequence[str]) -> str:
-        return self.device.run(f"{shlex.join(self.device.starter)} {program} {shlex.join(arguments)}".strip())
+        return self.device.run(self.device.started(program, arguments))
 
     def switch(self, before: str) -> None:
         """What has arrived becomes the current version; the one before it stays, older ones go."""
@@ -233,8 +222,3 @@ def _stage(name: str) -> Iterator[None]:
         yield
     except DeviceError as error:
         raise DeviceError(f"{name}: {error.why}", where=error.where, hint=error.hint) from error
-
-
-def _quoted(folder: str) -> str:
-    """For the device's shell; ``~/`` stays the home folder."""
-    return f"~/{shlex.quote(folder[2:])}" if folder.startswith("~/") else shlex.quote(folder)

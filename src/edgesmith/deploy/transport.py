@@ -1,7 +1,8 @@
-"""How commands and files reach a device. Devices need a POSIX shell, ``sha256sum`` and ``mv -T``."""
+"""How commands and files reach a device, which needs a POSIX shell and ``sha256sum``."""
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -9,14 +10,17 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from urllib.parse import SplitResult, unquote, urlsplit
 
+from edgesmith.device.channel import Channel
 from edgesmith.errors import BadInput, DeviceError
 from edgesmith.registry import Registry
 from edgesmith.target import Target
 
-__all__ = ["TRANSPORTS", "Transport", "connect", "ran"]
+__all__ = ["TRANSPORTS", "Transport", "connect", "quoted", "ran"]
 
 ADDRESSES = "ssh://user@host[:port][/folder], adb://serial[/folder], qemu:[cpu], or local[:folder]"
 LAST_LINES = 5
+MACHINES = {"armv8l": "aarch64", "arm64": "aarch64", "amd64": "x86_64", "armv7l": "arm", "armv6l": "arm"}
+"""What ``uname -m`` says where the name in triples is another."""
 SECONDS = 600.0
 """After which a command on a device counts as hung."""
 
@@ -26,11 +30,15 @@ class Transport(AbstractContextManager["Transport"], ABC):
 
     Args:
         root: folder on the device below which artifacts are installed; relative to where its shell starts.
+        scratch: folder below which lies what is needed only while somebody is connected.
     """
 
     root: str
+    scratch: str
     starter: Sequence[str] = ()
     """Words before the path of a program that start it."""
+    tells_time: bool = True
+    """Whether what programs take there is what they take on a device."""
 
     @property
     @abstractmethod
@@ -38,6 +46,12 @@ class Transport(AbstractContextManager["Transport"], ABC):
         """For messages."""
 
     @abstractmethod
+    def command(self, script: str) -> list[str]:
+        """What runs a script in the device's shell: a command here, with the script's input, output and exit status."""
+
+    def check_reached(self, done: subprocess.CompletedProcess[str]) -> None:
+        """Raise ``DeviceError`` where a command ended because of the connection."""
+
     def shell(self, script: str, *, stdin: Path | None = None) -> subprocess.CompletedProcess[str]:
         """Run a script in the device's shell; the exit status is the script's.
 
@@ -47,6 +61,47 @@ class Transport(AbstractContextManager["Transport"], ABC):
         Raises:
             DeviceError: the device cannot be reached.
         """
+        done = ran(self.command(script), self.name, stdin)
+        self.check_reached(done)
+        return done
+
+    def serve(self, program: str, arguments: Sequence[str], service: int, seconds: float) -> Channel:
+        """Start a program that answers; it ends with the connection.
+
+        Args:
+            program: its path, in the words of the device's shell.
+            service: what it must offer.
+            seconds: without a sign of life, after which it counts as hung.
+
+        Raises:
+            DeviceError: it cannot be started, or does not greet.
+        """
+        # With a command behind it, the shell tells by which signal a program ended; some servers do not.
+        return Channel(self.command(f"{self.started(program, arguments)}; exit $?"), self.name, service, seconds)
+
+    def started(self, program: str, arguments: Sequence[str]) -> str:
+        """The shell's words that start a program."""
+        return " ".join(w for w in (shlex.join(self.starter), program, shlex.join(arguments)) if w)
+
+    def check_machine(self, arch: str) -> None:
+        """Raise ``DeviceError`` where programs for an architecture do not run."""
+        machine = self.run("uname -m").strip()
+        if not self.starter and MACHINES.get(machine, machine) != arch:
+            raise DeviceError(
+                f"is {machine}, the programs are for {arch}",
+                where=self.name,
+                hint="Compile with --target for this device ('edgesmith targets').",
+            )
+
+    def hashes(self, folder: str, files: str) -> dict[str, str]:
+        """SHA-256 of files on the device by their path below a folder; what is not there is left out.
+
+        Args:
+            folder, files: in the words of its shell.
+        """
+        lines = self.run(f"cd {folder} 2>/dev/null && sha256sum {files} 2>/dev/null || true").splitlines()
+        pairs = (line.split(maxsplit=1) for line in lines)
+        return {name.lstrip("*"): digest for digest, name in pairs}
 
     def push(self, local: Path, remote: str) -> None:
         """Copy a file to the device.
@@ -81,6 +136,11 @@ Connect = Callable[[SplitResult, Target], Transport]
 TRANSPORTS: Registry[Connect] = Registry("transport", "edgesmith.deploy.transports")
 
 
+def quoted(folder: str) -> str:
+    """A folder in the words of the device's shell; ``~/`` stays the home folder."""
+    return f"~/{shlex.quote(folder[2:])}" if folder.startswith("~/") else shlex.quote(folder)
+
+
 def connect(address: str, target: Target) -> Transport:
     """The connection to a device, as ``ADDRESSES`` says.
 
@@ -93,11 +153,10 @@ def connect(address: str, target: Target) -> Transport:
         parts = urlsplit(text)
         _ = parts.port
     except ValueError as error:
-        raise BadInput(str(error), where=f"--to {address}") from error
+        raise BadInput(str(error), where=address) from error
     if parts.scheme not in TRANSPORTS:
         raise BadInput(
             f"{address!r} is no address of a device",
-            where="--to",
             hint=ADDRESSES,
         )
     return TRANSPORTS[parts.scheme](parts._replace(path=unquote(parts.path)), target)

@@ -62,10 +62,21 @@ class Device(ABC):
         Raises:
             BadInput: they do not fit.
             ArtifactError: the program failed.
+            DeviceError: the device is out of reach.
         """
+        arrays = arranged(artifact.inputs, (), inputs)
+        instance = self.open(artifact)
+        if instance is None:
+            return self._run_on_files(artifact, arrays)
+        with instance:
+            instance.bind(arrays)
+            instance.run_steps(0, len(artifact.manifest["steps"]))
+            return dict(zip(artifact.outputs, instance.outputs(), strict=True))
+
+    def _run_on_files(self, artifact: Artifact, inputs: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
         with tempfile.TemporaryDirectory(prefix="edgesmith-") as folder:
             files = []
-            for i, array in enumerate(arranged(artifact.inputs, (), inputs)):
+            for i, array in enumerate(inputs):
                 files.append(Path(folder) / f"input_{i}")
                 files[-1].write_bytes(array.tobytes())
             results = [Path(folder) / f"output_{i}" for i in range(len(artifact.outputs))]
@@ -76,7 +87,7 @@ class Device(ABC):
             }
 
     def _run(self, artifact: Artifact, arguments: Sequence[str]) -> str:
-        done = self.start(artifact.executable.absolute(), arguments)
+        done = self.start(artifact.executable.absolute(), [*arguments, *artifact.words])
         if done.returncode:
             said = "\n".join((done.stdout + done.stderr).strip().splitlines()[-LAST_LINES:])
             raise ArtifactError(

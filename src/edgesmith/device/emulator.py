@@ -5,15 +5,15 @@ from __future__ import annotations
 import shutil
 import subprocess
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
 from edgesmith.device.artifact import Artifact
 from edgesmith.device.board import EmulatedBoard
 from edgesmith.device.device import Device
-from edgesmith.device.session import Session
-from edgesmith.errors import ArtifactError, TargetError
+from edgesmith.device.session import Session, arguments
+from edgesmith.errors import ArtifactError, BadInput, TargetError
 from edgesmith.target import Target, runs_here
 
 __all__ = ["Emulator", "emulated", "runnable"]
@@ -66,6 +66,16 @@ class Emulator(Device):
             raise TargetError("QEMU emulates no processor with these instructions", where=str(target))
         return cls(qemu, cpu, root)
 
+    def with_cpu(self, cpu: str) -> Emulator:
+        """It with another processor; raises ``BadInput`` when QEMU does not know that."""
+        if cpu not in _cpus(self.qemu):
+            raise BadInput(
+                f"{Path(self.qemu).name} emulates no {cpu!r}",
+                where=f"qemu:{cpu}",
+                hint=f"{self.qemu} -cpu help lists what it emulates",
+            )
+        return replace(self, cpu=cpu)
+
     @property
     def name(self) -> str:
         return f"{Path(self.qemu).name} ({self.cpu})"
@@ -76,7 +86,8 @@ class Emulator(Device):
         return [self.qemu, "-cpu", self.cpu, *([] if self.root is None else ["-L", str(self.root)])]
 
     def open(self, artifact: Artifact, threads: int = 1) -> Session:
-        return Session.start([*self.command, str(artifact.executable.absolute())], self.name, artifact, threads)
+        program = [*self.command, str(artifact.executable.absolute())]
+        return Session.start([*program, *arguments(threads), *artifact.words], self.name, artifact)
 
     def start(self, program: Path, arguments: Sequence[str]) -> subprocess.CompletedProcess[str]:
         try:

@@ -76,7 +76,7 @@ class Description:
 
 
 class Session(Instance):
-    """A program at the other end of a channel.
+    """A program at the other end of a channel, which closes with it.
 
     Args:
         artifact: what it must be.
@@ -88,25 +88,24 @@ class Session(Instance):
 
     def __init__(self, channel: Channel, artifact: Artifact) -> None:
         self._channel, self._artifact = channel, artifact
-        self.description = self._describe()
+        try:
+            self.description = self._describe()
+        except BaseException:
+            channel.close()
+            raise
         self._values = {name: i for i, name in enumerate(self.description.values)}
 
     @classmethod
-    def start(cls, program: Sequence[str], name: str, artifact: Artifact, threads: int = 1) -> Session:
+    def start(cls, command: Sequence[str], name: str, artifact: Artifact) -> Session:
         """Start a program.
 
         Args:
-            program: the words that start it on its machine, without arguments.
+            command: starts it, with ``arguments``.
             name: of the machine, for messages.
         """
         if not artifact.executable.is_file():
             raise ArtifactError("has no executable", where=str(artifact.path), hint="compile the model again")
-        channel = Channel([*program, *arguments(threads)], name, MODEL_SERVICE)
-        try:
-            return cls(channel, artifact)
-        except BaseException:
-            channel.close()
-            raise
+        return cls(Channel(command, name, MODEL_SERVICE), artifact)
 
     @property
     def name(self) -> str:

@@ -13,7 +13,7 @@ from edgesmith.target import Target
 
 __all__ = ["Adb"]
 
-ROOT = "/data/local/tmp/edgesmith"
+ROOT, SCRATCH = "/data/local/tmp/edgesmith", "/data/local/tmp"
 """Where programs of the shell's user may run."""
 _LOST = ("error: device", "error: no devices", "error: closed", "adb: device", "adb: no devices")
 
@@ -23,28 +23,30 @@ class Adb(Transport):
     serial: of the device; empty: the only one.
     """
 
-    def __init__(self, serial: str, root: str) -> None:
-        self.serial, self.root = serial, root
+    def __init__(self, serial: str, root: str, scratch: str) -> None:
+        self.serial, self.root, self.scratch = serial, root, scratch
         self._command = ["adb", *(["-s", serial] if serial else [])]
 
     @property
     def name(self) -> str:
         return f"adb {self.serial}".strip()
 
-    def shell(self, script: str, *, stdin: Path | None = None) -> subprocess.CompletedProcess[str]:
-        return self._reached(ran([*self._command, "shell", script], self.name, stdin))
+    def command(self, script: str) -> list[str]:
+        # Without a terminal, bytes pass unchanged.
+        return [*self._command, "shell", "-T", script]
 
     def push(self, local: Path, remote: str) -> None:
-        done = self._reached(ran([*self._command, "push", str(local), *shlex.split(remote)], self.name))
+        done = ran([*self._command, "push", str(local), *shlex.split(remote)], self.name)
+        self.check_reached(done)
         if done.returncode:
             raise DeviceError((done.stdout + done.stderr).strip(), where=self.name)
 
-    def _reached(self, done: subprocess.CompletedProcess[str]) -> subprocess.CompletedProcess[str]:
+    def check_reached(self, done: subprocess.CompletedProcess[str]) -> None:
         if done.returncode and done.stderr.startswith(_LOST):
             raise DeviceError(done.stderr.strip(), where=self.name, hint="adb devices lists what is connected")
-        return done
 
 
 @TRANSPORTS.register("adb")
 def connect_adb(parts: SplitResult, target: Target) -> Transport:
-    return Adb(parts.netloc, parts.path if parts.path.strip("/") else ROOT)
+    folder = parts.path if parts.path.strip("/") else ""
+    return Adb(parts.netloc, folder or ROOT, folder or SCRATCH)

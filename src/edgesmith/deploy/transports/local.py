@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
-from pathlib import Path
+import tempfile
 from urllib.parse import SplitResult
 
-from edgesmith.deploy.transport import TRANSPORTS, Transport, ran
+from edgesmith.deploy.transport import TRANSPORTS, Transport
 from edgesmith.target import Target
 
 __all__ = ["Local"]
@@ -15,17 +14,17 @@ ROOT = "edgesmith-deployed"
 
 
 class Local(Transport):
-    def __init__(self, root: str) -> None:
-        self.root = root
+    def __init__(self, root: str, scratch: str = "") -> None:
+        self.root, self.scratch = root, scratch or tempfile.gettempdir()
 
     @property
     def name(self) -> str:
         return "this machine"
 
-    def shell(self, script: str, *, stdin: Path | None = None) -> subprocess.CompletedProcess[str]:
-        return ran(["sh", "-c", script], self.name, stdin)
+    def command(self, script: str) -> list[str]:
+        return ["sh", "-c", script]
 
 
 @TRANSPORTS.register("local")
 def connect_local(parts: SplitResult, target: Target) -> Transport:
-    return Local(parts.path or ROOT)
+    return Local(parts.path or ROOT, parts.path)

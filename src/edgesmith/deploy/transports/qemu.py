@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from urllib.parse import SplitResult
 
 from edgesmith.deploy.transport import TRANSPORTS, Transport
@@ -14,6 +13,8 @@ __all__ = ["Emulated"]
 
 
 class Emulated(Local):
+    tells_time = False
+
     def __init__(self, root: str, emulator: Emulator) -> None:
         super().__init__(root)
         self.emulator = emulator
@@ -30,5 +31,5 @@ def connect_qemu(parts: SplitResult, target: Target) -> Transport:
     emulator = Emulator.of(target)
     cpu = parts.netloc or parts.path.strip("/")
     if cpu:
-        emulator = replace(emulator, cpu=cpu)
+        emulator = emulator.with_cpu(cpu)
     return Emulated(f"{ROOT}-{target.arch}", emulator)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import tempfile
-from pathlib import Path
 from urllib.parse import SplitResult
 
 from edgesmith.deploy.transport import TRANSPORTS, Transport, ran
@@ -13,7 +12,7 @@ from edgesmith.target import Target
 
 __all__ = ["Ssh"]
 
-ROOT = "edgesmith"
+ROOT, SCRATCH = "edgesmith", "/tmp"
 UNREACHABLE = 255
 """Exit status of ssh itself."""
 CONNECT_SECONDS = 10
@@ -27,8 +26,8 @@ class Ssh(Transport):
         port: None: as the client's settings say.
     """
 
-    def __init__(self, host: str, port: int | None, root: str) -> None:
-        self.host, self.root = host, root
+    def __init__(self, host: str, port: int | None, root: str, scratch: str) -> None:
+        self.host, self.root, self.scratch = host, root, scratch
         self._sockets = tempfile.TemporaryDirectory(prefix="es-")
         options = {
             "BatchMode": "yes",
@@ -46,12 +45,13 @@ class Ssh(Transport):
     def name(self) -> str:
         return self.host
 
-    def shell(self, script: str, *, stdin: Path | None = None) -> subprocess.CompletedProcess[str]:
-        done = ran([*self._command, "--", self.host, script], self.name, stdin)
+    def command(self, script: str) -> list[str]:
+        return [*self._command, "--", self.host, script]
+
+    def check_reached(self, done: subprocess.CompletedProcess[str]) -> None:
         if done.returncode == UNREACHABLE:
             said = (done.stderr.strip().splitlines() or ["the connection was lost"])[-1]
             raise DeviceError(said, where=self.name, hint=f"Try: ssh {self.host}")
-        return done
 
     def __exit__(self, *_: object) -> None:
         ran([*self._command, "-O", "exit", "--", self.host], self.name)
@@ -61,6 +61,7 @@ class Ssh(Transport):
 @TRANSPORTS.register("ssh")
 def connect_ssh(parts: SplitResult, target: Target) -> Transport:
     if not parts.hostname or parts.netloc.startswith("-"):
-        raise BadInput("names no host", where=f"--to {parts.geturl()}", hint="ssh://user@host[:port][/folder]")
+        raise BadInput("names no host", where=parts.geturl(), hint="ssh://user@host[:port][/folder]")
     host = f"{parts.username}@{parts.hostname}" if parts.username else parts.hostname
-    return Ssh(host, parts.port, parts.path if parts.path.strip("/") else ROOT)
+    folder = parts.path if parts.path.strip("/") else ""
+    return Ssh(host, parts.port, folder or ROOT, folder or SCRATCH)
