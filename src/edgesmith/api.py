@@ -17,8 +17,8 @@ from edgesmith import tune as tuning
 from edgesmith.atomic import write_file
 from edgesmith.codegen import generate
 from edgesmith.codegen.selftest import selftest_header, selftest_inputs
-from edgesmith.device import Artifact, Device, runnable
-from edgesmith.device.artifact import LOCK, MANIFEST, PRECISION, TIMES, VERIFICATION, sha256
+from edgesmith.device import Artifact, runnable
+from edgesmith.device.artifact import LOCK, MANIFEST, PRECISION, TIMES, UNHASHED, VERIFICATION, sha256
 from edgesmith.device.folder import FAILED, failed_folder, replacing
 from edgesmith.device.local import checked_threads
 from edgesmith.device.manifest import describe
@@ -27,6 +27,7 @@ from edgesmith.frontend.normalize import normalize
 from edgesmith.frontend.onnx import bind
 from edgesmith.frontend.torch import export
 from edgesmith.ir import Graph
+from edgesmith.packaging import PACKAGES, checked_forms, checked_version, library_files, pack
 from edgesmith.passes import optimize
 from edgesmith.pipeline.planning import allowed_kernels, compiler_of, lock_text, mixed_precision, planned
 from edgesmith.pipeline.progress import Progress, silent
@@ -45,8 +46,8 @@ from edgesmith.plan import own_memory
 from edgesmith.preprocess import Preprocess
 from edgesmith.quantize import Quantized, Settings, Source
 from edgesmith.quantize.precisions import PRECISIONS
-from edgesmith.recipe import Recipe
-from edgesmith.target import parse
+from edgesmith.recipe import PARTS, Recipe
+from edgesmith.target import parse, runs_here
 from edgesmith.toolchain import build, zig
 from edgesmith.toolchain.compiler import system
 from edgesmith.verify import Accumulated, Verification, accumulate
@@ -96,6 +97,8 @@ def compile(
     calibration: Source | None = None,
     quantization: Settings | None = None,
     preprocess: Preprocess | None = None,
+    emit: Sequence[str] = PARTS,
+    package_version: str = Recipe.version,
     progress: Progress | None = None,
 ) -> Artifact:
     """Compile an ONNX model into an artifact and prove that it computes the same.
@@ -125,6 +128,9 @@ def compile(
             the times that ``tune`` says. The artifact is then compared with the quantised model, which it keeps as
             ``quantized.onnx``.
         calibration, quantization, preprocess: data, settings and pictures of ``quantize``.
+        emit: what the artifact consists of: ``shared``, ``static``, ``exe``; and packaging forms (``packaging.FORMS``),
+            which go into its folder ``packages``.
+        package_version: of the packages, of what CMake and pkg-config find.
         progress: told about each stage.
 
     Raises:
@@ -139,11 +145,14 @@ def compile(
         raise BadInput(f"{precision!r} is not one of {known}", where="precision")
     if tune not in TUNING:
         raise BadInput(f"{tune!r} is not one of {', '.join(TUNING)}", where="tune")
+    wanted = checked_forms(emit, PARTS)
     fixed = checked_arrays(bindings)
     locked = lock_text(lock)
     allowed = allowed_kernels(only, forbid)
     recipe = Recipe(
-        target, sorted_shapes(shapes), digests(fixed), checked_threads(threads), tune, locked, compiler, allowed
+        *(target, sorted_shapes(shapes), digests(fixed), checked_threads(threads), tune, locked, compiler, allowed),
+        emit=wanted,
+        version=checked_version(package_version),
     )
     quantizer = None
     if precision != FLOAT:
@@ -258,16 +267,21 @@ def compile_graph(
         (src / "selftest_data.h").write_bytes(header)
         for file, data in (files or {}).items():
             (folder / file).write_bytes(data)
-        build(
+        built = build(
             src,
             folder,
             package.name,
             target,
             tool,
             extra=recipe.flags,
-            executable=recipe.executable,
+            executable="exe" in recipe.emit or (verify and not runs_here(target)),
+            one_piece="shared" not in recipe.emit,
             progress=lambda i, n: report("compile", i, n),
         )
+        files_of_libraries = library_files(src, package.name, recipe.version, target, built.keys() & set(recipe.emit))
+        for file, data in files_of_libraries.items():
+            (folder / file).parent.mkdir(parents=True, exist_ok=True)
+            (folder / file).write_bytes(data)
         manifest = describe(
             plan,
             package,
@@ -277,9 +291,8 @@ def compile_graph(
             tools={"edgesmith": __version__, "compiler": f"{tool.name} {tool.version}"},
             passes=passes,
         )
-        written = sorted(p for p in folder.rglob("*") if p.is_file())
-        manifest["files"] = {p.relative_to(folder).as_posix(): sha256(p) for p in written}
-        (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
+        manifest["version"] = recipe.version
+        _write_manifest(folder, manifest)
         times = tuning.known_times(plan, tuning.recorded(target, tool), recipe.only) if recipe.tune != "off" else {}
         for file, data in {TIMES: times, **(measured or {})}.items():
             (folder / file).write_text(json.dumps(data, indent=1) + "\n")
@@ -295,6 +308,15 @@ def compile_graph(
             if not result.ok:
                 _keep_evidence(result, folder, failed_folder(output))
             result.write(folder)
+        forms = [f for f in recipe.emit if f not in PARTS]
+        if forms:
+            report("pack", 0, 1)
+            pack(Artifact(folder), forms, folder / PACKAGES)
+            report("pack", 1, 1)
+        for part, path in built.items():
+            if part not in recipe.emit:
+                path.unlink()
+        _write_manifest(folder, manifest)
     return Artifact(output)
 
 
@@ -385,7 +407,6 @@ def verify(
     bindings: Arrays | None = None,
     seed: int = 0,
     progress: Progress | None = None,
-    device: Device | None = None,
 ) -> Verification:
     """Compare an artifact with the model that it was compiled from, in ONNX Runtime, layer by layer.
 
@@ -394,7 +415,6 @@ def verify(
     Args:
         inputs: by name (default: random, from ``seed``; 0 gives the self-test's inputs).
         bindings: the bindings that it was compiled with.
-        device: where it runs, such as ``deploy.attach`` gives it (default: in this process, or in an emulator).
 
     Raises:
         ArtifactError: the artifact was compiled from another model.
@@ -419,8 +439,14 @@ def verify(
         roundoff=roundoff_of(clean),
         seed=None if inputs else seed,
         progress=lambda i, n: report("verify", i, n),
-        device=device,
     )
+
+
+def _write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
+    """The manifest with the hashes of all files but those that differ from run to run."""
+    written = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+    files = {p: sha256(folder / p) for p in written if p not in UNHASHED}
+    (folder / MANIFEST).write_text(json.dumps({**manifest, "files": files}, indent=1) + "\n")
 
 
 def _selftest(graph: Graph, feeds: Arrays, expected: Arrays, known: Accumulated) -> bytes:

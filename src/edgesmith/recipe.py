@@ -6,7 +6,10 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 
-__all__ = ["Recipe"]
+__all__ = ["PARTS", "Recipe"]
+
+PARTS = ("shared", "static", "exe")
+"""What an artifact may consist of: libraries and the executable."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,8 @@ class Recipe:
         compiler: ``zig`` (bundled) or a command on the PATH.
         only: kernels that may be used (None: all).
         flags: further compiler flags, such as sanitizers.
-        executable: also build the command-line program.
+        emit: the parts of the artifact, and the forms in which it is packaged.
+        version: of the packages, of what CMake and pkg-config find.
         precision: ``f32``: as the model computes; otherwise what it is quantised to.
         quantization: digest of how: the settings and the calibration data.
     """
@@ -38,7 +42,8 @@ class Recipe:
     compiler: str = "zig"
     only: tuple[str, ...] | None = None
     flags: tuple[str, ...] = ()
-    executable: bool = True
+    emit: tuple[str, ...] = PARTS
+    version: str = "1.0.0"
     precision: str = "f32"
     quantization: str = ""
 

@@ -23,6 +23,7 @@ COMMANDS = {
     "tune": "Measure kernels for the layers of a model, and keep the fastest.",
     "run": "Run a compiled model on pictures or arrays.",
     "verify": "Compare a compiled model with ONNX Runtime, output by output and layer by layer.",
+    "pack": "Package an artifact: a Python wheel, sources, one header, an Android archive.",
     "deploy": "Install an artifact on a device, and try and time it there.",
     "keys": "Make a pair of keys to sign artifacts with.",
     "sign": "Sign an artifact.",

@@ -16,6 +16,7 @@ from edgesmith.cli import arguments, choosing
 from edgesmith.cli.arguments import BindOption, ModelArgument, ShapeOption
 from edgesmith.cli.choosing import BudgetOption, ForbidOption, LockOption, OnlyOption
 from edgesmith.cli.console import console, figures, print_json
+from edgesmith.cli.packing import EmitOption, VersionOption, emitted
 from edgesmith.cli.picture import (
     BgrOption,
     FitOption,
@@ -31,7 +32,9 @@ from edgesmith.cli.quantizing import CalibrationOption, PrecisionOption, require
 from edgesmith.device import Artifact, emulated, load
 from edgesmith.device.settings import PREPROCESS, SOURCE, keep
 from edgesmith.errors import TargetError
+from edgesmith.packaging import PACKAGES
 from edgesmith.quantize.precisions import PRECISIONS
+from edgesmith.recipe import PARTS, Recipe
 from edgesmith.report.units import count, nbytes
 from edgesmith.target import runs_here
 
@@ -65,6 +68,8 @@ def command(
     precision: PrecisionOption = "f32",
     calibration: CalibrationOption = None,
     name: Annotated[str | None, typer.Option(help="Prefix of the C symbols; default: the model's name.")] = None,
+    emit: EmitOption = None,
+    package_version: VersionOption = Recipe.version,
     as_json: Annotated[bool, typer.Option("--json", help="Print the manifest.")] = False,
     size: SizeOption = None,
     fit: FitOption = None,
@@ -78,6 +83,9 @@ def command(
 
     The artifact is a folder with a shared and a static library, a C header, an executable with a self-test, the C
     sources, and manifest.json, which says what was decided. It replaces an artifact of that name when all went well.
+
+    --emit chooses the parts, and packages, which go into the artifact's folder 'packages'; 'edgesmith pack' makes
+    them later.
 
     How pictures become inputs (--mean, --std, ...) can be given here, and is then kept for 'edgesmith run'.
 
@@ -95,6 +103,7 @@ def command(
       edgesmith compile model.onnx -o out/ --forbid winograd --forbid fft
       edgesmith compile model.onnx -o out/ --precision int8 --calibration photos/
       edgesmith compile model.onnx -o out/ --precision bf16
+      edgesmith compile model.onnx -o out/ --emit shared,wheel --package-version 1.2.0
     """
     require_calibration(precision, calibration)
     picture = preprocessing(None, size, fit, scale, mean, std, bgr, layout)
@@ -119,6 +128,8 @@ def command(
             precision=precision,
             calibration=calibration,
             preprocess=picture,
+            emit=emitted(emit, PARTS),
+            package_version=package_version,
             progress=report,
         )
     seconds = time.perf_counter() - start
@@ -151,9 +162,10 @@ def _summary(artifact: Artifact, seconds: float) -> None:
             f"{nbytes(arena)}; lower bound {nbytes(bound)}{above}; without reuse {nbytes(memory['arena_naive_bytes'])}",
         ),
         ("weights", nbytes(memory["weights_bytes"])),
-        ("code", nbytes(max(artifact.library.stat().st_size - memory["weights_bytes"], 0))),
+        *_code(artifact, memory["weights_bytes"]),
         ("resident", f"{nbytes(_resident_bytes(memory))}; {nbytes(memory['prepared_bytes'])} of it by prepare"),
         *_proof(artifact),
+        *((("packages" if i == 0 else ""), str(p)) for i, p in enumerate(sorted(artifact.path.glob(f"{PACKAGES}/*")))),
         ("time", f"{seconds:.1f} s"),
     ]
     if not manifest["free"]:
@@ -173,6 +185,13 @@ def _precision(model: Mapping[str, Any]) -> list[tuple[str, str]]:
     kind = PRECISIONS.get(model["precision"])
     calibrated = f"; calibration {model['quantization'][:12]}" if kind is None or kind.is_integer else ""
     return [("precision", f"{model['precision']}{calibrated}")]
+
+
+def _code(artifact: Artifact, weights_bytes: int) -> list[tuple[str, str]]:
+    """The size of the library's code, where there is a library."""
+    if not artifact.library.is_file():
+        return []
+    return [("code", nbytes(max(artifact.library.stat().st_size - weights_bytes, 0)))]
 
 
 def _unverified(artifact: Artifact) -> str:

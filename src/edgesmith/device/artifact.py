@@ -16,7 +16,7 @@ from edgesmith.errors import ArtifactError
 from edgesmith.ir import DType, TensorType
 from edgesmith.target import ISAS, Target, parse
 
-__all__ = ["FORMAT", "LOCK", "MANIFEST", "PRECISION", "TIMES", "VERIFICATION", "Artifact", "load", "sha256"]
+__all__ = ["FORMAT", "LOCK", "MANIFEST", "PRECISION", "TIMES", "UNHASHED", "VERIFICATION", "Artifact", "load", "sha256"]
 
 MANIFEST = "manifest.json"
 VERIFICATION = "verification.json"
@@ -25,6 +25,8 @@ LOCK = "lock.json"
 TIMES = "times.json"
 PRECISION = "precision.json"
 """Measured times behind the choices; like the verification in no hash, because they differ from run to run."""
+UNHASHED = frozenset((MANIFEST, VERIFICATION, TIMES, PRECISION))
+"""What the manifest has no hashes of."""
 FORMAT = 1
 _ENTRIES = frozenset(("target", "model", "memory", "steps", "free", "copies", "passes", "skipped"))
 _STEP_ENTRIES = frozenset(

@@ -1,0 +1,52 @@
+"""On which systems Python may install a wheel: the platform tag of a library."""
+
+from __future__ import annotations
+
+from edgesmith.device import Artifact
+from edgesmith.errors import ArtifactError
+from edgesmith.packaging.elf import ElfLibrary
+
+__all__ = ["platform_tag"]
+
+OLDEST_GLIBC = (2, 17)
+"""Of the names that installers know for every architecture (PEP 600)."""
+MUSL = "1_2"
+"""The version that the bundled compiler links for (PEP 656)."""
+MACOS = {"aarch64": "macosx_11_0_arm64", "x86_64": "macosx_11_0_x86_64"}
+WINDOWS = {"aarch64": "win_arm64", "x86_64": "win_amd64"}
+LINUX_ARCHS = {"arm": "armv7l"}
+_PERMITTED = frozenset(
+    f"{name}.so.{number}" for name, number in (("libc", 6), ("libm", 6), ("libpthread", 0), ("libdl", 2), ("librt", 1))
+)
+"""Libraries that every glibc system has (PEP 513, the policy's list); the loader is another."""
+
+
+def platform_tag(artifact: Artifact) -> str:
+    """The tag of the systems that can load an artifact's shared library.
+
+    Raises:
+        ArtifactError: no Python that installers know runs on its target, or the library needs others.
+    """
+    target = artifact.target
+    system, where = target.system.name, str(artifact.library)
+    if system in ("macos", "windows"):
+        tag = (MACOS if system == "macos" else WINDOWS).get(target.arch)
+        if tag:
+            return tag
+    if system != "linux":
+        raise ArtifactError(
+            f"there are no Python wheels for {target.triple}", where=where, hint="compile for Linux, macOS or Windows"
+        )
+    arch = LINUX_ARCHS.get(target.arch, target.arch)
+    library = ElfLibrary.read(artifact.library)
+    if "-musl" in target.triple:
+        return f"musllinux_{MUSL}_{arch}"
+    foreign = [name for name in library.needed if name not in _PERMITTED and not name.startswith("ld-linux")]
+    if foreign:
+        raise ArtifactError(
+            f"needs {', '.join(foreign)}, which not every Linux has",
+            where=where,
+            hint="omit --compiler to use the bundled compiler",
+        )
+    major, minor = max(library.glibc or OLDEST_GLIBC, OLDEST_GLIBC)
+    return f"manylinux_{major}_{minor}_{arch}"
