@@ -449,6 +449,7 @@ def header(target: Target) -> str:
     lanes = target.lanes
     lines = [
         f"#include <{isa.header}>" if isa.header else "",
+        *filter(None, [isa.preamble]),
         f"#define ES_LANES {lanes}",
         *_lane_lists(lanes),
         _SHUFFLE,

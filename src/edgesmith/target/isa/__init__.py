@@ -39,6 +39,7 @@ class Isa:
         registers: number of vector registers.
         features: feature names as Clang and GCC take them after ``-m`` (x86) or after a ``+`` (ARM, RISC-V).
         header: the C header of its intrinsics.
+        preamble: C text before the vector layer.
         cpuinfo: flags that ``/proc/cpuinfo`` must list.
         detect: C conditions over ``es_processor.h``, all of which hold where the processor has what this adds to the sets
             that it contains; of a set that every processor has there are none.
@@ -58,6 +59,7 @@ class Isa:
     features: tuple[str, ...] = ()
     implies: tuple[str, ...] = ()
     header: str = ""
+    preamble: str = ""
     cpuinfo: tuple[str, ...] = ()
     detect: tuple[str, ...] = ()
     baseline: bool = False

@@ -32,6 +32,16 @@ def _rounded(kind: str, low: int, high: int) -> str:
     return f"*(es_{kind}_unaligned *){{0}} = __builtin_convertvector({integers}, es_{kind})"
 
 
+def vectors_in_registers(bits: int) -> str:
+    """Functions of the vector layer take and give vectors in vector registers.
+
+    The standard convention passes short ones in integer registers. Inlining spares that, but masks are left there.
+    """
+    return f"""#if defined(__clang__) && __has_attribute(riscv_vls_cc)
+#define inline inline __attribute__((riscv_vls_cc({bits})))
+#endif"""
+
+
 RVV128 = ISAS.register("rvv128")(
     Isa(
         name="rvv128",
@@ -39,6 +49,7 @@ RVV128 = ISAS.register("rvv128")(
         vector_bits=128,
         registers=32,
         features=("v",),
+        preamble=vectors_in_registers(128),
         cpuinfo=("v",),
         emulator_cpu="rv64,v=true,vlen=128,vext_spec=v1.0",
         instr={

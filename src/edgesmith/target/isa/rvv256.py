@@ -1,7 +1,7 @@
 """V, the vector extension of RISC-V, in parts of 256 bits, on processors with registers as long (Zvl256b)."""
 
 from edgesmith.target.isa import ISAS, Isa
-from edgesmith.target.isa.rvv128 import RVV128
+from edgesmith.target.isa.rvv128 import RVV128, vectors_in_registers
 
 RVV256 = ISAS.register("rvv256")(
     Isa(
@@ -10,6 +10,7 @@ RVV256 = ISAS.register("rvv256")(
         vector_bits=256,
         registers=32,
         features=("zvl256b",),
+        preamble=vectors_in_registers(256),
         implies=("rvv128",),
         cpuinfo=("zvl256b", *RVV128.cpuinfo),
         emulator_cpu="rv64,v=true,vlen=256,vext_spec=v1.0",
