@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,13 +18,18 @@ from edgesmith.toolchain.compiler import FLAGS, Compiler, zig
 __all__ = ["FOREIGN", "ForeignCall", "ForeignFunctions", "foreign_target", "missing_emulator"]
 
 TRIPLES = {"aarch64": "aarch64-linux-gnu", "arm": "arm-linux-gnueabihf", "riscv64": "riscv64-linux-gnu"}
-FOREIGN = tuple(name for name, isa in ISAS.items() if isa.arch in TRIPLES)
+STAND_IN = Target("arm-linux-gnueabihf", cpu="cortex-a7")
+"""A Linux processor with the instructions of Cortex-M4 and its FPU."""
+MICROCONTROLLERS = ("armv6m", "dsp", "fpv4")
+FOREIGN = (*(name for name, isa in ISAS.items() if isa.arch in TRIPLES), *MICROCONTROLLERS)
 """Instruction sets whose code QEMU runs here."""
 DRIVER = Path(__file__).parent / "foreign_main.c"
 
 
 def foreign_target(isa: str) -> Target:
     """A target with one of the ``FOREIGN`` instruction sets."""
+    if isa in MICROCONTROLLERS:
+        return replace(STAND_IN, isas=parse(f"thumb-freestanding-eabi+{isa}").isas)
     return parse(f"{TRIPLES[ISAS[isa].arch]}+{isa}")
 
 

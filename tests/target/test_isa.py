@@ -29,13 +29,15 @@ HERE = parse("native").isas
 COMPILERS = {"zig": zig, "gcc": lambda: system("gcc")}
 GUARD = 0x5A
 """Byte of memory that a store must leave alone."""
-PER_LANE = {"pair": 2, "pairs": 2, "quad": 4, "quads": 4, "shuffle16": 16}
+PER_LANE = {"pair": 2, "pairs": 2, "quad": 4, "quads": 4, "halves": 4, "shuffle16": 16}
 """Elements for each lane of the loads that put several into one."""
 MULTIPLIED = {
     "dot2": (np.int16, np.int16),
     "dot4": (np.uint8, np.int8),
     "dot4_i8": (np.int8, np.int8),
     "dot4_planes": (np.int8, np.int8),
+    "dot1": (np.int32, np.int32),
+    "dot4_i16": (np.int16, np.int16),
 }
 """Types of what the dot products multiply."""
 ROUNDS = 4
@@ -53,7 +55,7 @@ class _Fallbacks(Target):
 def target_of(isa: str, table: str) -> Target:
     target = parse(f"native+{isa}") if isa in HERE else foreign_target(isa)
     kind = _Fallbacks if table == "fallbacks" else Target
-    return kind(target.triple, target.isas)
+    return kind(target.triple, target.isas, cpu=target.cpu)
 
 
 def element_of(kind: str) -> type[np.generic] | None:
@@ -133,10 +135,11 @@ def floats(name: str, lanes: int, rng: np.random.Generator) -> list[np.ndarray]:
     if name in ("exponent", "significand", "sqrt"):
         return [np.exp2(rng.uniform(-126, 127, lanes)).astype(np.float32)]
     if name not in ("sum", "fma", "fma_lane"):
-        vectors[0][:4] = [np.inf, -np.inf, -0.0, 2.5]
+        special = np.array([np.inf, -np.inf, -0.0, 2.5], np.float32)
+        vectors[0][:4] = special if lanes > 1 else rng.choice(special)
         vectors[1][-2:] = vectors[0][-2:]
     if name in ("max", "min"):
-        vectors[0][0], vectors[1][1] = np.nan, np.nan
+        vectors[0][0], vectors[1][min(1, lanes - 1)] = np.nan, np.nan
     return vectors
 
 
@@ -151,7 +154,7 @@ def integers(dtype: type[np.generic], size: int, rng: np.random.Generator) -> np
 def multiplicands(name: str, lanes: int, rng: np.random.Generator) -> list[np.ndarray]:
     """i32 sums, and vectors of the narrow integers that a dot product multiplies."""
     first, second = MULTIPLIED[name.removesuffix("_lane")]
-    size = 4 * lanes // np.dtype(first).itemsize
+    size = 4 * lanes * (2 if name == "dot4_i16" else 1) // np.dtype(first).itemsize
     numbers, factors = integers(first, size, rng), integers(second, size, rng)
     if name.startswith("dot4_planes"):
         factors = np.maximum(factors, -127).astype(np.int8)
@@ -202,7 +205,7 @@ class Case:
 
     def __init__(self, name: str, lanes: int, n: int, given: list[np.ndarray]) -> None:
         self.n, self.given = n, given
-        self.out = np.full(4 * lanes + 16, GUARD, np.uint8)
+        self.out = np.full(8 * lanes + 16, GUARD, np.uint8)
         self._held = [displaced(v[:n] if name.startswith("load") and name.endswith("_n") else v) for v in given]
 
     @property
@@ -263,9 +266,9 @@ def check(name: str, primitive: VectorPrimitive, lanes: int, case: Case) -> None
         meaning = np.asarray(primitive.numpy(*arguments))
     if meaning.dtype == bool:
         meaning = -meaning.astype(np.int32)
-    dtype = stored or (np.int32 if primitive.result == "es_m" else np.float32)
+    dtype = stored or (np.int32 if primitive.result in ("es_m", "es_q") else np.float32)
     assert meaning.dtype == dtype
-    size = 1 if primitive.result == "float" else meaning.size if stored else lanes
+    size = 1 if primitive.result == "float" else meaning.size if stored or primitive.result == "es_q" else lanes
     want = np.broadcast_to(meaning[:size] if meaning.ndim else meaning, size)
     got = out[: want.nbytes].view(dtype)
     assert (out[want.nbytes :] == GUARD).all(), "memory behind the result was changed"
@@ -286,7 +289,7 @@ def test_tables_name_known_primitives() -> None:
     for isa in ISAS.values():
         assert set(isa.instr) <= set(VECTOR_PRIMITIVES)
         assert not isa.tiles or set(isa.tiles) == set(TILE_PRIMITIVES)
-        assert isa.vector_bits % 128 == 0
+        assert isa.vector_bits % 128 == 0 or isa.vector_bits == 32
 
 
 def test_tiles_are_configured_as_the_processor_reads_it() -> None:

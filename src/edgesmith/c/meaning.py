@@ -113,6 +113,28 @@ def dot4_i8(c: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return _dot(c, a.view(np.int8), b.view(np.int8))
 
 
+def dot1(c: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """c plus a times b."""
+    return _dot(c, a, b)
+
+
+def dot4_i16(c: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """c plus the products of four i16 a lane; of both factors first two numbers of every lane, then the others."""
+    low, high = np.split(a, 2), np.split(b, 2)
+    return dot2(dot2(c, low[0], high[0]), low[1], high[1])
+
+
+def quad_i16(p: np.ndarray) -> np.ndarray:
+    """The first four numbers: two in every lane, then the other two in every lane."""
+    return np.repeat(p[:4].view(np.int32), p.size // 4)
+
+
+def halves(p: np.ndarray) -> np.ndarray:
+    """Of four i8 a lane the first and third as i16 in every lane, then the second and fourth."""
+    wide = p.astype(np.int16).reshape(-1, 4)
+    return np.concatenate([wide[:, 0::2].reshape(-1), wide[:, 1::2].reshape(-1)]).view(np.int32)
+
+
 def stored_rounded(p: np.ndarray, v: np.ndarray, x: int) -> np.ndarray:
     """v rounded to nearest even plus x, saturated to the type of p; NaN gives the smallest number."""
     limits = np.iinfo(p.dtype)

@@ -31,6 +31,12 @@ Kernels are written against these names; a header of ``static inline`` functions
 ``es_pair(p)``      two i16 from p in every lane; ``es_quad``: four u8; ``es_quad_i8``
 ``es_shuffle16(p,a)``  for each byte of a, its low half as an index of the 16 bytes at p; 0 where the byte is negative
 ``es_minus16(a)``   each byte of a, as a signed number, less 16; -128 at least
+``es_q``            two ``es_m``: ``low`` and ``high``; of four i16 a lane the first two and the others
+``es_quad_i16(p)``  four i16 from p in every lane, as ``es_q``
+``es_halves_i8(p)``  load four i8 a lane as ``es_q`` of i16: the first and the third, the second and the fourth
+``es_dot4_i16(c,a,b)``  c + the four products of i16 in each lane of two ``es_q``; modulo 2**32
+``es_one_i8(p)``    the number at p in every lane, as i32; ``es_one_u8``; ``es_each_i8(p)``: load ES_LANES of them
+``es_dot1(c,a,b)``  c + a * b of i32; modulo 2**32
 ``es_set1(x)``      x in all lanes
 ``es_first(n)``     mask of the first n lanes
 ``es_fma(a,b,c)``   a * b + c, fused where the instruction set can; ``es_fma_lane(a,b,c,n)`` a * b[n] + c
@@ -206,6 +212,34 @@ def _by_lane() -> dict[str, VectorPrimitive]:
     }
 
 
+def _quads() -> dict[str, VectorPrimitive]:
+    """Products of single bytes, and of four 16-bit numbers a lane in two registers."""
+    pair = "(int32_t)((uint32_t)(uint16_t)p[4 * i + {}] | (uint32_t)p[4 * i + {}] << 16)"
+    halves = f"q.low[i] = {pair.format(0, 2)}; q.high[i] = {pair.format(1, 3)};"
+    sum_of_products = "return es_dot2(es_dot2(c, a.low, b.low), a.high, b.high);"
+    return {
+        "one_i8": _p("es_m", "const int8_t *p", "return es_set1_i32(*p);", lambda p: p[:1].astype(np.int32)),
+        "one_u8": _p("es_m", "const uint8_t *p", "return es_set1_i32(*p);", lambda p: p[:1].astype(np.int32)),
+        "each_i8": _p(
+            "es_m",
+            "const int8_t *p",
+            "return __builtin_convertvector(*(const es_i8_unaligned *)p, es_m);",
+            partial(_converted, np.int32),
+        ),
+        "dot1": _p("es_m", "es_m c, es_m a, es_m b", "return (es_m)((es_u)c + (es_u)a * (es_u)b);", meaning.dot1),
+        "quad_i16": _p(
+            "es_q", "const int16_t *p", "const es_q q = {es_pair(p), es_pair(p + 2)}; return q;", meaning.quad_i16
+        ),
+        "halves_i8": _p(
+            "es_q",
+            "const int8_t *p",
+            f"es_q q = {{{{0}}, {{0}}}}; for (int32_t i = 0; i < ES_LANES; ++i) {{ {halves} }} return q;",
+            meaning.halves,
+        ),
+        "dot4_i16": _p("es_m", "es_m c, es_q a, es_q b", sum_of_products, meaning.dot4_i16),
+    }
+
+
 def _bf16() -> dict[str, VectorPrimitive]:
     """Loads and stores of bf16, which is the upper half of an f32."""
     widened = "return (es_v)((es_u)__builtin_convertvector({0}, es_m) << 16);"
@@ -299,6 +333,7 @@ VECTOR_PRIMITIVES: dict[str, VectorPrimitive] = {
         meaning.dot4_planes,
     ),
     **_by_lane(),
+    **_quads(),
     "shuffle16": _p(
         "es_m",
         "const uint8_t *p, es_m a",
@@ -460,6 +495,7 @@ def header(target: Target) -> str:
         f"typedef int32_t es_m __attribute__((vector_size({4 * lanes})));",
         f"typedef float es_v_unaligned __attribute__((vector_size({4 * lanes}), aligned(4), may_alias));",
         f"typedef uint32_t es_u __attribute__((vector_size({4 * lanes})));",
+        "typedef struct {\n    es_m low, high;\n} es_q;",
         f"typedef int16_t es_i16_pairs __attribute__((vector_size({4 * lanes})));",
         *(
             f"typedef {kind}8_t es_{kind[0]}8_pairs{suffix} __attribute__((vector_size({2 * lanes}){attributes}));"

@@ -46,6 +46,8 @@ class Choice:
 def choose(problem: Problem, cost: CostModel = analytic, only: frozenset[str] | None = None) -> Choice:
     """The cheapest kernel and schedule for ``problem``; raises ``NoKernel`` with every reason when none accepts.
 
+    On microcontrollers only what reads its constants where they lie: memory for prepared ones is what they lack.
+
     Args:
         only: names of the kernels to consider (default: all).
     """
@@ -59,7 +61,10 @@ def choose(problem: Problem, cost: CostModel = analytic, only: frozenset[str] | 
         reasons = "; ".join(f"{c.kernel}: {c.reason}" for c in considered(problem, None, only))
         types = ", ".join(str(problem.type(v)) for v in problem.region.inputs)
         raise NoKernel(f"{problem.region.label} ({types}): {reasons}", where=problem.anchor.name)
-    return min(found, key=lambda f: f[:3])[3]
+    choices = [f[3] for f in sorted(found, key=lambda f: f[:3])]
+    if problem.target.is_bare:
+        return next((c for c in choices if not c.kernel.emit(problem, c.schedule).prepared_bytes), choices[0])
+    return choices[0]
 
 
 def considered(problem: Problem, choice: Choice | None, only: frozenset[str] | None = None) -> tuple[Candidate, ...]:

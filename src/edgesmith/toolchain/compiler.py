@@ -31,7 +31,10 @@ FLAGS = (
     "-Wall",
     "-Wextra",
 )
-BARE_FLAGS = ("-ffreestanding", "-fno-pic", "-ffunction-sections", "-fdata-sections", "-fno-unwind-tables")
+BARE_FLAGS = (
+    *("-ffreestanding", "-fno-pic", "-ffunction-sections", "-fdata-sections", "-fno-unwind-tables"),
+    "-fomit-frame-pointer",
+)
 """For programs without a system, which leave out every function and table that nobody calls for."""
 
 

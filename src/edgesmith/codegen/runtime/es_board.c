@@ -2,6 +2,7 @@
  *
  *     --selftest                 run on the recorded inputs and compare
  *     --run INPUT... OUTPUT...   one inference on raw little-endian files
+ *     --repeat N                 N inferences on zeros, for counting instructions
  *
  * Exit status: 0 success, 1 self-test failed, 2 usage, 3 file, 4 out of memory, 5 run failed. An argument's spaces are written
  * as the character 31, because words come separated by spaces.
@@ -133,6 +134,15 @@ static int run_files(es_context *context, void **inputs, void **outputs, char **
     return status;
 }
 
+static int repeat(es_context *context, void **inputs, void **outputs, const char *times) {
+    int status = 0;
+    for (int32_t i = 0; i < ES_MODEL(input_count)(); i++) memset(inputs[i], 0, ES_MODEL(input)(i)->bytes);
+    int count = 0;
+    for (; *times >= '0' && *times <= '9' && count < 100000; times++) count = 10 * count + (*times - '0');
+    for (; count > 0 && !status; count--) status = run(context, inputs, outputs);
+    return status;
+}
+
 /* The words behind the program's name. */
 static int words(char *text, char **found) {
     int count = -1;
@@ -150,9 +160,11 @@ static int run_program(void) {
     const uintptr_t block[2] = {(uintptr_t)command, sizeof command};
     const int count = semihosting(SYS_GET_CMDLINE, block) ? 0 : words(command, word);
     const int is_selftest = count == 1 && same(word[0], "--selftest");
-    const int is_run = count > 0 && same(word[0], "--run");
-    if (!is_selftest && !(is_run && count == 1 + ES_MODEL(input_count)() + ES_MODEL(output_count)())) {
-        print("usage: --selftest | --run INPUT... OUTPUT...\n");
+    const int is_repeat = count == 2 && same(word[0], "--repeat");
+    const int is_run =
+        count == 1 + ES_MODEL(input_count)() + ES_MODEL(output_count)() && !is_repeat && same(word[0], "--run");
+    if (!is_selftest && !is_repeat && !is_run) {
+        print("usage: --selftest | --run INPUT... OUTPUT... | --repeat N\n");
         return EXIT_USAGE;
     }
     const size_t bytes = ES_MODEL(context_bytes)(1);
@@ -161,6 +173,7 @@ static int run_program(void) {
     ES_MODEL(prepare)(context);
     void **inputs = buffers(ES_MODEL(input_count)(), ES_MODEL(input));
     void **outputs = buffers(ES_MODEL(output_count)(), ES_MODEL(output));
+    if (is_repeat) return repeat(context, inputs, outputs, word[1]);
     return is_run ? run_files(context, inputs, outputs, word + 1) : selftest(context, inputs, outputs);
 }
 

@@ -37,13 +37,15 @@ class Dot:
         load_input: primitive that repeats the group of an input element in all lanes.
         load_weights: primitive that loads a group of weights for each lane.
         uops: micro-operations of one use, loads aside.
-        load_uops: those of loading weights, the load itself aside.
+        load_uops: those of loading weights, the load itself aside; with it where one instruction starts at a time.
         planes: the weights of a vector lie in so many runs: the first numbers of every lane, then the next ones.
         lane: its form that takes one lane of the input's vector, after ``es_``; empty: there is none.
         load_lanes: primitive that loads a group of input elements for each lane.
         held: registers of one row's input elements then.
         spare: registers that a tile leaves for intermediate results.
-        input_uops: micro-operations of bringing a group of input elements into all lanes.
+        input_uops: micro-operations of bringing a group of input elements into all lanes; so for its loads.
+        vector: C type of both in registers.
+        order: in which the weights of a group lie in memory; empty: as they are multiplied.
     """
 
     name: str
@@ -60,6 +62,8 @@ class Dot:
     held: int = 1
     spare: int = 1
     input_uops: float = 0.5
+    vector: str = "es_m"
+    order: tuple[int, ...] = ()
 
     def shift(self, dtype: DType) -> int:
         """What is added to inputs of a type so that they fit ``element``."""
@@ -87,6 +91,8 @@ class Dot:
         """Whether the operands and intermediate results of a register tile fit the registers beside its sums."""
         if self.lane:
             return rows * (vectors + self.held) + 1 + self.spare <= target.registers
+        if self.vector == "es_q":
+            return rows * vectors + self.held * (min(rows, vectors) + 1) + self.spare <= target.registers
         return TileShape(rows, vectors).registers + self.spare < target.registers
 
     @classmethod
@@ -101,6 +107,11 @@ class Dot:
             dot = cls("dot4_planes", 4, DType.I8, DType.I8, "quad_i8", "quads_i8", 3.0, planes=2)
             # Two numbers of a group are repeated apart from the other two.
             return replace(dot, load_uops=1.0, held=3, spare=5, input_uops=2.0)._by_lane(target)
+        if narrow and target.has("dot4_i16"):
+            dot = cls("dot4_i16", 4, DType.I16, DType.I8, "quad_i16", "halves_i8", 2.0, vector="es_q")
+            return replace(dot, load_uops=3.0, held=2, spare=3, input_uops=2.0, order=(0, 2, 1, 3))
+        if narrow and inputs.itemsize == 1 and target.lanes == 1:
+            return cls("dot1", 1, inputs, DType.I8, f"one_{inputs}", "each_i8", 2.0, 2.0, input_uops=2.0)
         uops = dot2_cycles(target) * UOPS_PER_CYCLE
         if narrow:
             return cls("dot2", 2, DType.I16, DType.I8, "pair", "pairs_i8", uops, 2.5)

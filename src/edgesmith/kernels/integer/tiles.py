@@ -118,6 +118,7 @@ class _Sums(IntegerSums):
                 uops = products * dot.uops + vectors * dot.load_uops + height * dot.input_uops
                 loads = (height + vectors) / LOADS_PER_CYCLE
                 step = max(products / PRODUCTS_PER_CYCLE, uops / UOPS_PER_CYCLE, loads, 2.0 if products < 4 else 0.0)
+                step = uops if target.is_bare else step
                 if far:
                     step = max(step, vectors * target.lanes * dot.group * dot.weight.itemsize / L2_BYTES_PER_CYCLE)
                 cycles += count * number * (self.steps * step + TILE_CYCLES + products * epilogue)
@@ -235,6 +236,8 @@ class _Emitter:
     def weights(self) -> np.ndarray:
         dot = self.s.dot
         packed = pack_weights(self.s, self.s.groups, self.tiles.panels).astype(dot.weight.numpy)
+        if dot.order:
+            packed = packed.reshape(-1, dot.group)[:, list(dot.order)]
         vectors = packed.reshape(-1, self.lanes, dot.planes, dot.group // dot.planes)
         return np.ascontiguousarray(vectors.transpose(0, 2, 1, 3)).reshape(-1)
 
@@ -360,10 +363,10 @@ class _Emitter:
 
         def weight(u: int, v: int) -> None:
             at = (u * vectors + v) * self.lanes * dot.group
-            w.line(f"const es_m b{v} = es_{dot.load_weights}(w + {at});")
+            w.line(f"const {dot.vector} b{v} = es_{dot.load_weights}(w + {at});")
 
         def element(u: int, r: int) -> None:
-            w.line(f"const es_m a{r} = es_{dot.load_input}(xk + {u * dot.group + r * self.packed.pixel});")
+            w.line(f"const {dot.vector} a{r} = es_{dot.load_input}(xk + {u * dot.group + r * self.packed.pixel});")
 
         for u in range(count):
             with w.block(""):

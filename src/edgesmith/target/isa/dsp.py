@@ -17,6 +17,8 @@ DSP = ISAS.register("dsp")(
         instr={
             **ARMV6M.instr,
             "dot2": "{{__smlad({1}[0], {2}[0], {0}[0])}}",
+            "dot4_i16": "es_dot2(es_dot2({0}, {1}.low, {2}.low), {1}.high, {2}.high)",
+            "halves_i8": "{{{{__sxtb16(es_quads_i8({0})[0])}}, {{__sxtb16(__ror(es_quads_i8({0})[0], 8))}}}}",
         },
     )
 )

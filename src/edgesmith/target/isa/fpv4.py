@@ -3,6 +3,9 @@
 from edgesmith.target.isa import ISAS, Isa
 from edgesmith.target.isa.dsp import DSP
 
+_NEAREST = '({{ int32_t near; __asm__("vcvtr.s32.f32 %0, %1" : "=t"(near) : "t"({1}[0])); near; }})'
+_PLUS = f"__qadd({{1}}[0] == {{1}}[0] ? {_NEAREST} : INT32_MIN, {{2}})"
+
 FPV4 = ISAS.register("fpv4")(
     Isa(
         name="fpv4",
@@ -17,6 +20,8 @@ FPV4 = ISAS.register("fpv4")(
         instr={
             **DSP.instr,
             "fma": "{{__builtin_fmaf({0}[0], {1}[0], {2}[0])}}",
+            "round_i8": f"*{{0}} = (int8_t)__ssat({_PLUS}, 8)",
+            "round_u8": f"*{{0}} = (uint8_t)__usat({_PLUS}, 8)",
             "sqrt": "{{__builtin_sqrtf({0}[0])}}",
         },
     )
