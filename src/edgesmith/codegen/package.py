@@ -155,6 +155,8 @@ def runtime_files(target: Target) -> dict[str, bytes]:
     """The hand-written files of libraries and executable."""
     runtime = resources.files("edgesmith.codegen") / "runtime"
     names = (*BARE_LIBRARY, *BARE_PROGRAM) if target.is_bare else RUNTIME
+    if not target.system.has_threads:
+        names = tuple("es_pool_serial.c" if name == "es_pool.c" else name for name in names)
     files = {name: (runtime / name).read_bytes() for name in names}
     if board := board_of(target):
         files["es_board.ld"] = board.linker_script.encode()

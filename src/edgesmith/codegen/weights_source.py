@@ -42,7 +42,7 @@ const uint64_t {symbol}[{len(words)}] __attribute__((aligned({ALIGNMENT}))) = {{
 
 
 def _assembled(symbol: str, *lines: str, guard: str = "") -> str:
-    body = "\\n\"\n        \"".join(lines)
+    body = '\\n"\n        "'.join(lines)
     return f"""/* The weights, included by the assembler from weights.bin. */
 {guard}extern const unsigned char {symbol}[];
 
@@ -94,5 +94,20 @@ def _coff(symbol: str) -> str:
     )
 
 
-FORMATS: Mapping[str, Callable[[str], str]] = {"elf": _elf, "mach-o": _mach_o, "coff": _coff}
+def _wasm(symbol: str) -> str:
+    return _assembled(
+        symbol,
+        f'.section .rodata.{symbol},\\"\\",@',
+        f".balign {ALIGNMENT}",
+        f".hidden {symbol}",
+        f".globl {symbol}",
+        f".type {symbol},@object",
+        f"{symbol}:",
+        '.incbin \\"weights.bin\\"',
+        f".balign {ALIGNMENT}",
+        f".size {symbol}, . - {symbol}",
+    )
+
+
+FORMATS: Mapping[str, Callable[[str], str]] = {"elf": _elf, "mach-o": _mach_o, "coff": _coff, "wasm": _wasm}
 """Object format -> the C text for a symbol."""

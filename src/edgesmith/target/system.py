@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["System", "system_of"]
+__all__ = ["WASM", "System", "system_of"]
 
-ELF, MACH_O, COFF = "elf", "mach-o", "coff"
+ELF, MACH_O, COFF, WASM = "elf", "mach-o", "coff", "wasm"
 
 
 @dataclass(frozen=True)
@@ -15,9 +15,10 @@ class System:
 
     Args:
         name: as in triples.
-        object_format: ``elf``, ``mach-o`` or ``coff``.
+        object_format: ``elf``, ``mach-o``, ``coff`` or ``wasm``.
         shared, static, executable: file names of libraries and programs; ``{}`` is the model's name.
         has_libc: whether shared libraries may use a C library.
+        has_threads: whether programs start threads.
         one_piece: whether executables contain the model, instead of finding its library beside them.
     """
 
@@ -27,6 +28,7 @@ class System:
     static: str = "lib{}.a"
     executable: str = "{}"
     has_libc: bool = True
+    has_threads: bool = True
     one_piece: bool = False
 
 
@@ -38,6 +40,8 @@ _SYSTEMS = {
     # No system at all, as on microcontrollers.
     "freestanding": System("freestanding", has_libc=False, one_piece=True),
     "macos": System("macos", MACH_O, shared="lib{}.dylib", one_piece=True),
+    # Modules of WebAssembly: the library imports nothing, so that browsers load it; the executable imports files.
+    "wasi": System("wasi", WASM, shared="lib{}.wasm", executable="{}.wasm", has_threads=False, one_piece=True),
     "windows": System("windows", COFF, shared="{}.dll", executable="{}.exe", one_piece=True),
 }
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from edgesmith import knobs
 from edgesmith.codegen.package import BARE_PROGRAM, PROGRAM
 from edgesmith.target import Target
+from edgesmith.target.system import WASM
 from edgesmith.toolchain.compiler import BARE_FLAGS, FLAGS, Compiler
 
 __all__ = ["build"]
@@ -18,6 +19,9 @@ MAIN = tuple(name for name in (*PROGRAM, *BARE_PROGRAM) if name.endswith(".c"))
 
 LINKER_SCRIPT = "es_board.ld"
 """Of programs without a system."""
+
+REACTOR = ("-mexec-model=reactor", "-Wl,--export-dynamic", "-Wl,--export=aligned_alloc", "-Wl,--export=free")
+"""A module of WebAssembly that is called from outside, and gives its callers memory for what they pass."""
 
 
 def build(
@@ -69,20 +73,23 @@ def build(
     parts = [str(objects / f"{p.stem}.o") for p in sources if p.name not in MAIN]
     # Without symbol tables and build identifiers: these hold names that differ from build to build.
     link = [*compiler.link_flags(target), "-O3", *extra, "-Wl,--build-id=none", "-Wl,-s"]
-    library, archive = output / f"lib{name}.so", output / f"lib{name}.a"
+    library, archive = output / target.system.shared.format(name), output / target.system.static.format(name)
+    is_wasm = target.system.object_format == WASM
+    libraries = ["-lm"] if is_wasm else ["-lm", "-pthread"]
     result = {"static": archive}
     if not target.is_bare:
-        name_of_library = f"-Wl,-soname,{library.name}"
+        kind = REACTOR if is_wasm else ("-shared", f"-Wl,-soname,{library.name}")
         result["shared"] = library
-        compiler.run([*link, "-shared", name_of_library, *parts, "-o", str(library), "-lm", "-pthread"], cwd=source)
+        compiler.run([*link, *kind, *parts, "-o", str(library), *libraries], cwd=source)
     compiler.run(["rcsD", str(archive), *parts], cwd=source, archive=True)
     if executable and main:
-        program = output / name
+        program = output / target.system.executable.format(name)
         if target.is_bare:
             model = [*parts, "-T", LINKER_SCRIPT, "-Wl,--gc-sections", *compiler.processor_flags(target)]
         else:
             # Without a dynamic loader to rely on, the program is in one piece.
-            model = [*(parts if one_piece or target.is_static else [str(library), "-Wl,-rpath,$ORIGIN"]), "-lm", "-pthread"]
+            one_piece = one_piece or target.system.one_piece
+            model = [*(parts if one_piece else [str(library), "-Wl,-rpath,$ORIGIN"]), *libraries]
         compiler.run([*link, *map(str, main), *model, "-o", str(program)], cwd=source)
         result["exe"] = program
     if progress:
