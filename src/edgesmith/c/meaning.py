@@ -9,6 +9,7 @@ import numpy as np
 
 __all__ = [
     "bf16_bits",
+    "byte_products",
     "convert",
     "divide",
     "dot2",
@@ -147,6 +148,12 @@ def dot4_planes(c: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """As ``dot4_i8``; a is the same in all lanes, b holds the first two i8 of every lane, then the other two."""
     by_lane = b.view(np.int8).reshape(2, -1, 2).transpose(1, 0, 2)
     return dot4_i8(c, a, by_lane.reshape(-1).view(np.int32))
+
+
+def byte_products(a: np.ndarray, b: np.ndarray, half: int) -> np.ndarray:
+    """Products, as i16, of the i8 in the lower halves (0) or in the upper halves (1) of a and b."""
+    x, y = (v.view(np.int8).reshape(2, -1)[half].astype(np.int16) for v in (a, b))
+    return np.asarray(x * y)
 
 
 def zipped(a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -23,6 +23,8 @@ Kernels are written against these names; a header of ``static inline`` functions
                     ``es_dot4_i8`` of i8 with i8; modulo 2**32, nothing saturates
 ``es_dot4_planes(c,a,b)``  ``es_dot4_i8`` for instruction sets that sum two products in 16 bits: all lanes of a are
                     equal; b holds the first two numbers of every lane, then the other two of every lane, none is -128
+``es_mul_i8_low(a,b)``  2 ES_LANES products, as i16, of the i8 in the lower halves of a and b; ``es_mla_i8_low(c,a,b)``
+                    c + those, modulo 2**16; ``es_add_i16_low(c,a)`` c + the i16 in the lower half of a; ``_high``
 ``es_dot4_lane(c,a,b,n)``  ``es_dot4`` with lane n of a in every lane; ``es_dot4_i8_lane``, ``es_dot4_planes_lane``
 ``es_pairs_i8(p)``  load 2 ES_LANES numbers as i16, two a lane; ``es_pairs_u8``, ``es_pairs_i16``; ``es_quads_i8``: four
                     i8 a lane; ``es_quads_u8``; ``es_pairs_i8_n(p,n)``, ``es_pairs_u8_n``: the first n, then zeros
@@ -194,6 +196,36 @@ def _rounded() -> dict[str, VectorPrimitive]:
     return found
 
 
+def _halves(half: str, number: int) -> dict[str, VectorPrimitive]:
+    """Products of bytes in half of the lanes, and sums of numbers of 16 bits in half of the lanes."""
+    bytes_of = "int8_t x[4 * ES_LANES], y[4 * ES_LANES]; memcpy(x, &a, sizeof a); memcpy(y, &b, sizeof b); "
+    products = (
+        "for (int32_t i = 0; i < 2 * ES_LANES; ++i) "
+        f"{{ z[i] = (int16_t)(z[i] + x[i + {number} * 2 * ES_LANES] * y[i + {number} * 2 * ES_LANES]); }} "
+    )
+    return {
+        f"mul_i8_{half}": _p(
+            "es_m",
+            "es_m a, es_m b",
+            f"{bytes_of}int16_t z[2 * ES_LANES] = {{0}}; {products}memcpy(&a, z, sizeof a); return a;",
+            lambda a, b: meaning.byte_products(a, b, number).view(np.int32),
+        ),
+        f"mla_i8_{half}": _p(
+            "es_m",
+            "es_m c, es_m a, es_m b",
+            f"{bytes_of}int16_t z[2 * ES_LANES]; memcpy(z, &c, sizeof c); {products}memcpy(&c, z, sizeof c); return c;",
+            lambda c, a, b: (c.view(np.int16) + meaning.byte_products(a, b, number)).view(np.int32),
+        ),
+        f"add_i16_{half}": _p(
+            "es_m",
+            "es_m c, es_m a",
+            "int16_t x[2 * ES_LANES]; memcpy(x, &a, sizeof a); for (int32_t i = 0; i < ES_LANES; ++i) "
+            f"{{ c[i] = (int32_t)((uint32_t)c[i] + (uint32_t)(int32_t)x[i + {number} * ES_LANES]); }} return c;",
+            lambda c, a: c + a.view(np.int16).reshape(2, -1)[number],
+        ),
+    }
+
+
 def _by_lane() -> dict[str, VectorPrimitive]:
     """Products of bytes with one lane."""
     meanings = {"dot4": meaning.dot4, "dot4_i8": meaning.dot4_i8, "dot4_planes": meaning.dot4_planes}
@@ -334,6 +366,8 @@ VECTOR_PRIMITIVES: dict[str, VectorPrimitive] = {
     ),
     **_by_lane(),
     **_quads(),
+    **_halves("low", 0),
+    **_halves("high", 1),
     "shuffle16": _p(
         "es_m",
         "const uint8_t *p, es_m a",

@@ -11,17 +11,19 @@ from edgesmith.ir import DType
 from edgesmith.kernels.base import Schedule
 from edgesmith.kernels.cycles import FLOAT_BYTES, FMA_PER_CYCLE, GIGAHERTZ, LOADS_PER_CYCLE, UOPS_PER_CYCLE, cycles_of
 from edgesmith.kernels.gemm.row_tiles import RowTiles
+from edgesmith.kernels.integer.dot import dot2_cycles
 from edgesmith.kernels.integer.wide import PartialSums, digits, largest_input
 from edgesmith.kernels.integer.window import IntegerWindow
 
 __all__ = [
     "Blocking",
+    "Cut",
     "Tile",
     "blockings",
+    "columns_read",
     "input_shift",
     "multiplied_weights",
     "nanoseconds",
-    "packed_columns",
     "packed_lines",
 ]
 
@@ -36,20 +38,33 @@ EXACT_SUM = 2**24
 
 
 @dataclass(frozen=True)
-class Blocking:
+class Cut:
     """How the loops are cut.
 
     Args:
         height, width: output lines and columns of a register tile.
         bands: register tiles above one another in a task.
         vectors: vectors of channels of a task.
-        floats: multiply floats.
     """
 
     height: int
     width: int
     bands: int
     vectors: int
+
+    @property
+    def schedule(self) -> Schedule:
+        return {"height": self.height, "width": self.width, "bands": self.bands, "vectors": self.vectors}
+
+
+@dataclass(frozen=True)
+class Blocking(Cut):
+    """How the loops are cut, and what is multiplied.
+
+    Args:
+        floats: multiply floats.
+    """
+
     floats: bool
 
     @classmethod
@@ -58,8 +73,7 @@ class Blocking:
 
     @property
     def schedule(self) -> Schedule:
-        sizes = {"height": self.height, "width": self.width, "bands": self.bands, "vectors": self.vectors}
-        return {**sizes, "floats": int(self.floats)}
+        return {**super().schedule, "floats": int(self.floats)}
 
 
 class Tile:
@@ -73,10 +87,6 @@ class Tile:
         self.lines = (b.height - 1) * window.strides[0] + window.kernel[0]
         self.pairs = -(-self.lines // 2)
         self.words = 3 if window.wide else 1
-
-    def columns(self, width: int) -> int:
-        """Input columns of a tile of some output columns."""
-        return (width - 1) * self.strides[1] + (self.kernel[1] - 1) * self.step + 1
 
     def first(self, line: int) -> tuple[int, int]:
         """The first pair that output line ``line`` meets, and the kernel line of its first half: 0, or -1."""
@@ -160,17 +170,20 @@ def nanoseconds(window: IntegerWindow, b: Blocking) -> float:
     epilogue = cycles_of(window.epilogue.expr) + 2.0
     cycles = 0.0
     for width, count in RowTiles.of(columns, b.width).heights:
-        read = tile.columns(width) * tile.pairs
         dots = width * tile.dots * len(multiplied_weights(window) or ())
         if b.floats:
             products = width * b.height * window.kernel[0] * window.kernel[1]
-            uops, loads = products / FMA_PER_CYCLE, (tile.columns(width) * tile.lines + products) / LOADS_PER_CYCLE
+            read = columns_read(window, width) * tile.lines
+            uops, loads = products / FMA_PER_CYCLE, (read + products) / LOADS_PER_CYCLE
         else:
+            read = columns_read(window, width) * tile.pairs
             uops = (read * PAIR_UOPS + dots * DOT_UOPS) / UOPS_PER_CYCLE
+            if target.has("dot4_planes"):
+                uops = read * PAIR_UOPS + dots * dot2_cycles(target)
             loads = (2 * read + dots) / LOADS_PER_CYCLE
         cycles += count * (max(uops, loads) + TILE_CYCLES + width * b.height * epilogue)
     cycles *= images * bands * vectors
-    packed = packed_lines(tile, b) * packed_columns(window, tile)
+    packed = packed_lines(tile, b) * columns_read(window, columns)
     tasks = images * -(-vectors // b.vectors) * -(-bands // b.bands)
     size = FLOAT_BYTES if b.floats else window.input_type.itemsize
     spill = 2.0 if packed * b.vectors * target.lanes * size > target.l1_bytes // 2 else 1.0
@@ -184,5 +197,6 @@ def packed_lines(tile: Tile, b: Blocking) -> int:
     return (b.bands - 1) * b.height * tile.strides[0] + 2 * tile.pairs
 
 
-def packed_columns(window: IntegerWindow, tile: Tile) -> int:
-    return tile.columns(window.y.shape[2])
+def columns_read(window: IntegerWindow, width: int) -> int:
+    """Input columns of some output columns."""
+    return (width - 1) * window.strides[1] + (window.kernel[1] - 1) * window.dilations[1] + 1

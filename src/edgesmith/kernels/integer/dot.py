@@ -17,10 +17,10 @@ __all__ = ["Dot", "dot2_cycles"]
 def dot2_cycles(target: Target) -> float:
     """Cycles of one use: one instruction, or a multiplication and an addition, three of which take two cycles.
 
-    NEON multiplies the halves apart, adds neighbours, and adds these to the sums.
+    NEON multiplies the halves apart, adds neighbours, and adds these to the sums, two instructions a cycle.
     """
     if target.has("dot4_planes"):
-        return 4 / UOPS_PER_CYCLE
+        return 2.0
     return 0.5 if target.has("dot4") else 0.66
 
 

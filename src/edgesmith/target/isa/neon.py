@@ -1,8 +1,11 @@
 """NEON, the Advanced SIMD of AArch64: every 64-bit ARM processor has it.
 
 Instructions: Arm, Architecture Reference Manual for A-profile architecture (DDI 0487), chapter C7; intrinsics: Arm Neon
-Intrinsics Reference (IHI 0073). ``max`` and ``min`` stay a comparison and a selection: FMAX gives NaN where either
-operand is NaN, FMAXNM where both are, and the vector layer the second operand.
+Intrinsics Reference (IHI 0073).
+
+``max`` and ``min`` are a comparison and a selection: where an operand is NaN, FMAX gives NaN, FMAXNM the other one, and
+the vector layer the second. They are FMAX and FMIN where the first one is a constant; of two zeros these choose by the
+sign.
 """
 
 from edgesmith.target.isa import ISAS, Isa
@@ -47,6 +50,12 @@ def _rounded(kind: str, vectors: int) -> str:
     return f"vst1q_{kind.replace('i', 's')}({{0}}, {narrow}_high_s16({narrow}_s16({low}), {high}))"
 
 
+def _extremum(instruction: str, better: str) -> str:
+    """By an instruction where the first operand is a constant, and not NaN."""
+    constant = "__builtin_constant_p({0}[0]) && {0}[0] == {0}[0]"
+    return f"({constant} ? {instruction}({{0}}, {{1}}) : es_select({{0}} {better} {{1}}, {{0}}, {{1}}))"
+
+
 ONE_LANE = "vdupq_n_s32(((int32x4_t){1})[{3}])"
 """Lane {3} of {1} in all lanes; compilers put it into the instruction that reads it."""
 
@@ -68,6 +77,14 @@ NEON = ISAS.register("neon")(
             "dot2": f"vaddq_s32((int32x4_t){{0}}, vpaddq_s32({', '.join(_PRODUCTS)}))",
             "dot4_planes": _four_products("0"),
             "dot4_planes_lane": _four_products("{3}"),
+            "mul_i8_low": "vmull_s8(vget_low_s8((int8x16_t){0}), vget_low_s8((int8x16_t){1}))",
+            "mul_i8_high": "vmull_high_s8((int8x16_t){0}, (int8x16_t){1})",
+            "mla_i8_low": "vmlal_s8((int16x8_t){0}, vget_low_s8((int8x16_t){1}), vget_low_s8((int8x16_t){2}))",
+            "mla_i8_high": "vmlal_high_s8((int16x8_t){0}, (int8x16_t){1}, (int8x16_t){2})",
+            "add_i16_low": "vaddw_s16((int32x4_t){0}, vget_low_s16((int16x8_t){1}))",
+            "add_i16_high": "vaddw_high_s16((int32x4_t){0}, (int16x8_t){1})",
+            "max": _extremum("vmaxq_f32", ">"),
+            "min": _extremum("vminq_f32", "<"),
             "fma": "vfmaq_f32({2}, {0}, {1})",
             "fma_lane": "vfmaq_n_f32({2}, {0}, {1}[{3}])",
             "sqrt": "vsqrtq_f32({0})",

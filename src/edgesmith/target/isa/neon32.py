@@ -10,6 +10,17 @@ _PAIRS = "(int16x8_t){%d}"
 _HALVES = [f"vmull_s16(vget_{half}_s16({_PAIRS % 1}), vget_{half}_s16({_PAIRS % 2}))" for half in ("low", "high")]
 _ADDED = [f"vpadd_s32(vget_low_s32({half}), vget_high_s32({half}))" for half in _HALVES]
 
+
+def _products(half: str) -> dict[str, str]:
+    """Products and sums of half of the lanes."""
+    first, second, third = (f"vget_{half}_s8((int8x16_t){{{i}}})" for i in range(3))
+    return {
+        f"mul_i8_{half}": f"vmull_s8({first}, {second})",
+        f"mla_i8_{half}": f"vmlal_s8((int16x8_t){{0}}, {second}, {third})",
+        f"add_i16_{half}": f"vaddw_s16((int32x4_t){{0}}, vget_{half}_s16((int16x8_t){{1}}))",
+    }
+
+
 NEON32 = ISAS.register("neon32")(
     Isa(
         name="neon32",
@@ -23,6 +34,8 @@ NEON32 = ISAS.register("neon32")(
         emulator_cpu="cortex-a7",
         instr={
             "dot2": f"vaddq_s32((int32x4_t){{0}}, vcombine_s32({', '.join(_ADDED)}))",
+            **_products("low"),
+            **_products("high"),
             "fma": "vfmaq_f32({2}, {0}, {1})",
             "select": "vbslq_f32((uint32x4_t){0}, {1}, {2})",
             "first": "vcltq_s32((int32x4_t){{0, 1, 2, 3}}, vdupq_n_s32({0}))",
