@@ -11,7 +11,7 @@ from pathlib import Path
 from edgesmith.errors import TargetError
 from edgesmith.target.core import Core, cores
 from edgesmith.target.isa import ISAS, Isa
-from edgesmith.target.processor import cache_bytes
+from edgesmith.target.processor import cache_bytes, features_of
 from edgesmith.target.profile import Profile, profiles
 from edgesmith.target.system import System, system_of
 
@@ -139,23 +139,12 @@ def _arch() -> str:
     return {"amd64": "x86_64", "armv7l": "arm"}.get(machine, machine)
 
 
-def _flags(title: str, text: str) -> list[str]:
-    """What a line of ``/proc/cpuinfo`` says that processors have."""
-    if title.strip() in ("flags", "Features"):
-        return text.split()
-    if title.strip() == "isa":  # RISC-V: rv64imafdcv_zba_zbb
-        letters, *names = text.strip().split("_")
-        return [*letters.removeprefix("rv64"), *names]
-    return []
-
-
 def absent() -> dict[str, str]:
     """Why programs of this process do without an instruction set of this machine's architecture: its name -> reason."""
     try:
-        lines = CPUINFO.read_text().splitlines()
+        flags = features_of(CPUINFO.read_text())
     except OSError:
-        lines = []
-    flags = {f for line in lines for f in _flags(*line.partition(":")[::2])}
+        flags = frozenset()
     found: dict[str, str] = {}
     for name, isa in ISAS.items():
         missing = [f for f in isa.cpuinfo if f not in flags]
@@ -205,11 +194,10 @@ def parse(text: str) -> Target:
         return _limited(host, ["portable"] if base == PORTABLE else names, text, "this machine")
     if base in profiles():
         return _limited(_of_profile(profiles()[base]), names, text, base)
-    arch, *system = base.split("-")
-    short = len(system) == 1 and system_of(base).name == system[0]
-    if not (short or len(system) == 2) or arch not in {isa.arch for isa in ISAS.values()} | {"arm"}:
+    parts = base.split("-")
+    if len(parts) != 3 or parts[0] not in {isa.arch for isa in ISAS.values()} | {"arm", "riscv64"}:
         raise TargetError("not a target", where=text, hint=HINT)
-    isas = () if names == [PORTABLE] else _closure(names or _baseline(arch), arch)
+    isas = () if names == [PORTABLE] else _closure(names or _baseline(parts[0]), parts[0])
     whole = Target(base, isas, cpu=_processor(isas))
     return replace(whole, l1_bytes=UNCACHED_BYTES) if whole.is_bare else whole
 
