@@ -194,10 +194,11 @@ def parse(text: str) -> Target:
         return _limited(host, ["portable"] if base == PORTABLE else names, text, "this machine")
     if base in profiles():
         return _limited(_of_profile(profiles()[base]), names, text, base)
-    parts = base.split("-")
-    if len(parts) != 3 or parts[0] not in {isa.arch for isa in ISAS.values()} | {"arm", "riscv64"}:
+    arch, *system = base.split("-")
+    short = len(system) == 1 and system_of(base).name == system[0]
+    if not (short or len(system) == 2) or arch not in {isa.arch for isa in ISAS.values()} | {"arm"}:
         raise TargetError("not a target", where=text, hint=HINT)
-    isas = () if names == [PORTABLE] else _closure(names or _baseline(parts[0]), parts[0])
+    isas = () if names == [PORTABLE] else _closure(names or _baseline(arch), arch)
     whole = Target(base, isas, cpu=_processor(isas))
     return replace(whole, l1_bytes=UNCACHED_BYTES) if whole.is_bare else whole
 
