@@ -78,7 +78,7 @@ static int64_t now_ns(void) {
 
 /* Processors that this process may use; 0 when unknown. */
 static int usable_processors(void) {
-#if defined(__linux__)
+#if defined(__linux__) && defined(CPU_COUNT)
     cpu_set_t set;
     if (sched_getaffinity(0, sizeof set, &set) == 0) return CPU_COUNT(&set);
 #endif

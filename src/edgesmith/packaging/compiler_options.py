@@ -1,0 +1,74 @@
+"""How users' compilers build the C of a model: options of GCC and Clang, and what a file can ask for by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from edgesmith.target import Target
+
+__all__ = ["OPTIMIZATION", "Pragmas", "options", "pragmas"]
+
+OPTIMIZATION = ("-O3", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math")
+"""Results are specified without contraction: products and sums are rounded one by one unless the code fuses them."""
+
+_MACROS = {"x86_64": "__x86_64__", "aarch64": "__aarch64__", "arm": "__arm__", "riscv64": "__riscv"}
+
+
+def options(target: Target) -> tuple[str, ...]:
+    """What makes GCC and Clang use the instructions of a target."""
+    features = target.features
+    if target.arch == "x86_64":
+        return tuple(f"-m{f}" for f in features)
+    if target.arch == "arm" and features:
+        return ("-march=armv7-a", "-mfpu=neon-vfpv4", "-mfloat-abi=hard")
+    if target.arch == "aarch64" and features:
+        return ("-march=armv8.2-a" + "".join(f"+{f}" for f in features),)
+    if target.arch == "riscv64" and features:
+        return ("-march=rv64gcv",)
+    return ()
+
+
+@dataclass(frozen=True)
+class Pragmas:
+    """Lines before and after code that uses a target's instructions; ``check`` stops where they cannot be had."""
+
+    check: str
+    push: str
+    pop: str
+
+
+def pragmas(target: Target, title: str) -> Pragmas:
+    """What makes a piece of a file compile for a target, whatever the command line says, where compilers know how.
+
+    Args:
+        title: who it is that needs the target, for messages.
+    """
+    if not target.features and target.isa is None:
+        return Pragmas("", "", "")
+    macro = _MACROS[target.arch]
+    check = [f"#if !defined({macro})", f'#error "{title} was made for {target}"', "#endif"]
+    by_pragma = target.arch == "x86_64" or (target.arch == "aarch64")
+    if not by_pragma:
+        needed = {"arm": "__ARM_NEON", "riscv64": "__riscv_v"}[target.arch]
+        check += [f"#if !defined({needed})", f'#error "compile with {" ".join(options(target))}"', "#endif"]
+    gcc, clang = _attributes(target, target.features if by_pragma else ())
+    push = ["#if defined(__clang__)", "#pragma STDC FP_CONTRACT OFF", *clang, "#elif defined(__GNUC__)"]
+    push += ["#pragma GCC push_options", *gcc]
+    push += ['#pragma GCC optimize("fp-contract=off", "no-math-errno", "no-trapping-math")', "#endif"]
+    pop = ["#if defined(__clang__)", *(["#pragma clang attribute pop"] if clang else [])]
+    pop += ["#elif defined(__GNUC__)", "#pragma GCC pop_options", "#endif"]
+    return Pragmas(*("\n".join(lines) + "\n" for lines in (check, push, pop)))
+
+
+def _attributes(target: Target, features: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Lines for GCC and for Clang that grant features to the functions that follow."""
+    if not features:
+        return [], []
+    plus = "+" if target.arch == "aarch64" else ""
+    gcc = ",".join(f"{plus}{f}" for f in features)
+    clang = ",".join(features)
+    return (
+        [f'#pragma GCC target("{gcc}")'],
+        [f'#pragma clang attribute push(__attribute__((target("{clang}"))), apply_to = function)'],
+    )
