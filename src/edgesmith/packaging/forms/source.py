@@ -119,8 +119,8 @@ cc @{OPTIONS} *.c -o {name} -lm -pthread
 ./{name} --selftest
 ```
 
-The library for programs of your own. They include `{name}.h`; `es_abi.h` says how it is used, and `es_model.hpp` wraps it
-for C++17:
+The library for programs of your own. They include `{name}.h`; `es_abi.h` says how it is used, `es_model.hpp` wraps it for
+C++17:
 
 ```
 cc @{OPTIONS} -c {library}
@@ -133,8 +133,8 @@ With CMake, in any folder; `add_subdirectory` and `target_link_libraries(app {na
 cmake -S . -B build && cmake --build build && ctest --test-dir build
 ```
 
-`{OPTIONS}` holds the compiler's options; without `-ffp-contract=off` results are other bits. The weights are put in by the
-assembler (`.incbin`); where it cannot, a C array does, which takes longer to compile:
+`{OPTIONS}` holds the compiler's options; without `-ffp-contract=off` results are other bits. The assembler puts the
+weights in (`.incbin`); where it cannot, a C array does, which takes longer to compile:
 
 ```
 cc tools/weights_array.c -o weights_array && ./weights_array weights.bin > weights.inc
