@@ -55,7 +55,23 @@ def proposals(graph: Graph, selector: Selector) -> tuple[Proposal, ...]:
                     saving = max(saving, _least_saving(problem, single, selector))
                 if saving > 0:
                     found[proposed.names] = Proposal(proposed, saving)
+    if selector.target.is_bare:
+        shrinking = _shrinking(graph, found.values())
+        found = {k: p for k, p in found.items() if p.region.nodes[-1].name not in shrinking}
     return tuple(sorted(found.values(), key=lambda p: (-p.saving_ns, graph.position[p.region.anchor.name])))
+
+
+def _shrinking(graph: Graph, proposed: Iterable[Proposal]) -> frozenset[str]:
+    """Nodes that begin a region with a value larger than the region's result: inside it, the value never exists whole.
+
+    Where memory is what lacks, no other region ends with them.
+    """
+
+    def nbytes(values: Iterable[str]) -> int:
+        return sum(graph.type(v).nbytes for v in values)
+
+    regions = (p.region for p in proposed)
+    return frozenset(r.nodes[0].name for r in regions if nbytes(r.nodes[0].outputs) > nbytes(r.outputs))
 
 
 def _least_saving(problem: Problem, single: Mapping[str, float], selector: Selector) -> float:
