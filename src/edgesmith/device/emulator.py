@@ -13,8 +13,10 @@ from edgesmith.device.artifact import Artifact
 from edgesmith.device.board import EmulatedBoard
 from edgesmith.device.device import Device
 from edgesmith.device.session import Session, arguments
+from edgesmith.device.wasm import Wasmtime
 from edgesmith.errors import ArtifactError, BadInput, TargetError
 from edgesmith.target import Target, runs_here
+from edgesmith.target.system import WASM
 
 __all__ = ["Emulator", "emulated", "runnable"]
 
@@ -99,11 +101,13 @@ class Emulator(Device):
 
 
 def emulated(target: Target) -> Device:
-    """The emulator of a target's processor, or of a board with it where programs run without a system.
+    """The emulator of a target's processor, of a board with it where programs run without a system, or the engine.
 
     Raises:
         TargetError: it is not installed, or there is none.
     """
+    if target.system.object_format == WASM:
+        return Wasmtime.of(target)
     return EmulatedBoard.of(target) if target.is_bare else Emulator.of(target)
 
 
