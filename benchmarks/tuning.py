@@ -36,7 +36,7 @@ from edgesmith.tune.database import freeze
 from edgesmith.tune.features import problem_digest
 from edgesmith.tune.learned import Learned, cross_validated, is_available
 from edgesmith.tune.predict import Calibrated, Candidates, Predictor, ranking_quality
-from edgesmith.tune.timer import TrialTimer
+from edgesmith.tune.timer import Times, TrialTimer
 from edgesmith.tune.trial import Trial
 
 FINALISTS = 8
@@ -151,7 +151,7 @@ def key(trial: Trial) -> tuple[str, str]:
 
 def race(timer: TrialTimer, trials: Sequence[Trial]) -> list[float]:
     """Least time of each over several races."""
-    rounds = [[np.inf if t is None else t.least for t in next(timer.time([trials]))] for _ in range(FINALS)]
+    rounds = [[t.least if isinstance(t, Times) else np.inf for t in next(timer.time([trials]))] for _ in range(FINALS)]
     return [float(t) for t in np.min(rounds, axis=0)]
 
 

@@ -14,7 +14,7 @@ from edgesmith.passes import optimize
 from edgesmith.target import Processor
 from edgesmith.tune import Environment
 from edgesmith.tune.database import freeze
-from edgesmith.tune.timer import Times
+from edgesmith.tune.timer import BY_COMPILER, Outcome, Times
 from edgesmith.tune.trial import Trial
 
 PROCESSOR = Processor("Test CPU", "vendor", "25", "1", "0", 32768, 524288, 1 << 25)
@@ -57,14 +57,14 @@ class FakeTimer:
         factor = self._factor(trial)
         return None if factor is None else factor * trial.kernel.cost(trial.problem, trial.schedule)
 
-    def time(self, groups: Sequence[Sequence[Trial]]) -> Iterator[list[Times | None]]:
+    def time(self, groups: Sequence[Sequence[Trial]]) -> Iterator[list[Outcome]]:
         for group in groups:
-            found: list[Times | None] = []
+            found: list[Outcome] = []
             for trial in group:
                 if self._interrupt_after is not None and len(self.seen) >= self._interrupt_after:
                     raise KeyboardInterrupt
                 self.seen.append(trial)
                 self.seconds += self._clock_seconds
                 time = self.time_ns(trial)
-                found.append(None if time is None else Times((time, 1.1 * time)))
+                found.append(BY_COMPILER if time is None else Times((time, 1.1 * time)))
             yield found

@@ -16,11 +16,13 @@ from edgesmith.cli import arguments, choosing
 from edgesmith.cli.arguments import BindOption, ModelArgument, ShapeOption
 from edgesmith.cli.choosing import BudgetOption, ForbidOption, OnlyOption
 from edgesmith.cli.console import console, error_console, figures, print_json, table
+from edgesmith.errors import BadInput
 from edgesmith.report.units import duration
 from edgesmith.tune import Progress as Report
 from edgesmith.tune import Status, Tuned, default_path
 
 SHOWN = 10
+BASES = ("times", "cycles")
 
 
 def command(
@@ -29,7 +31,13 @@ def command(
     budget: BudgetOption = "5m",
     shape: ShapeOption = None,
     bind: BindOption = None,
-    target: Annotated[str, typer.Option(help="As for 'edgesmith compile'; this machine must run it.")] = "native",
+    target: Annotated[
+        str, typer.Option(help="As for 'edgesmith compile'; this machine must run it, or --by cycles.")
+    ] = "native",
+    by: Annotated[
+        str,
+        typer.Option(help="times: measured here; cycles: of a model of the target's core."),
+    ] = "times",
     compiler: Annotated[str, typer.Option(help="zig (bundled) or a command such as gcc.")] = "zig",
     only: OnlyOption = None,
     forbid: ForbidOption = None,
@@ -40,6 +48,10 @@ def command(
     Two things come out: records in the tuning database, by which 'edgesmith compile' chooses from then on, and a lock
     file with the choices for this model, by which a build can be repeated anywhere, byte for byte.
 
+    With --by cycles, QEMU runs the kernels of a target that this machine cannot run, and llvm-mca (LLVM 22) says what
+    its core takes for what they execute and for the lines that its caches lack. The records are kept apart: they count
+    only where nothing was measured on such a device.
+
     Ctrl-C ends the search early and keeps what was found. Whatever ends it, the next one goes on from there.
 
     \b
@@ -47,7 +59,10 @@ def command(
       edgesmith tune zoo:mobilenet-v2 --budget 5m
       edgesmith tune model.onnx -o model.lock.json --forbid winograd
       edgesmith compile model.onnx --lock model.lock.json
+      edgesmith tune zoo:mobilenet-v2 --target raspberry-pi-4 --by cycles --budget 20m
     """
+    if by not in BASES:
+        raise BadInput(f"no such basis: {by!r}", where="--by", hint=f"one of {', '.join(BASES)}")
     place = output or Path(f"{Path(model.removeprefix(arguments.ZOO)).stem}.lock.json")
     part = place.with_name(f"{place.name}.part")
     limit = choosing.seconds(budget)
@@ -62,6 +77,7 @@ def command(
             compiler=compiler,
             only=only,
             forbid=forbid or (),
+            modelled=by == "cycles",
             progress=report,
         )
     part.write_text(tuned.plan.lock.to_json())
@@ -148,7 +164,7 @@ def _summary(tuned: Tuned, lock: Path) -> None:
         ("before", f"{duration(first)} as predicted times would choose ({first / best:.2f} times as long)"),
         ("kernels", ", ".join(f"{kernel} {n}" for kernel, n in kernels.most_common())),
         ("measured", f"{tuned.status.measured} kernels in {tuned.status.seconds:.0f} s; {ended}"),
-        ("refused", f"{len(tuned.refused)} by the compiler: {tuned.refused[0]}") if tuned.refused else ("", ""),
+        ("refused", f"{len(tuned.refused)}, such as {tuned.refused[0]}") if tuned.refused else ("", ""),
         ("database", str(default_path())),
         ("lock", f"{lock} (edgesmith compile MODEL --lock {lock})"),
     ]

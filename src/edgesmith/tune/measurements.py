@@ -15,15 +15,15 @@ from edgesmith.tune.database import Database, Environment, Features, Record, def
 from edgesmith.tune.features import code_digest, problem_digest
 from edgesmith.tune.predict import Calibrated, Candidates, Predictor
 
-__all__ = ["OWN", "SIMILAR", "Measured", "MeasuredCost", "Measurements", "Predictions"]
+__all__ = ["MODELLED", "OWN", "SIMILAR", "Measured", "MeasuredCost", "Measurements", "Predictions"]
 
-OWN, SIMILAR = "measured here", "measured on a similar machine"
-SOURCES = (OWN, SIMILAR)
+OWN, SIMILAR, MODELLED = "measured here", "measured on a similar machine", "of a model of the core"
+SOURCES = (OWN, SIMILAR, MODELLED)
 
 
 @dataclass(frozen=True)
 class Measured:
-    """A record and where it comes from: ``OWN`` or ``SIMILAR``."""
+    """A record and where it comes from: one of ``SOURCES``."""
 
     record: Record
     source: str
@@ -36,8 +36,11 @@ class Measured:
 class Measurements:
     """What is known in one environment: its own records, and where a problem has none those of similar machines.
 
+    Where these have none either, times of a model of the core count.
+
     Args:
-        own, similar: records of the two sources.
+        own, similar: records of the first two sources.
+        model: environment of the third.
         features: of their problems, by digest.
     """
 
@@ -47,8 +50,9 @@ class Measurements:
         own: Iterable[Record] = (),
         similar: Iterable[Record] = (),
         features: Mapping[str, Features] | None = None,
+        model: Environment | None = None,
     ) -> None:
-        self.environment = environment
+        self.environment, self._model = environment, model
         self.features = dict(features or {})
         self._known: dict[str, dict[str, dict[tuple[str, str, str], Record]]] = {source: {} for source in SOURCES}
         self.spaces: dict[tuple[str, str], Candidates] = {}
@@ -59,13 +63,16 @@ class Measurements:
                 self._insert(source, record)
 
     @classmethod
-    def open(cls, environment: Environment, database: Database | None = None) -> Measurements:
+    def open(
+        cls, environment: Environment, database: Database | None = None, model: Environment | None = None
+    ) -> Measurements:
         """The records of the user's database and of the package.
 
         Args:
             database: the user's (default: the one at the default path, if there is one).
+            model: environment of the times of a model of the core (default: they do not count).
         """
-        found = cls(environment)
+        found = cls(environment, model=model)
         if database is not None:
             found._read(database, OWN)
         elif default_path().is_file():
@@ -74,16 +81,20 @@ class Measurements:
         shipped = starter()
         if shipped is not None:
             with Database() as package:
-                package.load(shipped, environment.resembles)
+                package.load(shipped, found._counts)
                 found._read(package, SIMILAR)
         return found
+
+    def _counts(self, other: Environment) -> bool:
+        return self.environment.resembles(other) or (self._model is not None and self._model.resembles(other))
 
     def _read(self, database: Database, exact: str) -> None:
         """Take what counts here; ``exact`` is the source of records of this very environment."""
         self.features = {**database.features(), **self.features}
         for other, _, _ in database.environments():
-            if self.environment.resembles(other):
-                source = exact if other == self.environment else SIMILAR
+            if self._counts(other):
+                similar = SIMILAR if self.environment.resembles(other) else MODELLED
+                source = exact if other == self.environment else similar
                 for record in database.records(other):
                     self._insert(source, record)
 
@@ -125,7 +136,7 @@ class Measurements:
     def times(self, problem: Problem, only: frozenset[str] | None = None) -> dict[tuple[str, str], float]:
         """Least time of every measured candidate of a problem in nanoseconds on this machine."""
         found = self.of(problem, only)
-        factor = 1.0 if not found or found[0].source == OWN else self._similar_factor
+        factor = self._similar_factor if found and found[0].source == SIMILAR else 1.0
         return {m.key: m.record.least_ns * factor for m in reversed(found)}
 
     @cached_property

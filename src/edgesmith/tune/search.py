@@ -30,7 +30,7 @@ from edgesmith.tune.learned import Learned, is_available, ranks_better
 from edgesmith.tune.measurements import OWN, SIMILAR, MeasuredCost, Measurements, Predictions
 from edgesmith.tune.predict import Calibrated, Predictor
 from edgesmith.tune.subject import Candidate, Subject
-from edgesmith.tune.timer import Timer, Times
+from edgesmith.tune.timer import Outcome, Refused, Timer, Times
 from edgesmith.tune.trial import Trial
 
 __all__ = ["Progress", "Search", "Status", "Tuned"]
@@ -55,6 +55,7 @@ class Status:
         measured: candidates measured so far.
         first_ns: time of the network by the choices of the kernels' own models; None until these are measured.
         best_ns: time of the network by the best choices so far; None until these are measured.
+        waiting: why nothing is measured at the moment.
     """
 
     seconds: float
@@ -62,6 +63,7 @@ class Status:
     measured: int
     first_ns: float | None
     best_ns: float | None
+    waiting: str = ""
 
 
 Progress = Callable[[Status], None]
@@ -76,7 +78,7 @@ class Tuned:
         first: the plan by the kernels' own models.
         plan_ns, first_ns: time of each step of these plans, by name; predicted where it was not measured.
         finished: False when the budget or the user ended the search.
-        refused: candidates whose code the compiler refused.
+        refused: candidates that could not be measured, and why.
     """
 
     plan: Plan
@@ -235,7 +237,7 @@ class Search:
                 digest = self._known.digest(subject.problem)
                 if _disturbed(subject, trials, times) and digest not in again:
                     again.add(digest)
-                    raced = [t for t, found in zip(trials, times, strict=True) if found is not None]
+                    raced = [t for t, found in zip(trials, times, strict=True) if isinstance(found, Times)]
                     todo.append((subject, [(t.kernel.name, freeze(t.schedule)) for t in raced]))
                 self._keep(subject, trials, times)
                 self._note()
@@ -243,15 +245,15 @@ class Search:
             if self._left <= 0:
                 return
 
-    def _keep(self, subject: Subject, trials: Sequence[Trial], times: Sequence[Times | None]) -> None:
+    def _keep(self, subject: Subject, trials: Sequence[Trial], times: Sequence[Outcome]) -> None:
         """Remember what was measured of one problem, here and in the database; of two times the shorter counts."""
         raced = {(t.kernel.name, freeze(t.schedule)): found for t, found in zip(trials, times, strict=True)}
         records = []
         digest = self._known.digest(subject.problem)
         for trial, (candidate, found) in zip(trials, raced.items(), strict=True):
-            if found is None:
+            if isinstance(found, Refused):
                 subject.refused.add(candidate)
-                self._refused.append(str(trial))
+                self._refused.append(f"{trial}: {found.why}")
                 continue
             self._measured += candidate not in subject.times
             subject.times[candidate] = min(found.least, subject.times.get(candidate, found.least))
@@ -286,10 +288,10 @@ class Search:
         return found
 
 
-def _disturbed(subject: Subject, trials: Sequence[Trial], times: Sequence[Times | None]) -> bool:
+def _disturbed(subject: Subject, trials: Sequence[Trial], times: Sequence[Outcome]) -> bool:
     """Whether the best candidate so far, which ran along, took longer than before: then so did all the others."""
     for trial, found in zip(trials, times, strict=True):
-        if found is not None and subject.times and (trial.kernel.name, freeze(trial.schedule)) == subject.best:
+        if isinstance(found, Times) and subject.times and (trial.kernel.name, freeze(trial.schedule)) == subject.best:
             return found.least > DISTURBED * subject.best_ns
     return False
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,11 @@ from edgesmith.toolchain import Compiler
 from edgesmith.toolchain.compiler import FLAGS
 from edgesmith.tune.database import Database, Environment, default_path
 from edgesmith.tune.measurements import Measurements
+from edgesmith.tune.modelled import ModelledTimer
 from edgesmith.tune.search import Progress, Search, Tuned
-from edgesmith.tune.timer import TrialTimer
+from edgesmith.tune.timer import Timer, TrialTimer
 
-__all__ = ["environment", "known_times", "recorded", "tune"]
+__all__ = ["environment", "known_times", "modelled_environment", "recorded", "tune"]
 
 SHOWN = 16
 """Measured candidates of a step that an artifact keeps."""
@@ -39,9 +41,20 @@ def _processor(target: Target) -> Processor:
     return Processor(f"any {target.arch}", "", "", "", "", target.l1_bytes, target.l2_bytes, 0)
 
 
+def modelled_environment(target: Target, compiler: Compiler) -> Environment:
+    """Where times of a model of the target's core are kept: apart from all that were measured."""
+    core, real = target.core, environment(target, compiler)
+    name = f"model of {core.title}"
+    return replace(real, processor=Processor(name, "llvm-mca", core.model, "", "", target.l1_bytes, target.l2_bytes, 0))
+
+
 def recorded(target: Target, compiler: Compiler) -> Measurements:
-    """What is known of a target: the user's database, then the starter database."""
-    return Measurements.open(environment(target, compiler))
+    """What is known of a target: the user's database, then the starter database.
+
+    Of a target that this machine cannot run, times of a model of its core count where none were measured.
+    """
+    model = None if runs_here(target) else modelled_environment(target, compiler)
+    return Measurements.open(environment(target, compiler), model=model)
 
 
 def tune(
@@ -51,6 +64,7 @@ def tune(
     *,
     only: Sequence[str] | None = None,
     budget_seconds: float = 300.0,
+    modelled: bool = False,
     progress: Progress | None = None,
     database: Path | None = None,
 ) -> Tuned:
@@ -59,17 +73,23 @@ def tune(
     Args:
         graph: after passes.
         only: kernels that may be used (default: all).
+        modelled: by what a model of the target's core takes, under QEMU, instead of by measured times.
         database: default: the user's.
 
     Raises:
         TargetError: this machine cannot run the target's programs.
         BadInput: the database cannot be used.
+        MissingDependency: modelled, and ``llvm-mca`` is not installed.
     """
-    _require_runnable(target)
-    here = environment(target, compiler)
+    timer: Timer
+    if modelled:
+        here, timer = modelled_environment(target, compiler), ModelledTimer(target, compiler)
+    else:
+        _require_runnable(target)
+        here = environment(target, compiler)
+        timer = TrialTimer(target, compiler, here.processor)
     with Database(database or default_path()) as kept:
         known = Measurements.open(here, kept)
-        timer = TrialTimer(target, compiler, here.processor)
         search = Search(graph, target, timer, known, kept, only=only, budget_seconds=budget_seconds, progress=progress)
         return search.run()
 
@@ -101,5 +121,6 @@ def _require_runnable(target: Target) -> None:
         raise TargetError(
             f"times cannot be measured here: this machine is {host}",
             where=str(target),
-            hint="Tune on the device, and bring its records: edgesmith tuning export, edgesmith tuning import",
+            hint="Tune on the device, and bring its records: edgesmith tuning export, edgesmith tuning import. "
+            "Without one: --by cycles",
         )

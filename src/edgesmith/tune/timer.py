@@ -13,9 +13,11 @@ the same time.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 
@@ -26,7 +28,7 @@ from edgesmith.target import Processor, Target
 from edgesmith.toolchain import Compiler
 from edgesmith.tune.trial import Trial, TrialLibrary
 
-__all__ = ["Timer", "Times", "TrialTimer"]
+__all__ = ["BY_COMPILER", "Outcome", "RacingTimer", "Refused", "Timer", "Times", "TrialTimer", "Turn", "inputs", "race"]
 
 SECONDS = 0.02
 """Timed for each candidate that stays to the end, unless ``LEAST_RUNS`` take longer."""
@@ -58,88 +60,141 @@ class Times:
         return float((high - low) / self.median)
 
 
-class Timer(Protocol):
-    """Measures candidates; another one can stand in for the machine in tests."""
+@dataclass(frozen=True)
+class Refused:
+    """A candidate that could not be measured.
 
-    def time(self, groups: Sequence[Sequence[Trial]]) -> Iterator[list[Times | None]]:
-        """The times of each trial, one group after the other; None where the compiler refused the code.
+    Args:
+        why: such as ``the compiler``; what refused it.
+    """
+
+    why: str
+
+
+Outcome = Times | Refused
+Turn = Callable[[Sequence[int]], Sequence[float | Refused]]
+"""Runs some candidates of a problem, by their numbers, once each in this order; gives nanoseconds."""
+
+BY_COMPILER = Refused("the compiler")
+
+
+class Timer(Protocol):
+    """Measures candidates; another machine, or something that stands in for one in tests, can take its place."""
+
+    def time(self, groups: Sequence[Sequence[Trial]]) -> Iterator[list[Outcome]]:
+        """The times of each trial, one group after the other.
 
         Args:
             groups: the trials of one problem each.
         """
 
 
-class TrialTimer:
-    """Compiles and runs trials on this machine."""
+Program = TypeVar("Program")
 
-    def __init__(self, target: Target, compiler: Compiler, processor: Processor) -> None:
-        self._target, self._compiler = target, compiler
+
+class RacingTimer(ABC, Generic[Program]):
+    """Compiles candidates, many together, and lets those of a problem race.
+
+    Args:
+        processor: on which they run.
+    """
+
+    def __init__(self, processor: Processor) -> None:
         l2, l3 = processor.l2_bytes, max(processor.l3_bytes, processor.l2_bytes)
         self._large_bytes = l3 * LARGE_SHARE
-        self._memory = np.ones(2 * l3, np.uint8)
-        self._nearby = self._memory[: 2 * l2]
+        self._nearby_bytes, self._all_bytes = 2 * l2, 2 * l3
 
-    def time(self, groups: Sequence[Sequence[Trial]]) -> Iterator[list[Times | None]]:
-        trials = [t for group in groups for t in group]
-        libraries = self._compiled(trials)
+    @abstractmethod
+    def _build(self, trials: Sequence[Trial]) -> Program:
+        """Compile trials; raises ``CompilerFailed``."""
+
+    @abstractmethod
+    def _turns(
+        self, group: Sequence[Trial], built: Sequence[tuple[Program, int] | None]
+    ) -> AbstractContextManager[Turn]:
+        """The candidates of a problem, ready to run.
+
+        Args:
+            built: program and number there of each; None: the compiler refused it.
+        """
+
+    def time(self, groups: Sequence[Sequence[Trial]]) -> Iterator[list[Outcome]]:
+        built = self._compiled([t for group in groups for t in group])
         first = 0
         for group in groups:
-            yield self._race(group, libraries[first : first + len(group)])
+            with self._turns(group, built[first : first + len(group)]) as turn:
+                outcomes = race(len(group), turn)
+            yield outcomes
             first += len(group)
 
-    def _compiled(self, trials: Sequence[Trial]) -> list[tuple[TrialLibrary, int] | None]:
-        """Library and index of each trial; after a failure, each is tried by itself to find those at fault."""
+    def _compiled(self, trials: Sequence[Trial]) -> list[tuple[Program, int] | None]:
+        """Program and number of each trial; after a failure, each is tried by itself to find those at fault."""
         try:
-            library = TrialLibrary(trials, self._target, self._compiler)
-            return [(library, i) for i in range(len(trials))]
+            program = self._build(trials)
+            return [(program, i) for i in range(len(trials))]
         except CompilerFailed:
             if len(trials) == 1:
                 return [None]
             half = len(trials) // 2
             return self._compiled(trials[:half]) + self._compiled(trials[half:])
 
-    def _race(self, group: Sequence[Trial], libraries: Sequence[tuple[TrialLibrary, int] | None]) -> list[Times | None]:
-        feeds = inputs(group[0].problem)
-        racers = [
-            None if found is None else _Racer(trial, *found, feeds, self._other(trial))
-            for trial, found in zip(group, libraries, strict=True)
-        ]
-        running = [r for r in racers if r is not None]
-        drops = dict(DROPS)
-        while running:
-            for racer in running:
-                racer.run()
-            best = min(r.least for r in racers if r is not None)
-            ratio = drops.get(len(running[0].runs), float("inf"))
-            running = [r for r in running if r.least <= best * ratio and not r.is_done]
-        return [None if r is None else Times(tuple(r.runs)) for r in racers]
-
-    def _other(self, trial: Trial) -> np.ndarray:
+    def _other_bytes(self, trial: Trial) -> int:
+        """How much other memory is read before each run."""
         fixed = sum(c.nbytes for c in trial.code.constants) + trial.code.prepared_bytes
-        return self._memory if fixed > self._large_bytes else self._nearby
+        return self._all_bytes if fixed > self._large_bytes else self._nearby_bytes
 
 
-class _Racer:
-    """One candidate while it is timed."""
+class TrialTimer(RacingTimer[TrialLibrary]):
+    """Compiles and runs trials on this machine."""
 
-    def __init__(
-        self, trial: Trial, library: TrialLibrary, index: int, feeds: dict[str, np.ndarray], other: np.ndarray
-    ) -> None:
-        self._library, self._other = library, other
-        self._call = library.call(index, feeds)
-        self.runs: list[float] = []
+    def __init__(self, target: Target, compiler: Compiler, processor: Processor) -> None:
+        super().__init__(processor)
+        self._target, self._compiler = target, compiler
+        self._memory = np.ones(self._all_bytes, np.uint8)
 
-    def run(self) -> None:
-        self.runs.append(self._library.time_in_network_ns(self._call, self._other))
+    def _build(self, trials: Sequence[Trial]) -> TrialLibrary:
+        return TrialLibrary(trials, self._target, self._compiler)
 
-    @property
-    def least(self) -> float:
-        return min(self.runs)
+    @contextmanager
+    def _turns(self, group: Sequence[Trial], built: Sequence[tuple[TrialLibrary, int] | None]) -> Iterator[Turn]:
+        feeds = inputs(group[0].problem)
+        calls = [None if found is None else (found[0], found[0].call(found[1], feeds)) for found in built]
 
-    @property
-    def is_done(self) -> bool:
-        enough = sum(self.runs) > SECONDS * 1e9 or len(self.runs) >= MOST_RUNS
-        return len(self.runs) >= LEAST_RUNS and enough
+        def run(i: int) -> float | Refused:
+            found = calls[i]
+            if found is None:
+                return BY_COMPILER
+            library, call = found
+            return library.time_in_network_ns(call, self._memory[: self._other_bytes(group[i])])
+
+        yield lambda which: [run(i) for i in which]
+
+
+def race(count: int, turn: Turn) -> list[Outcome]:
+    """Let candidates run in turn until each has dropped out or has run long enough.
+
+    Args:
+        count: their number.
+    """
+    runs: list[list[float]] = [[] for _ in range(count)]
+    refused: dict[int, Refused] = {}
+    running, drops = list(range(count)), dict(DROPS)
+    while running:
+        for i, taken in zip(running, turn(running), strict=True):
+            if isinstance(taken, Refused):
+                refused[i] = taken
+            else:
+                runs[i].append(taken)
+        running = [i for i in running if i not in refused]
+        best = min((min(r) for i, r in enumerate(runs) if r and i not in refused), default=0.0)
+        ratio = drops.get(len(runs[running[0]]), float("inf")) if running else 0.0
+        running = [i for i in running if min(runs[i]) <= best * ratio and not _is_done(runs[i])]
+    return [refused[i] if i in refused else Times(tuple(runs[i])) for i in range(count)]
+
+
+def _is_done(runs: Sequence[float]) -> bool:
+    enough = sum(runs) > SECONDS * 1e9 or len(runs) >= MOST_RUNS
+    return len(runs) >= LEAST_RUNS and enough
 
 
 def inputs(problem: Problem) -> dict[str, np.ndarray]:

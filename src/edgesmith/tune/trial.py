@@ -22,7 +22,7 @@ from edgesmith.kernels.base import PREPARE_SIGNATURE, SIGNATURE
 from edgesmith.target import Target
 from edgesmith.toolchain import Compiler, build, zig
 
-__all__ = ["Call", "Trial", "TrialLibrary", "sources"]
+__all__ = ["Call", "Trial", "TrialLibrary", "sources", "write_sources"]
 
 FILE_BYTES = 64 * 1024
 """Less C text than this is not worth a compiler process of its own."""
@@ -123,6 +123,15 @@ def sources(trials: Sequence[Trial], target: Target) -> list[str]:
     return files
 
 
+def write_sources(trials: Sequence[Trial], target: Target, folder: Path) -> None:
+    """Write the C files of trials and of the clock that times them."""
+    (folder / "es_simd.h").write_text(f"#ifndef ES_SIMD_H\n#define ES_SIMD_H\n\n{header(target)}\n#endif\n")
+    for name in ("clock.h", "clock.c"):
+        (folder / name).write_text((resources.files("edgesmith.tune") / name).read_text())
+    for i, text in enumerate(sources(trials, target)):
+        (folder / f"trials_{i:03}.c").write_text(text)
+
+
 class TrialLibrary:
     """Compiled trials.
 
@@ -144,10 +153,7 @@ class TrialLibrary:
         self._trials = tuple(trials)
         self._folder = tempfile.TemporaryDirectory(prefix="edgesmith-trial-")
         folder = Path(self._folder.name)
-        (folder / "es_simd.h").write_text(f"#ifndef ES_SIMD_H\n#define ES_SIMD_H\n\n{header(target)}\n#endif\n")
-        (folder / "clock.c").write_text((resources.files("edgesmith.tune") / "clock.c").read_text())
-        for i, text in enumerate(sources(self._trials, target)):
-            (folder / f"trials_{i:03}.c").write_text(text)
+        write_sources(self._trials, target, folder)
         made = build(folder, folder, "trials", target, compiler or zig(), extra=flags, executable=False)
         self._library = ctypes.CDLL(str(made["shared"]))
         self._library.trial_time.restype = ctypes.c_double
@@ -199,22 +205,18 @@ class TrialLibrary:
         Args:
             other: the memory that the rest of the network touches between two runs.
         """
-        taken = -1.0
-        for _ in range(ATTEMPTS):
-            taken = float(
-                self._library.trial_time_in_network(
-                    call.function,
-                    call.pointers,
-                    call.tasks,
-                    call.scratch,
-                    ctypes.c_void_p(other.ctypes.data),
-                    ctypes.c_size_t(other.nbytes),
-                    *call.inputs,
-                )
+        return float(
+            self._library.trial_time_in_network(
+                call.function,
+                call.pointers,
+                call.tasks,
+                call.scratch,
+                ctypes.c_void_p(other.ctypes.data),
+                ctypes.c_size_t(other.nbytes),
+                *call.inputs,
+                ctypes.c_int32(ATTEMPTS),
             )
-            if taken >= 0:
-                break
-        return max(abs(taken), 1.0)
+        )
 
 
 class Call:
