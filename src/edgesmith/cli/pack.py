@@ -33,7 +33,7 @@ def command(
 
     \b
     wheel        a Python package: the library behind a class that takes numpy arrays
-    source       C sources that any C compiler builds, with a Makefile-free command line and CMake
+    source       C sources for GCC and Clang, built by one command or CMake
     header-only  one header with the weights in it
     android      an archive (AAR) for Gradle, with the library for native code
 

@@ -119,8 +119,8 @@ cc @{OPTIONS} *.c -o {name} -lm -pthread
 ./{name} --selftest
 ```
 
-The library for programs of your own. They include `{name}.h`; `es_abi.h` says how it is used, `es_model.hpp` wraps it for
-C++17:
+The library for programs of your own. They include `{name}.h`; `es_abi.h` says how it is used, in C++17
+`es_model.hpp` wraps it:
 
 ```
 cc @{OPTIONS} -c {library}
