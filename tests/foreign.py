@@ -1,21 +1,15 @@
-"""Functions of generated C on a processor that this machine is not: a program that QEMU runs."""
+"""Processors that this machine is not and QEMU emulates."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
-
-import numpy as np
+from dataclasses import replace
 
 from edgesmith.device import Emulator
 from edgesmith.errors import TargetError
-from edgesmith.kernels.base import PREPARE_SIGNATURE, SIGNATURE
 from edgesmith.target import Target, parse
 from edgesmith.target.isa import ISAS
-from edgesmith.toolchain.compiler import FLAGS, Compiler, zig
 
-__all__ = ["FOREIGN", "ForeignCall", "ForeignFunctions", "foreign_target", "missing_emulator"]
+__all__ = ["FOREIGN", "foreign_target", "missing_emulator"]
 
 TRIPLES = {"aarch64": "aarch64-linux-gnu", "arm": "arm-linux-gnueabihf", "riscv64": "riscv64-linux-gnu"}
 STAND_IN = Target("arm-linux-gnueabihf", cpu="cortex-a7")
@@ -23,7 +17,6 @@ STAND_IN = Target("arm-linux-gnueabihf", cpu="cortex-a7")
 MICROCONTROLLERS = ("armv6m", "dsp", "fpv4")
 FOREIGN = (*(name for name, isa in ISAS.items() if isa.arch in TRIPLES), *MICROCONTROLLERS)
 """Instruction sets whose code QEMU runs here."""
-DRIVER = Path(__file__).parent / "foreign_main.c"
 
 
 def foreign_target(isa: str) -> Target:
@@ -40,107 +33,3 @@ def missing_emulator(isa: str) -> str:
     except TargetError as error:
         return str(error).replace("\n", ";")
     return ""
-
-
-@dataclass(frozen=True, eq=False)
-class ForeignCall:
-    """A call of a kernel function.
-
-    Args:
-        function: its number.
-        ranges: ``begin`` and ``end`` of each call.
-        blocks: memory, as bytes.
-        written: how many of the blocks are updated with what they hold afterwards, the first ones.
-        pointers: addresses in these blocks: the function's operands.
-        prepared: how many of them ``prepare`` knows, the last ones.
-        scratch_bytes: memory besides.
-    """
-
-    function: int
-    ranges: Sequence[tuple[int, int]]
-    blocks: Sequence[np.ndarray]
-    written: int
-    pointers: Sequence[int]
-    prepared: int = 0
-    scratch_bytes: int = 0
-
-    def to_bytes(self) -> bytes:
-        """As ``foreign_main.c`` reads it."""
-        counts = [len(self.ranges), len(self.blocks), self.written, len(self.pointers), self.prepared]
-        numbers = [self.function, *counts, self.scratch_bytes]
-        numbers += [n for pair in self.ranges for n in pair]
-        starts = [b.ctypes.data for b in self.blocks]
-        numbers += [n for b, start in zip(self.blocks, starts, strict=True) for n in (b.nbytes, start % 64)]
-        for address in self.pointers:
-            # Of a block without bytes the end is an address, too.
-            block = next(i for i, b in enumerate(self.blocks) if 0 <= address - starts[i] < max(b.nbytes, 1))
-            numbers += [block, address - starts[block]]
-        contents = [b.tobytes() + bytes(-b.nbytes % 8) for b in self.blocks]
-        return np.array(numbers, np.int64).tobytes() + b"".join(contents)
-
-
-class ForeignFunctions:
-    """A program of kernel functions.
-
-    Args:
-        sources: C texts that define them, for a header ``es_simd.h``.
-        names: their names, each with whether it has a ``prepare``.
-        header: text of ``es_simd.h``.
-        folder: an empty one.
-        flags: further compiler flags.
-    """
-
-    def __init__(
-        self,
-        sources: Sequence[str],
-        names: Sequence[tuple[str, bool]],
-        header: str,
-        target: Target,
-        folder: Path,
-        flags: Sequence[str] = (),
-        compiler: Compiler | None = None,
-    ) -> None:
-        self._folder, self._program, self._emulator = folder, folder / "functions", Emulator.of(target)
-        (folder / "es_simd.h").write_text(f"#ifndef ES_SIMD_H\n#define ES_SIMD_H\n\n{header}\n#endif\n")
-        (folder / "functions.h").write_text(_declarations(names))
-        files = [f"functions_{i:03}.c" for i in range(len(sources))]
-        for file, text in zip(files, sources, strict=True):
-            (folder / file).write_text(text)
-        tool = compiler or zig()
-        (folder / "main.c").write_text(DRIVER.read_text())
-        options = [*tool.flags(target), *FLAGS, "-Werror", *flags]
-        for file in ("main.c", *files):
-            tool.run([*options, "-c", file, "-o", f"{file}.o"], cwd=folder)
-        objects = [f"{file}.o" for file in ("main.c", *files)]
-        tool.run([*tool.link_flags(target), "-O3", *objects, "-o", "functions", "-lm"], cwd=folder)
-
-    def run(self, calls: Sequence[ForeignCall]) -> None:
-        """Make the calls one after another, and update their blocks.
-
-        Raises:
-            RuntimeError: the program died; the message says during which call.
-        """
-        given, results = self._folder / "calls", self._folder / "results"
-        with given.open("wb") as file:
-            file.write(np.int64(len(calls)).tobytes())
-            for call in calls:
-                file.write(call.to_bytes())
-        done = self._emulator.start(self._program, [str(given), str(results)])
-        if done.returncode:
-            number = int((done.stdout.split() or ["-1"])[-1])
-            raise RuntimeError(f"call {number} ended the program with status {done.returncode}: {done.stderr}")
-        data, at = np.fromfile(results, np.uint8), 0
-        for call in calls:
-            for block in call.blocks[: call.written]:
-                block[:] = data[at : at + block.nbytes]
-                at += block.nbytes
-
-
-def _declarations(names: Sequence[tuple[str, bool]]) -> str:
-    lines = ["#include <stddef.h>", "#include <stdint.h>", ""]
-    for name, has_prepare in names:
-        signatures = (SIGNATURE, PREPARE_SIGNATURE) if has_prepare else (SIGNATURE,)
-        lines += [f"{s.replace('@NAME@', name)};" for s in signatures]
-    rows = [f"    {{{name}, {f'{name}_prepare' if has else 'NULL'}}}," for name, has in names]
-    kind = "struct { void (*run)(void *const *, int32_t, int32_t, void *); void (*prepare)(void *const *); }"
-    return "\n".join([*lines, f"static const {kind} functions[] = {{", *rows, "};", ""])

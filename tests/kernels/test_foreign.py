@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 
 from edgesmith.c.vector import header
+from edgesmith.counting.calls import ForeignFunctions
 from edgesmith.kernels import KERNELS
 from edgesmith.ops.integer_products import IntegerProduct
 from edgesmith.target import Target
 from edgesmith.target.isa import ISAS
-from edgesmith.tune.trial import Call, Trial, sources
-from foreign import FOREIGN, ForeignCall, ForeignFunctions, foreign_target, missing_emulator
+from edgesmith.tune.modelled import foreign_call
+from edgesmith.tune.trial import Call, sources
+from foreign import FOREIGN, foreign_target, missing_emulator
 
 from .problems import Check, checks, failures, operator_cases
 
@@ -40,18 +42,11 @@ class ForeignTrials:
         # -O1 does: what compilers may do wrong at -O3 is another test's subject.
         program = ForeignFunctions(sources(trials, target), names, header(target), target, folder, ("-O1",))
         self._calls = {(i, apart): Call(c.trial, c.feeds, None) for i, c in enumerate(todo) for apart in (False, True)}
-        program.run([_foreign(call, trials[i], i, apart) for (i, apart), call in self._calls.items()])
+        program.run([foreign_call(call, trials[i], i, apart) for (i, apart), call in self._calls.items()])
 
     def run(self, index: int, feeds: Mapping[str, np.ndarray], *, apart: bool = False) -> dict[str, np.ndarray]:
         """As ``TrialLibrary.run``, for the checks' own feeds."""
         return self._calls[index, apart].outputs()
-
-
-def _foreign(call: Call, trial: Trial, index: int, apart: bool) -> ForeignCall:
-    tasks = trial.code.tasks
-    ranges = [(t, t + 1) for t in reversed(range(tasks))] if apart else [(0, tasks)]
-    blocks, written = [*call.operands, *call.fixed], len(call.operands)
-    return ForeignCall(index, ranges, blocks, written, call.addresses, len(call.fixed), trial.code.scratch_bytes)
 
 
 def sample(isa: str, target: Target) -> list[Check]:

@@ -15,13 +15,14 @@ import pytest
 from edgesmith.c.exponential import bias
 from edgesmith.c.tiles import TILE_PRIMITIVES, configuration
 from edgesmith.c.vector import VECTOR_PRIMITIVES, VectorPrimitive, header
+from edgesmith.counting.calls import ForeignCall, ForeignFunctions
 from edgesmith.ir import DType
 from edgesmith.kernels.base import SIGNATURE
 from edgesmith.target import Target, parse
 from edgesmith.target.isa import ISAS, Isa
 from edgesmith.toolchain import build, zig
 from edgesmith.toolchain.compiler import system
-from foreign import FOREIGN, ForeignCall, ForeignFunctions, foreign_target, missing_emulator
+from foreign import FOREIGN, foreign_target, missing_emulator
 
 pytestmark = pytest.mark.toolchain
 

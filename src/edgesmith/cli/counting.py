@@ -8,7 +8,7 @@ from rich.table import Table
 
 from edgesmith.cli.console import console, figures, print_json, table
 from edgesmith.counting import Inference
-from edgesmith.counting.mca import cycles
+from edgesmith.counting.mca import each_cycles
 from edgesmith.errors import BadInput
 from edgesmith.report.units import count
 from edgesmith.target import Core, cores
@@ -60,8 +60,9 @@ def print_counts(found: Inference, core: Core | None, *, in_order: bool, limit: 
 
 def _cycles(found: Inference, core: Core) -> tuple[float, list[float]]:
     """Of a whole run, and of each step."""
-    whole = cycles(found.blocks, found.arch, core.model).total
-    return whole, [cycles(found.step_blocks(i), found.arch, core.model).total for i in range(len(found.steps))]
+    steps = [found.step_blocks(i) for i in range(len(found.steps))]
+    whole, *each = each_cycles([found.blocks, *steps], found.arch, core.model)
+    return whole.total, [c.total for c in each]
 
 
 def _steps(

@@ -1,12 +1,12 @@
-"""Executed blocks of a program, by the regions that it marks."""
+"""Executed blocks of a program, and lines that its accesses missed, by the regions that it marks."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
-__all__ = ["Block", "Counts"]
+__all__ = ["Block", "Counts", "Misses"]
 
 
 @dataclass(frozen=True)
@@ -29,15 +29,28 @@ class Block:
 
 
 @dataclass(frozen=True)
+class Misses:
+    """Lines of 64 bytes that caches lacked, in the first level and in both."""
+
+    l1: int = 0
+    l2: int = 0
+
+    def __add__(self, other: Misses) -> Misses:
+        return Misses(self.l1 + other.l1, self.l2 + other.l2)
+
+
+@dataclass(frozen=True)
 class Counts:
     """How often each block ran.
 
     Args:
         regions: for each region, runs of each block, by its index in ``blocks``.
+        misses: for each region; empty where no caches were told of.
     """
 
     blocks: tuple[Block, ...]
     regions: Mapping[int, Mapping[int, int]]
+    misses: Mapping[int, Misses] = field(default_factory=dict)
 
     def of(self, region: int) -> dict[Block, int]:
         """Runs of each block in a region; none where the program never marked it."""
@@ -61,6 +74,7 @@ class Counts:
         """What the plugin wrote (``plugin.c`` says how); ``ValueError`` where it is not whole."""
         blocks: list[Block] = []
         regions: dict[int, dict[int, int]] = {}
+        misses: dict[int, Misses] = {}
         lines = text.splitlines()
         if not lines or lines.pop() != "end":
             raise ValueError("the counts end early")
@@ -68,8 +82,11 @@ class Counts:
             kind, *words = line.split()
             if kind == "b":
                 blocks.append(Block(int(words[0], 16), int(words[1], 16), bytes.fromhex(words[2])))
+            elif kind == "m":
+                region, l1, l2 = map(int, words)
+                misses[region] = misses.get(region, Misses()) + Misses(l1, l2)
             else:
                 region, block, runs = map(int, words)
                 runs_of = regions.setdefault(region, {})
                 runs_of[block] = runs_of.get(block, 0) + runs
-        return cls(tuple(blocks), regions)
+        return cls(tuple(blocks), regions, misses)

@@ -17,7 +17,7 @@ from functools import cache
 from edgesmith.counting.counts import Block
 from edgesmith.errors import MissingDependency
 
-__all__ = ["Cycles", "cycles", "loops", "tool"]
+__all__ = ["Cycles", "cycles", "each_cycles", "loops", "tool"]
 
 NAMES = ("llvm-mca-22", "llvm-mca")
 LEAST_VERSION = 22
@@ -26,9 +26,9 @@ DISASSEMBLER = "llvm-mc"
 HINT = "Debian: apt install llvm-22"
 COVERED = 0.999
 """Share of the instructions whose blocks are costed; the others are taken for as fast as these are on average."""
-SIMULATED = 1500
+SIMULATED = 1000
 """Instructions that are simulated of each block, about."""
-LEAST_ROUNDS = 8
+ROUNDS = (8, 24, 100)
 _TRIPLES = {"aarch64": "aarch64", "arm": "armv7", "riscv64": "riscv64"}
 
 
@@ -76,19 +76,36 @@ def cycles(executed: Mapping[Block, int], arch: str, model: str) -> Cycles:
     Raises:
         MissingDependency: ``llvm-mca`` is not installed.
     """
-    joined = loops(executed)
-    order = sorted(joined, key=lambda b: (-b.instructions * joined[b], b.address))
-    total = sum(b.instructions * n for b, n in joined.items())
-    chosen: list[Block] = []
+    return each_cycles([executed], arch, model)[0]
+
+
+def each_cycles(runs: Sequence[Mapping[Block, int]], arch: str, model: str) -> list[Cycles]:
+    """As ``cycles``, for each of several runs; with fewer calls of the tools."""
+    joined = [loops(executed) for executed in runs]
+    chosen = [_most(blocks) for blocks in joined]
+    each = _costed(list(dict.fromkeys(b for blocks in chosen for b in blocks)), arch, model)
+    return [
+        _sum(blocks, {b: each[b] for b in wanted if b in each}) for blocks, wanted in zip(joined, chosen, strict=True)
+    ]
+
+
+def _most(blocks: Mapping[Block, int]) -> list[Block]:
+    """The blocks that have ``COVERED`` of the instructions."""
+    total = sum(b.instructions * n for b, n in blocks.items())
+    found: list[Block] = []
     covered = 0
-    for block in order:
+    for block in sorted(blocks, key=lambda b: (-b.instructions * blocks[b], b.address)):
         if covered >= COVERED * total:
             break
-        chosen.append(block)
-        covered += block.instructions * joined[block]
-    each = _costed(chosen, arch, model)
-    covered = sum(b.instructions * joined[b] for b in each)
-    spent = sum(each[b] * joined[b] for b in each)
+        found.append(block)
+        covered += block.instructions * blocks[block]
+    return found
+
+
+def _sum(blocks: Mapping[Block, int], each: Mapping[Block, float]) -> Cycles:
+    total = sum(b.instructions * n for b, n in blocks.items())
+    covered = sum(b.instructions * blocks[b] for b in each)
+    spent = sum(each[b] * blocks[b] for b in each)
     return Cycles(spent * total / max(covered, 1), covered / max(total, 1), each)
 
 
@@ -124,7 +141,7 @@ def _costed(blocks: Sequence[Block], arch: str, model: str) -> dict[Block, float
     groups: dict[int, list[Block]] = {}
     for block, text in texts.items():
         if text is not None:
-            groups.setdefault(max(SIMULATED // len(text), LEAST_ROUNDS), []).append(block)
+            groups.setdefault(SIMULATED // len(text), []).append(block)
     for rounds, members in _coarse(groups).items():
         lines = [texts[b] or [] for b in members]
         for block, found in zip(members, _simulated(lines, rounds, arch, model), strict=True):
@@ -136,7 +153,7 @@ def _coarse(groups: Mapping[int, list[Block]]) -> dict[int, list[Block]]:
     """Few groups of similar numbers of rounds, each a call of the simulator."""
     found: dict[int, list[Block]] = {}
     for rounds, members in groups.items():
-        found.setdefault(2 ** (rounds - 1).bit_length(), []).extend(members)
+        found.setdefault(min(n for n in ROUNDS if n >= min(rounds, ROUNDS[-1])), []).extend(members)
     return found
 
 

@@ -6,6 +6,7 @@ import hashlib
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -17,7 +18,7 @@ from edgesmith.errors import ArtifactError, DeviceError
 from edgesmith.target import parse
 from edgesmith.toolchain.compiler import zig
 
-__all__ = ["CLOSE", "count", "plugin"]
+__all__ = ["CLOSE", "Caches", "count", "plugin"]
 
 CLOSE = {"aarch64": 57, "riscv64": 57, "arm": 6, "x86_64": 3}
 """Number of the system call ``close`` on Linux, by architecture."""
@@ -25,10 +26,30 @@ SOURCE = "plugin.c"
 LAST_LINES = 5
 
 
+@dataclass(frozen=True)
+class Caches:
+    """Data caches of a core that replace the line used longest ago.
+
+    Args:
+        l1_bytes, l2_bytes: powers of two times the ways.
+    """
+
+    l1_bytes: int
+    l2_bytes: int
+    l1_ways: int = 4
+    l2_ways: int = 16
+
+    @property
+    def options(self) -> str:
+        """For the plugin."""
+        return f",l1={self.l1_bytes}:{self.l1_ways},l2={self.l2_bytes}:{self.l2_ways}"
+
+
 def count(
     command: Sequence[str],
     program: Sequence[str],
     arch: str,
+    caches: Caches | None = None,
     environment: Mapping[str, str] | None = None,
     timeout_s: float | None = None,
 ) -> tuple[Counts, str]:
@@ -38,6 +59,7 @@ def count(
         command: starts the emulator: its path and options.
         program: the program and its arguments.
         arch: of the program.
+        caches: count what they miss, too.
         environment: of the emulator (default: this process's).
 
     Returns:
@@ -51,7 +73,7 @@ def count(
     _check_support(command[0])
     with tempfile.TemporaryDirectory(prefix="edgesmith-count-") as folder:
         out = Path(folder) / "counts"
-        option = f"{plugin()},out={out},mark={CLOSE[arch]}"
+        option = f"{plugin()},out={out},mark={CLOSE[arch]}{caches.options if caches else ''}"
         words = [command[0], "-plugin", option, *command[1:], *program]
         done = subprocess.run(
             words, capture_output=True, text=True, errors="replace", env=environment, timeout=timeout_s

@@ -18,6 +18,7 @@ class Core:
     Args:
         name: the file's name: as compilers name the core.
         title: what its maker calls it.
+        gigahertz: a usual clock.
         uops_per_cycle: instructions that it starts in a cycle, in the operations that they are cut into.
         fma_per_cycle: multiply-adds of vectors.
         fma_latency: cycles from a sum to the next one that adds to it.
@@ -34,6 +35,7 @@ class Core:
 
     name: str
     title: str
+    gigahertz: float
     uops_per_cycle: float
     fma_per_cycle: float
     fma_latency: float

@@ -15,7 +15,7 @@ from edgesmith.target.processor import cache_bytes, features_of
 from edgesmith.target.profile import Profile, profiles
 from edgesmith.target.system import System, system_of
 
-__all__ = ["Target", "absent", "parse", "runs_here"]
+__all__ = ["Target", "absent", "parse", "refused", "runs_here"]
 
 CPUINFO = Path("/proc/cpuinfo")
 PORTABLE = "portable"
@@ -76,6 +76,11 @@ class Target:
         return ISAS[self.isas[-1]] if self.isas else None
 
     @property
+    def variant(self) -> str:
+        """What it is called among variants of a program: the widest instruction set, or ``portable``."""
+        return self.isas[-1] if self.isas else PORTABLE
+
+    @property
     def lanes(self) -> int:
         """f32 lanes of one vector register (1 without vectors)."""
         return self.isa.vector_bits // 32 if self.isa else 1
@@ -94,12 +99,17 @@ class Target:
         """What cost models assume: the device's own core, else the simplest one with its instruction sets."""
         return _core(self.cpu, self.isas)
 
+    @property
+    def gigahertz(self) -> float:
+        """The device's highest clock, or the usual one of its core."""
+        return profiles()[self.device].clusters[0].gigahertz if self.device else self.core.gigahertz
+
     def has(self, primitive: str) -> bool:
         """Whether some instruction set has its own instruction for a primitive of the vector or of the tile layer."""
         return any(primitive in ISAS[name].instr or primitive in ISAS[name].tiles for name in self.isas)
 
     def __str__(self) -> str:
-        return "+".join((self.triple, self.isas[-1] if self.isas else PORTABLE))
+        return f"{self.triple}+{self.variant}"
 
 
 @cache
@@ -172,6 +182,11 @@ def runs_here(target: Target) -> bool:
     """Whether this machine runs a target's programs; they do without a set that the system grants and refuses."""
     host = _host()
     return target.triple == host.triple and {i for i in target.isas if ISAS[i].permission is None} <= set(host.isas)
+
+
+def refused(target: Target) -> bool:
+    """Whether this machine has a target's architecture but not all of its sets, granted by the system or not."""
+    return target.arch == _arch() and not absent().keys().isdisjoint(target.isas)
 
 
 def parse(text: str) -> Target:

@@ -4,15 +4,18 @@
  *   function, ranges, blocks, blocks to write back, pointers, pointers known to prepare, bytes of scratch memory,
  *   for each range begin and end; for each block its bytes and its address modulo 64; for each pointer its block and
  *   the offset in it; the contents of the blocks.
- * Of the pointers the last ones are those that prepare knows; it sees NULL in place of the others. */
+ * Of the pointers the last ones are those that prepare knows; it sees NULL in place of the others.
+ *
+ * Where a counting plugin listens, call i is region i + 1, without its prepare. */
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "functions.h"
 
-enum { ALIGNMENT = 64 };
+enum { ALIGNMENT = 64, MARK = -2000000 };
 
 static int64_t word(FILE *file) {
     int64_t value;
@@ -34,7 +37,7 @@ static char *allocate(size_t bytes, size_t modulo, char **raw) {
     return *raw + (ALIGNMENT - over) % ALIGNMENT;
 }
 
-static void call(FILE *in, FILE *out) {
+static void call(FILE *in, FILE *out, int number) {
     enum { FUNCTION, RANGES, BLOCKS, WRITTEN, POINTERS, PREPARED, SCRATCH, HEAD };
     int64_t *head = words(in, HEAD), *ranges = words(in, 2 * head[RANGES]), *blocks = words(in, 2 * head[BLOCKS]);
     int64_t *pointers = words(in, 2 * head[POINTERS]);
@@ -51,9 +54,11 @@ static void call(FILE *in, FILE *out) {
     for (int64_t i = first_known; i < head[POINTERS]; ++i) p[i] = at[pointers[2 * i]] + pointers[2 * i + 1];
     if (functions[head[FUNCTION]].prepare) functions[head[FUNCTION]].prepare(p);
     for (int64_t i = 0; i < first_known; ++i) p[i] = at[pointers[2 * i]] + pointers[2 * i + 1];
+    (void)close(MARK - 1 - number);
     for (int64_t i = 0; i < head[RANGES]; ++i) {
         functions[head[FUNCTION]].run(p, (int32_t)ranges[2 * i], (int32_t)ranges[2 * i + 1], scratch);
     }
+    (void)close(MARK);
     for (int64_t i = 0; i < head[WRITTEN]; ++i) fwrite(at[i], 1, (size_t)blocks[2 * i], out);
     for (int64_t i = 0; i < head[BLOCKS]; ++i) free(raw[i]);
     free(scratch_raw);
@@ -68,7 +73,7 @@ int main(int argc, char **argv) {
     for (int64_t i = 0; i < calls; ++i) {
         printf("%lld\n", (long long)i);
         fflush(stdout);
-        call(in, out);
+        call(in, out, (int)i);
     }
     return fclose(in) || fclose(out);
 }

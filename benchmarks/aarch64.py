@@ -1,0 +1,257 @@
+"""Executed instructions and cycles of AArch64, next to other runtimes, without a device.
+
+    python benchmarks/aarch64.py [NETWORK ...] [--precision f32,int8] [--device raspberry-pi-4,raspberry-pi-5]
+                                 [--against onnxruntime,ncnn,mnn] [--fresh METHOD] [--tune off|cached]
+
+Our programs and the other runtimes' own wheels for AArch64 run under QEMU, one thread, one image of 224x224; a plugin
+counts what one inference executes, twice, and llvm-mca says what a core takes for these blocks when everything lies in
+its first-level cache. The same plugin, the same processor and the same model for all; outputs are compared. The first
+run makes a Debian for 64-bit ARM in Edgesmith's cache (450 MB). Each measurement is saved at once in
+benchmarks/aarch64.json, and the same command goes on where it was interrupted; benchmarks/aarch64.md is drawn from it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+from arm64_root import Arm64Root
+
+import edgesmith
+from edgesmith import knobs, oracle
+from edgesmith.atomic import write_file
+from edgesmith.bench.converted import converted
+from edgesmith.bench.installed import install
+from edgesmith.bench.peers import Peer, known
+from edgesmith.bench.suite import Entry
+from edgesmith.codegen.selftest import selftest_inputs
+from edgesmith.counting import count, count_inference
+from edgesmith.counting.mca import cycles
+from edgesmith.device import Artifact, Emulator
+from edgesmith.errors import EdgesmithError
+from edgesmith.frontend.onnx import read
+from edgesmith.target import cores, parse
+
+FOLDER = Path(__file__).parent
+DATA, TABLE = FOLDER / "aarch64.json", FOLDER / "aarch64.md"
+NETWORKS = ("mobilenet-v1", "mobilenet-v2", "mobilenet-v3-small", "squeezenet-1.1", "resnet-18")
+PRECISIONS = ("f32", "int8")
+DEVICES = ("raspberry-pi-4", "raspberry-pi-5")
+PEERS = ("onnxruntime", "ncnn", "mnn")
+QUANTISED = ("onnxruntime",)
+"""Those that take the same quantised model."""
+OURS = "edgesmith"
+WRONG = 1.0
+"""An error from which on outputs are taken for wrong."""
+SECONDS = 3600
+
+
+class Subject:
+    """A model with inputs and what the reference makes of them."""
+
+    def __init__(self, network: str, precision: str, folder: Path) -> None:
+        self.network, self.precision = network, precision
+        self.model = Entry(network, precision=precision).model()
+        self.path = folder / f"{network}-{precision}.onnx"
+        onnx.save(self.model, self.path)
+
+    @cached_property
+    def feeds(self) -> dict[str, np.ndarray]:
+        graph = read(self.model)
+        return dict(zip(graph.inputs, selftest_inputs([graph.type(v) for v in graph.inputs]), strict=True))
+
+    @cached_property
+    def expected(self) -> list[np.ndarray]:
+        return oracle.session(self.model).run(None, self.feeds)
+
+    @property
+    def outputs(self) -> list[str]:
+        return [o.name for o in self.model.graph.output]
+
+    def error(self, results: Sequence[np.ndarray]) -> float:
+        """Largest difference from ONNX Runtime on this machine, as a share of the largest value."""
+        pairs = zip(results, self.expected, strict=True)
+        return max(float(np.abs(y.reshape(x.shape) - x).max() / np.abs(x).max()) for y, x in pairs)
+
+
+def ours(subject: Subject, device: str, tune: str, folder: Path) -> dict[str, Any]:
+    """One measurement of our program."""
+    place = folder / f"{subject.path.stem}-{device}"
+    artifact: Artifact = edgesmith.compile(subject.path, target=device, output=place, tune=tune, verify=False)
+    target = parse(device)
+    found = count_inference(artifact)
+    results = Emulator.of(target).run(artifact, subject.feeds)
+    again = sum(found.step_instructions(i) for i in range(len(found.steps)))
+    return {
+        "version": edgesmith.__version__,
+        "tune": tune,
+        "instructions": found.instructions,
+        "again": again,
+        "cycles": cycles(found.blocks, found.arch, target.core.model).total,
+        "error": subject.error(list(results.values())),
+    }
+
+
+def theirs(peer: Peer, subject: Subject, device: str, root: Arm64Root) -> dict[str, Any]:
+    """One measurement of a peer."""
+    target = parse(device)
+    packages = [p for p in peer.packages if not p.startswith("--")]
+    packages = packages or [f"onnxruntime=={onnxruntime.__version__}"]
+    site = root.site(peer.name, [p for p in packages if not p.startswith("numpy")] + ["numpy==2.4.6"])
+    model_folder = converted(peer, _converter(peer.name), subject.path) if peer.converts else subject.path.parent
+    with tempfile.TemporaryDirectory(prefix="edgesmith-aarch64-") as temporary:
+        feeds, results = Path(temporary) / "feeds.npz", Path(temporary) / "results.npz"
+        np.savez(feeds, **subject.feeds)
+        words = [root.python(target.cpu), str(FOLDER / "arm64_peer.py"), str(peer.file), str(subject.path)]
+        words += [str(model_folder), str(feeds), ",".join(subject.outputs), str(results)]
+        variables = {
+            "PYTHONPATH": str(site),
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "OMP_NUM_THREADS": "1",
+            "OPENBLAS_NUM_THREADS": "1",
+        }
+        # The interpreter of QEMU's own machine reads variables of the same names.
+        command = root.command(target.cpu)
+        command += [w for name, value in variables.items() for w in ("-E", f"{name}={value}")]
+        counts, said = count(command, words, "aarch64", timeout_s=SECONDS)
+        with np.load(results) as arrays:
+            error = subject.error([arrays[name] for name in arrays.files])
+    settings = json.loads(said.strip().splitlines()[-1])
+    fewest = min((1, 2), key=counts.instructions)
+    return {
+        "version": settings["version"],
+        "settings": settings,
+        "instructions": counts.instructions(fewest),
+        "again": counts.instructions(3 - fewest),
+        "cycles": cycles(counts.of(fewest), "aarch64", target.core.model).total,
+        "error": error,
+    }
+
+
+@cache
+def _converter(name: str) -> Any:
+    found = install([known()[name]], print)
+    if found.absent:
+        raise SystemExit(f"{name}: {found.absent[name]}")
+    return found
+
+
+def table(data: Mapping[str, Any]) -> str:
+    """The results as Markdown."""
+    lines = ["# AArch64 without a device", "", (__doc__ or "").split("\n\n")[2].replace("\n", " "), ""]
+    lines += [
+        "Each cell: millions of instructions of one inference / millions of cycles by llvm-mca; in bold the fewest.",
+        "'Ratio' is ours over the best of the others, of those whose outputs are right. Cycles are those of blocks in the",
+        "first-level cache, on the core of the device; no silicon has confirmed them. What a runtime does with its inputs",
+        "and outputs counts.",
+        "",
+    ]
+    for precision in PRECISIONS:
+        for device in DEVICES:
+            core = cores()[parse(device).cpu]
+            rows = list(_rows(data, precision, device))
+            if not rows:
+                continue
+            methods = [OURS, *(p for p in PEERS if any(p in r[1] for r in rows))]
+            lines += [f"## {precision}, {core.title} (`{device}`)", ""]
+            lines += ["| network | " + " | ".join(methods) + " | ratio of instructions | ratio of cycles |"]
+            lines += ["|---|" + "---:|" * (len(methods) + 2)]
+            ratios: dict[str, list[float]] = {"instructions": [], "cycles": []}
+            for network, found in rows:
+                cells = [_cell(found, m) for m in methods]
+                shares = []
+                for what, all_of_one in ratios.items():
+                    others = [found[p][what] for p in methods[1:] if _is_right(found.get(p, {}))]
+                    if others and what in found.get(OURS, {}):
+                        all_of_one.append(found[OURS][what] / min(others))
+                        shares.append(f"{all_of_one[-1]:.2f}")
+                    else:
+                        shares.append("")
+                lines.append(f"| {network} | " + " | ".join([*cells, *shares]) + " |")
+            means = [f"**{math.exp(sum(map(math.log, r)) / len(r)):.2f}**" if r else "" for r in ratios.values()]
+            lines += ["| geometric mean | " + " | ".join([""] * len(methods) + means) + " |", ""]
+    errors = [
+        f"| {key} | {method} | {r['error']:.1e} |" if "error" in r else f"| {key} | {method} | {r['failed']} |"
+        for key, found in sorted(data.items())
+        for method, r in found.items()
+    ]
+    lines += ["## Agreement", "", "Largest difference from ONNX Runtime on x86-64, as a share of the largest output."]
+    lines += ["Where integers are rounded, a last bit in an early layer moves an output by a step.", ""]
+    lines += ["| | runtime | difference |", "|---|---|---:|", *errors, ""]
+    return "\n".join(lines)
+
+
+def _rows(data: Mapping[str, Any], precision: str, device: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    for network in NETWORKS:
+        found = data.get(f"{network} {precision} {device}")
+        if found:
+            yield network, found
+
+
+def _is_right(result: Mapping[str, Any]) -> bool:
+    return result.get("error", WRONG) < WRONG
+
+
+def _cell(found: Mapping[str, Any], method: str) -> str:
+    def text(what: str) -> str:
+        value = found[method][what]
+        best = min(r[what] for r in found.values() if _is_right(r))
+        return f"**{value / 1e6:.1f}**" if value == best else f"{value / 1e6:.1f}"
+
+    if "instructions" not in found.get(method, {}):
+        return "failed" if method in found else ""
+    return f"{text('instructions')} / {text('cycles')}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("networks", nargs="*", default=NETWORKS, metavar="NETWORK")
+    parser.add_argument("--precision", default=",".join(PRECISIONS))
+    parser.add_argument("--device", default=",".join(DEVICES))
+    parser.add_argument("--against", default=",".join(PEERS))
+    parser.add_argument("--tune", default="cached", choices=("off", "cached"))
+    parser.add_argument("--fresh", default="", metavar="METHOD", help="measure this one again: edgesmith, ncnn, ...")
+    options = parser.parse_args()
+    data: dict[str, Any] = json.loads(DATA.read_text()) if DATA.is_file() else {}
+    root = Arm64Root(knobs.CACHE_DIR() / "arm64")
+    with tempfile.TemporaryDirectory(prefix="edgesmith-aarch64-") as temporary:
+        folder = Path(temporary)
+        for network in options.networks:
+            for precision in options.precision.split(","):
+                peers = [p for p in options.against.split(",") if p and (precision == "f32" or p in QUANTISED)]
+                keys = {device: f"{network} {precision} {device}" for device in options.device.split(",")}
+                wanted = [
+                    (device, method)
+                    for device, key in keys.items()
+                    for method in (OURS, *peers)
+                    if method == options.fresh or "instructions" not in data.get(key, {}).get(method, {})
+                ]
+                subject = Subject(network, precision, folder) if wanted else None
+                for device, method in wanted:
+                    assert subject is not None
+                    try:
+                        if method == OURS:
+                            result = ours(subject, device, options.tune, folder)
+                        else:
+                            result = theirs(known()[method], subject, device, root)
+                    except (EdgesmithError, subprocess.SubprocessError, RuntimeError) as error:
+                        result = {"failed": str(error).splitlines()[0]}
+                    print(keys[device], method, {k: v for k, v in result.items() if k != "settings"}, flush=True)
+                    data.setdefault(keys[device], {})[method] = result
+                    write_file(DATA, (json.dumps(data, indent=1, sort_keys=True) + "\n").encode())
+                    write_file(TABLE, table(data).encode())
+    write_file(TABLE, table(data).encode())
+
+
+if __name__ == "__main__":
+    main()
