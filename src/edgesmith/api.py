@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,10 @@ import onnx
 from edgesmith import cache as artifacts
 from edgesmith import tune as tuning
 from edgesmith.atomic import write_file
-from edgesmith.codegen import generate
+from edgesmith.codegen import Package, generate, generate_variants
 from edgesmith.codegen.selftest import selftest_header, selftest_inputs
-from edgesmith.device import Artifact, runnable
+from edgesmith.deploy import connect
+from edgesmith.device import Artifact, Device, runnable
 from edgesmith.device.artifact import LOCK, MANIFEST, PRECISION, TIMES, UNHASHED, VERIFICATION, sha256
 from edgesmith.device.folder import FAILED, failed_folder, replacing
 from edgesmith.device.local import checked_threads
@@ -29,7 +30,15 @@ from edgesmith.frontend.torch import export
 from edgesmith.ir import Graph
 from edgesmith.packaging import PACKAGES, checked_forms, checked_version, library_files, pack
 from edgesmith.passes import optimize
-from edgesmith.pipeline.planning import allowed_kernels, compiler_of, lock_text, mixed_precision, planned
+from edgesmith.pipeline.planning import (
+    allowed_kernels,
+    checked_isas,
+    compiler_of,
+    lock_text,
+    mixed_precision,
+    planned,
+    targets_of,
+)
 from edgesmith.pipeline.progress import Progress, silent
 from edgesmith.pipeline.quantizer import Quantizer, settings_for
 from edgesmith.pipeline.source import (
@@ -42,16 +51,17 @@ from edgesmith.pipeline.source import (
     roundoff_of,
     sorted_shapes,
 )
-from edgesmith.plan import own_memory
+from edgesmith.plan import Plan, own_memory
 from edgesmith.preprocess import Preprocess
 from edgesmith.quantize import Quantized, Settings, Source
 from edgesmith.quantize.precisions import PRECISIONS
 from edgesmith.recipe import PARTS, Recipe
-from edgesmith.target import parse, runs_here
-from edgesmith.toolchain import build, zig
+from edgesmith.target import baseline_of, parse, refused, runs_here
+from edgesmith.toolchain import Compiler, build, zig
 from edgesmith.toolchain.compiler import system
 from edgesmith.verify import Accumulated, Verification, accumulate
 from edgesmith.verify import verify as compare_layers
+from edgesmith.verify.tolerance import Computed
 from edgesmith.version import __version__
 
 __all__ = ["Progress", "compile", "compile_graph", "from_torch", "quantize", "tune", "verify"]
@@ -94,6 +104,7 @@ def compile(
     name: str | None = None,
     cache: bool = True,
     precision: str = FLOAT,
+    isas: Sequence[str] = (),
     calibration: Source | None = None,
     quantization: Settings | None = None,
     preprocess: Preprocess | None = None,
@@ -127,6 +138,8 @@ def compile(
             first (see ``quantize``); ``auto``: quantise to int8 what is faster in integers, conversions included, by
             the times that ``tune`` says. The artifact is then compared with the quantised model, which it keeps as
             ``quantized.onnx``.
+        isas: instruction sets, such as ``("sse2", "avx2", "avx512")``: the program is compiled for each, and picks the
+            best one that the processor has when it runs.
         calibration, quantization, preprocess: data, settings and pictures of ``quantize``.
         emit: what the artifact consists of: ``shared``, ``static``, ``exe``; and packaging forms (``packaging.FORMS``),
             which go into its folder ``packages``.
@@ -153,7 +166,9 @@ def compile(
         *(target, sorted_shapes(shapes), digests(fixed), checked_threads(threads), tune, locked, compiler, allowed),
         emit=wanted,
         version=checked_version(package_version),
+        isas=checked_isas(isas, locked, precision == AUTO),
     )
+    targets = targets_of(recipe)
     quantizer = None
     if precision != FLOAT:
         settings = settings_for("int8" if precision == AUTO else precision, quantization)
@@ -164,7 +179,7 @@ def compile(
     place = Path(output) if output else Path(f"{Path(title or 'model').stem}.edgesmith")
     digest = artifacts.model_digest(model)
     key = _cache_key(recipe, title, digest) if cache and digest and tune != "full" else None
-    if key and _from_cache(key, place, verify and runnable(parse(target)), report):
+    if key and _from_cache(key, place, verify and any(map(runnable, targets)), report):
         return Artifact(place)
     source = {"name": title, "sha256": digest, "shapes": dict(recipe.shapes), "bindings": dict(recipe.bindings)}
     kept: dict[str, bytes] = {}
@@ -246,24 +261,26 @@ def compile_graph(
         budget_seconds: most time for measuring, when the recipe says so.
     """
     report = progress or silent
-    target = parse(recipe.target)
-    tool = compiler_of(recipe)
+    targets, tool = targets_of(recipe), compiler_of(recipe)
     source = source or {"name": graph.name}
     feeds = dict(zip(graph.inputs, selftest_inputs([graph.type(v) for v in graph.inputs]), strict=True))
     graph, passes = optimize(graph)
-    plan = planned(graph, target, tool, recipe, budget_seconds, report)
+    plans = {t.variant: planned(graph, t, tool, recipe, budget_seconds / len(targets), report) for t in targets}
     report("reference", 0, 1)
-    computed = {s.name: (s.kernel, s.schedule) for s in plan.steps}
-    known = accumulate(plan.graph, feeds, computed=computed, roundoff=roundoff)
-    expected = original(feeds) if original else known.outputs
+    known = {v: accumulate(p.graph, feeds, computed=_computed(p), roundoff=roundoff) for v, p in plans.items()}
+    plan, reference = next(iter(plans.values())), next(iter(known.values()))
+    expected = original(feeds) if original else reference.outputs
     report("reference", 1, 1)
-    package = generate(plan, source["name"].rsplit(".onnx", 1)[0], __version__)
+    title = source["name"].rsplit(".onnx", 1)[0]
+    package = generate_variants(plans, title, __version__) if recipe.isas else generate(plan, title, __version__)
+    target = baseline_of(plan.target) if recipe.isas else plan.target
     with replacing(output) as folder:
         src = folder / "src"
         src.mkdir()
-        header = _selftest(plan.graph, feeds, expected, known)
+        header = _selftest(plan.graph, feeds, expected, list(known.values()))
         package.write(src)
-        (folder / LOCK).write_text(plan.lock.to_json())
+        for variant, one in plans.items():
+            (folder / (f"lock.{variant}.json" if recipe.isas else LOCK)).write_text(one.lock.to_json())
         (src / "selftest_data.h").write_bytes(header)
         for file, data in (files or {}).items():
             (folder / file).write_bytes(data)
@@ -273,8 +290,9 @@ def compile_graph(
             package.name,
             target,
             tool,
+            variants={variant: plans[variant].target for variant in package.variants},
             extra=recipe.flags,
-            executable="exe" in recipe.emit or (verify and not runs_here(target)),
+            executable="exe" in recipe.emit or (verify and not all(map(runs_here, targets))),
             one_piece="shared" not in recipe.emit,
             progress=lambda i, n: report("compile", i, n),
         )
@@ -283,9 +301,9 @@ def compile_graph(
             (folder / file).parent.mkdir(parents=True, exist_ok=True)
             (folder / file).write_bytes(data)
         manifest = describe(
-            plan,
+            plans,
             package,
-            tolerances=known.tolerances,
+            tolerances={variant: k.tolerances for variant, k in known.items()},
             threads=recipe.threads,
             model=source,
             tools={"edgesmith": __version__, "compiler": f"{tool.name} {tool.version}"},
@@ -293,21 +311,26 @@ def compile_graph(
         )
         manifest["version"] = recipe.version
         _write_manifest(folder, manifest)
-        times = tuning.known_times(plan, tuning.recorded(target, tool), recipe.only) if recipe.tune != "off" else {}
-        for file, data in {TIMES: times, **(measured or {})}.items():
+        times = {v: _times(p, tool, recipe) for v, p in plans.items()}
+        for file, data in {TIMES: _by_variant(package, times), **(measured or {})}.items():
             (folder / file).write_text(json.dumps(data, indent=1) + "\n")
-        if verify and runnable(target):
-            result = compare_layers(
-                Artifact(folder),
-                plan.graph,
+        found = {}
+        for variant, one in plans.items():
+            if not verify or not runnable(one.target) or (recipe.isas and refused(one.target)):
+                continue
+            found[variant] = compare_layers(
+                Artifact(folder, isa=variant if recipe.isas else None),
+                one.graph,
                 feeds,
                 expected=expected,
-                accumulated=known,
+                accumulated=known[variant],
                 progress=lambda i, n: report("verify", i, n),
             )
-            if not result.ok:
-                _keep_evidence(result, folder, failed_folder(output))
-            result.write(folder)
+            if not found[variant].ok:
+                _keep_evidence(found[variant], folder, failed_folder(output))
+        if found:
+            data = _by_variant(package, {v: result.to_json() for v, result in found.items()})
+            (folder / VERIFICATION).write_text(json.dumps(data, indent=1) + "\n")
         forms = [f for f in recipe.emit if f not in PARTS]
         if forms:
             report("pack", 0, 1)
@@ -374,6 +397,8 @@ def tune(
     compiler: str = "zig",
     only: Sequence[str] | None = None,
     forbid: Sequence[str] = (),
+    modelled: bool = False,
+    on: str = "",
     progress: tuning.Progress | None = None,
 ) -> tuning.Tuned:
     """Measure kernels for the layers of a model and choose the fastest; ``tuned.plan.lock`` holds the choices.
@@ -382,20 +407,27 @@ def tune(
 
     Args:
         budget_seconds: most time for measuring; it ends earlier when nothing is left to gain.
-        progress: told about each layer that was measured.
+        modelled: by what a model of the target's core takes (QEMU and ``llvm-mca``), instead of by measuring; for targets
+            that this machine cannot run.
+        on: address of the device where candidates run, such as ``ssh://pi@host`` (default: this machine). Records are
+            then of that device's processor. A lost connection is waited for.
+        progress: told about each layer that was measured, and why nothing is.
 
     Other arguments and errors as of ``compile``.
     """
     graph, _ = optimize(read(model, shapes, checked_arrays(bindings))[0])
     tool = zig() if compiler == "zig" else system(compiler)
-    return tuning.tune(
-        graph,
-        parse(target),
-        tool,
-        only=allowed_kernels(only, forbid),
-        budget_seconds=budget_seconds,
-        progress=progress,
-    )
+    with connect(on, parse(target)) if on else nullcontext() as device:
+        return tuning.tune(
+            graph,
+            parse(target),
+            tool,
+            only=allowed_kernels(only, forbid),
+            budget_seconds=budget_seconds,
+            modelled=modelled,
+            progress=progress,
+            device=device,
+        )
 
 
 @_within_memory()
@@ -407,6 +439,7 @@ def verify(
     bindings: Arrays | None = None,
     seed: int = 0,
     progress: Progress | None = None,
+    device: Device | None = None,
 ) -> Verification:
     """Compare an artifact with the model that it was compiled from, in ONNX Runtime, layer by layer.
 
@@ -415,6 +448,7 @@ def verify(
     Args:
         inputs: by name (default: random, from ``seed``; 0 gives the self-test's inputs).
         bindings: the bindings that it was compiled with.
+        device: where it runs, such as ``deploy.attach`` gives it (default: in this process, or in an emulator).
 
     Raises:
         ArtifactError: the artifact was compiled from another model.
@@ -439,6 +473,7 @@ def verify(
         roundoff=roundoff_of(clean),
         seed=None if inputs else seed,
         progress=lambda i, n: report("verify", i, n),
+        device=device,
     )
 
 
@@ -449,8 +484,22 @@ def _write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
     (folder / MANIFEST).write_text(json.dumps({**manifest, "files": files}, indent=1) + "\n")
 
 
-def _selftest(graph: Graph, feeds: Arrays, expected: Arrays, known: Accumulated) -> bytes:
-    tolerances = [known.tolerances[v] for v in graph.outputs]
+def _computed(plan: Plan) -> Computed:
+    return {s.name: (s.kernel, s.schedule) for s in plan.steps}
+
+
+def _times(plan: Plan, tool: Compiler, recipe: Recipe) -> dict[str, Any]:
+    """What was measured of the kernels that the plan considered."""
+    return tuning.known_times(plan, tuning.recorded(plan.target, tool), recipe.only) if recipe.tune != "off" else {}
+
+
+def _by_variant(package: Package, data: dict[str, Any]) -> dict[str, Any]:
+    """What files of an artifact hold: data of each variant, or of the only one."""
+    return data if package.variants else next(iter(data.values()))
+
+
+def _selftest(graph: Graph, feeds: Arrays, expected: Arrays, known: Sequence[Accumulated]) -> bytes:
+    tolerances = [max(k.tolerances[v] for k in known) for v in graph.outputs]
     return selftest_header(list(feeds.values()), [expected[v] for v in graph.outputs], tolerances).encode()
 
 
@@ -477,9 +526,9 @@ def _from_cache(key: str, output: Path, verified: bool, report: Progress) -> boo
 
 
 def _cache_key(recipe: Recipe, title: str, digest: str) -> str:
-    tool, target = compiler_of(recipe), parse(recipe.target)
+    tool, targets = compiler_of(recipe), targets_of(recipe)
     by_times = recipe.tune == "cached" and recipe.lock is None
-    times = tuning.recorded(target, tool).state if by_times else ""
+    times = [tuning.recorded(t, tool).state for t in targets] if by_times else []
     return recipe.digest(
-        title, digest, artifacts.source_digest(), tool.name, tool.version, repr(target), times, __version__
+        title, digest, artifacts.source_digest(), tool.name, tool.version, repr(targets), *times, __version__
     )

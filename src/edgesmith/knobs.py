@@ -18,6 +18,7 @@ __all__ = [
     "CACHE_MB",
     "FRONTEND_MEMORY_MB",
     "FRONTEND_SECONDS",
+    "ISA",
     "JOBS",
     "KNOBS",
     "PEER_SECONDS",
@@ -75,6 +76,9 @@ FRONTEND_MEMORY_MB = Knob("EDGESMITH_FRONTEND_MEMORY_MB", 16384, "Most memory th
 PEER_SECONDS = Knob(
     "EDGESMITH_PEER_SECONDS", 1800, "Longest time that installing a peer, or one request to it, may take."
 )
+ISA = Knob(
+    "EDGESMITH_ISA", "", "Instruction set that is used of artifacts that were compiled for several (default: the best)."
+)
 JOBS = Knob("EDGESMITH_JOBS", os.cpu_count() or 1, "Number of compiler processes that run at once.")
 
 KNOBS: tuple[Knob[int] | Knob[str] | Knob[Path], ...] = (
@@ -83,6 +87,7 @@ KNOBS: tuple[Knob[int] | Knob[str] | Knob[Path], ...] = (
     CACHE_MB,
     FRONTEND_SECONDS,
     FRONTEND_MEMORY_MB,
+    ISA,
     JOBS,
     PEER_SECONDS,
 )

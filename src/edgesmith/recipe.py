@@ -31,6 +31,7 @@ class Recipe:
         version: of the packages, of what CMake and pkg-config find.
         precision: ``f32``: as the model computes; otherwise what it is quantised to.
         quantization: digest of how: the settings and the calibration data.
+        isas: instruction sets among which the program picks when it runs; empty: it is for the target's.
     """
 
     target: str = "native"
@@ -46,6 +47,7 @@ class Recipe:
     version: str = "1.0.0"
     precision: str = "f32"
     quantization: str = ""
+    isas: tuple[str, ...] = ()
 
     def digest(self, *context: str) -> str:
         """SHA-256 of the recipe and further strings that decide the result."""

@@ -21,6 +21,7 @@ __all__ = [
     "ShapeOption",
     "bindings",
     "model",
+    "names",
     "positive_numbers",
     "shapes",
 ]
@@ -95,6 +96,20 @@ def bindings(texts: Sequence[str] | None) -> dict[str, np.ndarray]:
             raise BadInput(f"{name!r} is given twice", where="--bind")
         found[name] = _array(Path(value[1:])) if value.startswith("@") else _numbers(value)
     return found
+
+
+def names(option: str, text: str | None) -> tuple[str, ...]:
+    """``avx2,avx512`` -> ``("avx2", "avx512")``; nothing where the option is not given.
+
+    Raises:
+        BadInput: an empty name.
+    """
+    if text is None:
+        return ()
+    parts = tuple(p.strip() for p in text.split(","))
+    if not all(parts):
+        raise BadInput(f"cannot read {text!r}", where=option, hint=f"Write {option} NAME, or {option} NAME,NAME")
+    return parts
 
 
 def positive_numbers(option: str, text: str | None) -> tuple[int, ...]:

@@ -49,6 +49,12 @@ def command(
     target: Annotated[
         str, typer.Option(help="native, portable (plain C99), a device or a triple; see 'edgesmith targets'.")
     ] = "native",
+    isa: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SET,...", help="Compile for each of these instruction sets; the program picks one when it runs."
+        ),
+    ] = None,
     threads: Annotated[int, typer.Option(min=1, help="Threads that share one run.")] = 1,
     verify: Annotated[bool, typer.Option("--verify/--no-verify", help="Compare with ONNX Runtime.")] = True,
     tune: Annotated[
@@ -98,6 +104,7 @@ def command(
       edgesmith compile model.onnx -o out/ --target portable --compiler gcc
       edgesmith compile model.onnx -o out/ --target raspberry-pi-4
       edgesmith compile model.onnx -o out/ --target aarch64-linux-musl+dotprod
+      edgesmith compile model.onnx -o out/ --target x86_64-linux-gnu --isa sse2,avx2,avx512
       edgesmith compile model.onnx -o out/ --tune full --budget 5m
       edgesmith compile model.onnx -o out/ --lock model.lock.json
       edgesmith compile model.onnx -o out/ --forbid winograd --forbid fft
@@ -112,6 +119,7 @@ def command(
         artifact = api.compile(
             arguments.model(model),
             target=target,
+            isas=arguments.names("--isa", isa),
             output=output or Path(f"{Path(model.removeprefix(arguments.ZOO)).stem}.edgesmith"),
             shapes=arguments.shapes(shape),
             bindings=arguments.bindings(bind),

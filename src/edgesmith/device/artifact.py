@@ -11,12 +11,25 @@ from typing import Any
 
 import numpy as np
 
+from edgesmith import knobs
 from edgesmith.device.local import Context, Program, arranged
-from edgesmith.errors import ArtifactError
+from edgesmith.errors import ArtifactError, BadInput
 from edgesmith.ir import DType, TensorType
-from edgesmith.target import ISAS, Target, parse
+from edgesmith.target import ISAS, System, Target, parse, system_of
 
-__all__ = ["FORMAT", "LOCK", "MANIFEST", "PRECISION", "TIMES", "UNHASHED", "VERIFICATION", "Artifact", "load", "sha256"]
+__all__ = [
+    "FORMAT",
+    "LOCK",
+    "MANIFEST",
+    "PRECISION",
+    "TIMES",
+    "UNHASHED",
+    "VERIFICATION",
+    "Artifact",
+    "load",
+    "read_manifest",
+    "sha256",
+]
 
 MANIFEST = "manifest.json"
 VERIFICATION = "verification.json"
@@ -49,15 +62,24 @@ class Artifact:
     Args:
         path: the artifact's folder.
         threads: threads that share one run (default: what the artifact was compiled with).
+        isa: of an artifact for several instruction sets, the variant that is meant by everything here: the manifest's
+            memory and steps, and what runs (default: ``EDGESMITH_ISA``; else the best that this machine runs; else the
+            best).
 
     Raises:
         ArtifactError: the folder is no artifact, is damaged, or was made by an incompatible version.
+        BadInput: it has no such variant.
     """
 
-    def __init__(self, path: str | Path, threads: int | None = None) -> None:
+    def __init__(self, path: str | Path, threads: int | None = None, isa: str | None = None) -> None:
         self.path = Path(path)
-        self.manifest = _read_manifest(self.path)
+        self.manifest = read_manifest(self.path)
+        # A choice that differs from the library's own must not reach others who use the same library.
+        self._alone = isa is not None
         try:
+            self.variant = _variant(self.manifest, isa, self.path)
+            if self.variant:
+                self.manifest |= self.manifest["variants"][self.variant]
             _check_entries(self.manifest)
             self.threads = int(self.manifest["threads"] if threads is None else threads)
             self.inputs = {t["name"]: _type(t) for t in self.manifest["inputs"]}
@@ -74,11 +96,25 @@ class Artifact:
 
     @property
     def library(self) -> Path:
-        return self.path / f"lib{self.name}.so"
+        return self.path / self._system.shared.format(self.name)
 
     @property
     def executable(self) -> Path:
-        return self.path / self.name
+        return self.path / self._system.executable.format(self.name)
+
+    @property
+    def _system(self) -> System:
+        return system_of(str(self.manifest["target"]).partition("+")[0])
+
+    @property
+    def variants(self) -> tuple[str, ...]:
+        """Instruction sets among which programs pick when they run, best first; empty: it was compiled for one."""
+        return tuple(self.manifest.get("variants", ()))
+
+    @property
+    def words(self) -> list[str]:
+        """What an executable is told besides its command, so that it runs this variant."""
+        return ["--isa", self.variant] if self.variant else []
 
     @property
     def program(self) -> Program:
@@ -86,7 +122,7 @@ class Artifact:
         if self._program is None:
             self._check_file(self.library.name)
             _check_machine(self.manifest, self.path)
-            self._program = Program(self.library, self.name)
+            self._program = Program(self.library, self.name, self.variant, alone=self._alone)
         return self._program
 
     @property
@@ -111,17 +147,21 @@ class Artifact:
     @property
     def verification(self) -> dict[str, Any] | None:
         """What comparing it with ONNX Runtime found when it was compiled; None when that was skipped."""
-        return self._extra(VERIFICATION)
+        return self._of_variant(VERIFICATION)
 
     @property
     def times(self) -> dict[str, Any]:
         """Measured times of the kernels that were considered for each step, fastest first, by the step's name."""
-        return self._extra(TIMES) or {}
+        return self._of_variant(TIMES) or {}
 
     @property
     def precision(self) -> dict[str, Any] | None:
         """Times of each product in floats and in integers, by which ``precision="auto"`` chose; None without it."""
         return self._extra(PRECISION)
+
+    def _of_variant(self, file: str) -> dict[str, Any] | None:
+        found = self._extra(file)
+        return found.get(self.variant) if found and self.variant else found
 
     def _extra(self, file: str) -> dict[str, Any] | None:
         try:
@@ -157,9 +197,9 @@ class Artifact:
         return f"<Artifact {self.name} ({signature}) -> ({result}) for {self.manifest['target']}>"
 
 
-def load(path: str | Path, threads: int | None = None) -> Artifact:
+def load(path: str | Path, threads: int | None = None, isa: str | None = None) -> Artifact:
     """The artifact in a folder; see ``Artifact``."""
-    return Artifact(path, threads)
+    return Artifact(path, threads, isa)
 
 
 def sha256(path: Path) -> str:
@@ -207,7 +247,25 @@ def _check_machine(manifest: Mapping[str, Any], path: Path) -> None:
         )
 
 
-def _read_manifest(path: Path) -> dict[str, Any]:
+def _variant(manifest: Mapping[str, Any], isa: str | None, path: Path) -> str | None:
+    """The variant that is meant; None where there are none."""
+    known = list(manifest.get("variants", ()))
+    if isa is not None and isa not in known:
+        what = ", ".join(known) if known else f"one instruction set: {manifest.get('target')}"
+        raise BadInput(f"was not compiled for {isa!r}, but for {what}", where=str(path), hint="edgesmith compile --isa")
+    wanted = isa or knobs.ISA()
+    if wanted in known:
+        return wanted
+    here = parse("native")
+    for name in known:
+        target = parse(str(manifest["variants"][name]["target"]))
+        if target.triple == here.triple and set(target.isas) <= set(here.isas):
+            return name
+    return known[0] if known else None
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    """The manifest as it is stored; that of one variant is ``Artifact.manifest``."""
     file = path / MANIFEST
     try:
         manifest = json.loads(file.read_text())

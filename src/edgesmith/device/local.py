@@ -6,6 +6,7 @@ import ctypes as c
 import mmap
 import operator
 import os
+import shutil
 import tempfile
 import time
 import zlib
@@ -66,14 +67,16 @@ class Program:
     Args:
         library: path of the ``.so``.
         name: prefix of its symbols.
+        variant: of a library for several instruction sets, the one that is used.
+        alone: use a copy of the library, whose choice is nobody else's.
 
     Raises:
-        ArtifactError: it cannot be loaded or has another ABI version.
+        ArtifactError: it cannot be loaded, has another ABI version, or the processor lacks what the variant needs.
     """
 
-    def __init__(self, library: Path, name: str) -> None:
+    def __init__(self, library: Path, name: str, variant: str | None = None, *, alone: bool = False) -> None:
         try:
-            self._lib = _loaded(library)
+            self._lib = _loaded(library, alone)
             self._abi = self._function(name, "abi_version", c.c_int32)
         except (OSError, AttributeError) as error:
             raise ArtifactError(
@@ -85,6 +88,8 @@ class Program:
                 where=str(library),
                 hint="compile the model again",
             )
+        if variant and self._function(name, "use_variant", c.c_int32, c.c_char_p)(variant.encode()):
+            raise ArtifactError(f"this machine does not run the variant {variant}", where=str(library))
         pointers = c.POINTER(c.c_void_p)
         self._context_bytes = self._function(name, "context_bytes", c.c_size_t, c.c_int32)
         self._init = self._function(name, "init", c.c_void_p, c.c_void_p, c.c_size_t, c.c_int32, c.c_void_p, c.c_void_p)
@@ -134,15 +139,21 @@ class Program:
         return int(self._context_bytes(threads))
 
 
-def _loaded(library: Path) -> c.CDLL:
+def _loaded(library: Path, alone: bool) -> c.CDLL:
     """The library that lies at a path now.
 
     The loader knows libraries by the path that it was given, so the path of an artifact that was replaced since it was
     loaded would give the old program again. A name that is never used twice makes it look at the file.
+
+    Args:
+        alone: load a copy, with state of its own.
     """
     with tempfile.TemporaryDirectory(prefix="edgesmith-") as folder:
         alias = Path(folder) / library.name
-        alias.symlink_to(library.absolute())
+        if alone:
+            shutil.copyfile(library, alias)
+        else:
+            alias.symlink_to(library.absolute())
         return c.CDLL(str(alias))
 
 

@@ -14,24 +14,58 @@ from edgesmith.plan import Plan, Step
 __all__ = ["describe"]
 
 
+_OF_A_VARIANT = ("target", "isas", "lock", "outputs", "memory", "steps", "free", "copies")
+"""Entries that differ between the variants of a program."""
+
+
 def describe(
-    plan: Plan,
+    plans: Mapping[str, Plan],
     package: Package,
     *,
+    tolerances: Mapping[str, Mapping[str, float]],
+    threads: int,
+    model: Mapping[str, Any],
+    tools: Mapping[str, str],
+    passes: PassReport,
+) -> dict[str, Any]:
+    """The manifest of a package, without the file hashes.
+
+    What differs between variants stands under the name of each; ``Artifact.manifest`` brings one of them back.
+
+    Args:
+        plans: by variant, best first; one, where the package has no variants.
+        tolerances: largest absolute difference from the reference for each output, by variant.
+        model: name and hash of the source model, its shapes and bindings.
+        tools: names and versions of what made the artifact.
+        passes: what the passes did, and what they left.
+    """
+
+    def described(variant: str) -> dict[str, Any]:
+        part = package.variants.get(variant, package)
+        return _describe(plans[variant], part, tolerances[variant], threads, model, tools, passes)
+
+    if not package.variants:
+        (only,) = plans
+        return described(only)
+    parts = {variant: described(variant) for variant in plans}
+    shared = {key: value for key, value in next(iter(parts.values())).items() if key not in _OF_A_VARIANT}
+    return {
+        **shared,
+        "build": package.build,
+        "weights_bytes": package.weights.nbytes,
+        "variants": {variant: {key: part[key] for key in _OF_A_VARIANT} for variant, part in parts.items()},
+    }
+
+
+def _describe(
+    plan: Plan,
+    package: Package,
     tolerances: Mapping[str, float],
     threads: int,
     model: Mapping[str, Any],
     tools: Mapping[str, str],
     passes: PassReport,
 ) -> dict[str, Any]:
-    """The manifest of a plan and its package, without the file hashes.
-
-    Args:
-        tolerances: largest absolute difference from the reference for each output.
-        model: name and hash of the source model, its shapes and bindings.
-        tools: names and versions of what made the artifact.
-        passes: what the passes did, and what they left.
-    """
     graph = plan.graph
     return {
         "format": FORMAT,

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from edgesmith.atomic import write_file
-from edgesmith.device.artifact import MANIFEST, load
+from edgesmith.device.artifact import MANIFEST, read_manifest
 
 __all__ = ["PREPROCESS", "SOURCE", "keep", "source"]
 
@@ -27,7 +27,7 @@ def keep(artifact: Path, key: str, value: Any) -> None:
     """
     if key not in _KEYS:
         raise ValueError(f"{key!r} is none of {_KEYS}")
-    manifest = {**load(artifact).manifest, key: value}
+    manifest = {**read_manifest(artifact), key: value}
     write_file(artifact / MANIFEST, (json.dumps(manifest, indent=1) + "\n").encode())
 
 

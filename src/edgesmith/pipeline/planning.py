@@ -14,11 +14,11 @@ from edgesmith.pipeline.progress import Progress
 from edgesmith.plan import CostModel, Lock, Plan, analytic, make_plan
 from edgesmith.quantize import Quantized
 from edgesmith.recipe import Recipe
-from edgesmith.target import Target, parse
+from edgesmith.target import Target, parse, variants
 from edgesmith.toolchain import Compiler, zig
 from edgesmith.toolchain.compiler import system
 
-__all__ = ["allowed_kernels", "compiler_of", "lock_text", "mixed_precision", "planned"]
+__all__ = ["allowed_kernels", "checked_isas", "compiler_of", "lock_text", "mixed_precision", "planned", "targets_of"]
 
 
 def planned(
@@ -74,6 +74,22 @@ def _cost(recipe: Recipe, target: Target, tool: Compiler) -> CostModel:
         return analytic
     allowed = None if recipe.only is None else frozenset(recipe.only)
     return tuning.MeasuredCost(tuning.recorded(target, tool), only=allowed)
+
+
+def targets_of(recipe: Recipe) -> tuple[Target, ...]:
+    """What the recipe compiles for: one target, or the variants of a program that picks among them, best first."""
+    return variants(recipe.target, recipe.isas) if recipe.isas else (parse(recipe.target),)
+
+
+def checked_isas(isas: Sequence[str], lock: str | None, auto: bool) -> tuple[str, ...]:
+    """The instruction sets of a recipe; raises ``BadInput`` for what goes with one set alone."""
+    if isas and lock is not None:
+        hint = "Artifacts keep one for each set (lock.avx2.json); lock one target at a time."
+        raise BadInput("a lock holds the choices for one instruction set", where="--lock", hint=hint)
+    if isas and auto:
+        hint = "Name a precision, or compile for one set."
+        raise BadInput("auto chooses by the times of one instruction set", where="--precision", hint=hint)
+    return tuple(isas)
 
 
 def allowed_kernels(only: Sequence[str] | None, forbid: Sequence[str]) -> tuple[str, ...] | None:

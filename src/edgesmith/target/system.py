@@ -17,7 +17,6 @@ class System:
         name: as in triples.
         object_format: ``elf``, ``mach-o``, ``coff`` or ``wasm``.
         shared, static, executable: file names of libraries and programs; ``{}`` is the model's name.
-        has_libc: whether shared libraries may use a C library.
         has_threads: whether programs start threads.
         one_piece: whether executables contain the model, instead of finding its library beside them.
     """
@@ -27,7 +26,6 @@ class System:
     shared: str = "lib{}.so"
     static: str = "lib{}.a"
     executable: str = "{}"
-    has_libc: bool = True
     has_threads: bool = True
     one_piece: bool = False
 
@@ -35,10 +33,10 @@ class System:
 _LINUX = System("linux")
 _STATIC_LINUX = System("linux", one_piece=True)
 _SYSTEMS = {
-    # Its C library, bionic, comes with Google's kit alone, so that libraries do without, and executables bring musl.
-    "android": System("android", has_libc=False, one_piece=True),
+    # Its C library, bionic, comes with Google's kit alone: libraries find it on the device, executables bring musl.
+    "android": System("android", one_piece=True),
     # No system at all, as on microcontrollers.
-    "freestanding": System("freestanding", has_libc=False, one_piece=True),
+    "freestanding": System("freestanding", one_piece=True),
     "macos": System("macos", MACH_O, shared="lib{}.dylib", one_piece=True),
     # Modules of WebAssembly: the library imports nothing, so that browsers load it; the executable imports files.
     "wasi": System("wasi", WASM, shared="lib{}.wasm", executable="{}.wasm", has_threads=False, one_piece=True),

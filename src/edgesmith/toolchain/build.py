@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from edgesmith import knobs
 from edgesmith.codegen.package import BARE_PROGRAM, PROGRAM
 from edgesmith.target import Target
-from edgesmith.target.system import WASM
 from edgesmith.toolchain.compiler import BARE_FLAGS, FLAGS, Compiler
+from edgesmith.toolchain.linking import library_options, program_options, stub_source
 
 __all__ = ["build"]
 
@@ -20,9 +20,6 @@ MAIN = tuple(name for name in (*PROGRAM, *BARE_PROGRAM) if name.endswith(".c"))
 LINKER_SCRIPT = "es_board.ld"
 """Of programs without a system."""
 
-REACTOR = ("-mexec-model=reactor", "-Wl,--export-dynamic", "-Wl,--export=aligned_alloc", "-Wl,--export=free")
-"""A module of WebAssembly that is called from outside, and gives its callers memory for what they pass."""
-
 
 def build(
     source: Path,
@@ -31,14 +28,16 @@ def build(
     target: Target,
     compiler: Compiler,
     *,
+    variants: Mapping[str, Target] | None = None,
     extra: Sequence[str] = (),
     executable: bool = True,
     one_piece: bool = False,
     progress: Progress | None = None,
 ) -> dict[str, Path]:
-    """Compile the package in ``source`` and put ``lib<name>.so``, ``lib<name>.a`` and the executable in ``output``.
+    """Compile the package in ``source`` and put libraries and executable, named as on their system, in ``output``.
 
     Args:
+        variants: folders in ``source`` whose files are compiled for a target of their own.
         extra: further compiler flags, such as sanitizers.
         executable: also build the command-line program (needs ``selftest_data.h``).
         one_piece: the executable contains the model, instead of finding the shared library beside it, on every system.
@@ -53,48 +52,57 @@ def build(
     output = output.absolute()  # compilers run in the source folder
     objects = output / "objects"
     objects.mkdir(parents=True, exist_ok=True)
-    sources = sorted(p for p in source.glob("*.c") if executable or p.name not in MAIN)
-    flags = [*compiler.flags(target), *FLAGS, *(BARE_FLAGS if target.is_bare else ()), *extra]
+    flags = [*FLAGS, *(BARE_FLAGS if target.is_bare else ()), *extra]
+    sources = {p: compiler.flags(target) for p in source.glob("*.c") if executable or p.name not in MAIN}
+    for folder, variant in (variants or {}).items():
+        sources |= dict.fromkeys((source / folder).glob("*.c"), compiler.flags(variant))
+    made = {p: objects / f"{'_'.join(p.relative_to(source).with_suffix('').parts)}.o" for p in sorted(sources)}
     done = 0
 
-    def compile_one(path: Path) -> Path:
+    def compile_one(path: Path) -> None:
         nonlocal done
-        result = objects / f"{path.stem}.o"
-        compiler.run([*flags, "-c", path.name, "-o", str(result)], cwd=source)
+        told = [*sources[path], *flags, "-c", str(path.relative_to(source)), "-o", str(made[path])]
+        compiler.run(told, cwd=source)
         done += 1
         if progress:
             progress(done, len(sources) + 1)
-        return result
 
     with ThreadPoolExecutor(knobs.JOBS()) as pool:
         # The largest first, so that the last one to finish is short.
-        list(pool.map(compile_one, sorted(sources, key=lambda p: -p.stat().st_size)))
-    main = [objects / f"{p.stem}.o" for p in sources if p.name in MAIN]
-    parts = [str(objects / f"{p.stem}.o") for p in sources if p.name not in MAIN]
-    # Without symbol tables and build identifiers: these hold names that differ from build to build.
-    link = [*compiler.link_flags(target), "-O3", *extra, "-Wl,--build-id=none", "-Wl,-s"]
-    library, archive = output / target.system.shared.format(name), output / target.system.static.format(name)
-    is_wasm = target.system.object_format == WASM
-    libraries = ["-lm"] if is_wasm else ["-lm", "-pthread"]
+        list(pool.map(compile_one, sorted(made, key=lambda p: -p.stat().st_size)))
+    main = [str(o) for p, o in made.items() if p.parent == source and p.name in MAIN]
+    parts = [str(o) for p, o in made.items() if p.parent != source or p.name not in MAIN]
+    link = [*compiler.link_flags(target), "-O3", *extra]
+    system = target.system
+    library, archive, program = (output / n.format(name) for n in (system.shared, system.static, system.executable))
     result = {"static": archive}
-    if not target.is_bare:
-        kind = REACTOR if is_wasm else ("-shared", f"-Wl,-soname,{library.name}")
-        result["shared"] = library
-        compiler.run([*link, *kind, *parts, "-o", str(library), *libraries], cwd=source)
     compiler.run(["rcsD", str(archive), *parts], cwd=source, archive=True)
+    if not target.is_bare:
+        result["shared"] = library
+        _stub(target, compiler, objects)
+        compiler.run([*link, *parts, *library_options(target, library, objects), "-o", str(library)], cwd=source)
     if executable and main:
-        program = output / target.system.executable.format(name)
-        if target.is_bare:
-            model = [*parts, "-T", LINKER_SCRIPT, "-Wl,--gc-sections", *compiler.processor_flags(target)]
-        else:
-            # Without a dynamic loader to rely on, the program is in one piece.
-            one_piece = one_piece or target.system.one_piece
-            model = [*(parts if one_piece else [str(library), "-Wl,-rpath,$ORIGIN"]), *libraries]
-        compiler.run([*link, *map(str, main), *model, "-o", str(program)], cwd=source)
         result["exe"] = program
+        if target.is_bare:
+            script = ["-T", LINKER_SCRIPT, "-Wl,--gc-sections", "-Wl,--build-id=none", "-Wl,-s"]
+            model = [*parts, *script, *compiler.processor_flags(target)]
+        elif one_piece or system.one_piece:
+            model = [*parts, *program_options(target, objects)]
+        else:
+            model = program_options(target, objects, [library])
+        compiler.run([*link, *main, *model, "-o", str(program)], cwd=source)
     if progress:
         progress(len(sources) + 1, len(sources) + 1)
     for path in objects.iterdir():
         path.unlink()
     objects.rmdir()
     return result
+
+
+def _stub(target: Target, compiler: Compiler, folder: Path) -> None:
+    """Make the library that stands for the system's, where one is needed."""
+    text = stub_source(target)
+    if text:
+        (folder / "libc.c").write_text(text)
+        options = ["-nostdlib", "-shared", "-fno-builtin", "-Wl,-soname,libc.so", "libc.c", "-o", "libc.so"]
+        compiler.run([*compiler.link_flags(target), *options], cwd=folder)

@@ -64,7 +64,7 @@ class Compiler:
         Raises:
             CompilerFailed: it compiles for another machine.
         """
-        return [*self.link_flags(target), *self.processor_flags(target)]
+        return [*self.link_flags(target), *self.processor_flags(target), *_reserved(target)]
 
     def link_flags(self, target: Target) -> list[str]:
         """The target's system: what it links for, whatever the processor.
@@ -117,8 +117,16 @@ class Compiler:
             yield {**common, self.scratch: folder}
 
 
+def _reserved(target: Target) -> list[str]:
+    """Registers that a system keeps for itself: x18, where Android's libraries store return addresses."""
+    return ["-ffixed-x18"] if (target.system.name, target.arch) == ("android", "aarch64") else []
+
+
 def _zig_triple(target: Target) -> str:
     """The triple with the oldest C library that programs run with."""
+    if target.system.name == "android":
+        # Compiled with musl's headers for its 64-bit processors, where bionic's functions take the same (see linking.py).
+        return f"{target.arch}-linux-musl"
     oldest = "2.27" if target.arch == "riscv64" else "2.17"
     return f"{target.triple}.{oldest}" if "-linux-gnu" in target.triple else target.triple
 

@@ -157,9 +157,9 @@ class Verification:
                 f"{b.max_abs:12.2e} {b.tolerance:10.2e}{'' if layer.ok else '  WRONG'}"
             )
 
-    def write(self, folder: Path) -> None:
-        """Leave ``verification.json`` in an artifact."""
-        data = {
+    def to_json(self) -> dict[str, Any]:
+        """What ``verification.json`` holds."""
+        return {
             "ok": self.ok,
             "reference": "ONNX Runtime",
             "device": self.device or None,
@@ -169,12 +169,11 @@ class Verification:
             ],
             "layers": [_finite(row) for row in self.table()],
         }
-        (folder / VERIFICATION).write_text(json.dumps(data, indent=1) + "\n")
 
     def keep(self, folder: Path) -> None:
         """Leave the report, the table and the first wrong layer's arrays in ``folder``."""
         folder.mkdir(parents=True, exist_ok=True)
-        self.write(folder)
+        (folder / VERIFICATION).write_text(json.dumps(self.to_json(), indent=1) + "\n")
         (folder / REPORT).write_text(self.report())
         if self.evidence is not None:
             parts = {"input": self.evidence.inputs, "expected": self.evidence.expected, "got": self.evidence.got}

@@ -23,6 +23,17 @@
  *   const es_value_info  *Pvalue(int32_t i);                 values between steps
  *   void                 *Parena(es_context *);              base of ES_SPACE_ARENA
  *
+ * Programs that were compiled for several instruction sets (`edgesmith compile --isa`) also have
+ *
+ *   int32_t               Pvariant_count(void);
+ *   const char           *Pvariant(int32_t i);               names, best first; NULL when i is out of range
+ *   const char           *Pvariant_in_use(void);             NULL when the processor runs none
+ *   int32_t               Puse_variant(const char *name);    NULL: the best that the processor runs
+ *
+ * The first call of any function chooses the best variant that the processor and its system run; any number of threads may
+ * make it. `context_bytes`, `init` and the tables of steps and values follow the choice; a context stays with the variant that
+ * was chosen when it was made. `init` gives NULL where the processor runs no variant.
+ *
  * `run` is `bind` followed by `run_steps(0, step_count())`. Steps run in ascending order; a step reads what earlier steps wrote.
  * Inputs are only read. Tensors are dense, in the model's own (ONNX) order of dimensions. One context belongs to one thread at
  * a time. Results are bit-identical for every number of workers. */
@@ -40,7 +51,9 @@ extern "C" {
 
 /* Marks the functions that a shared library exports. */
 #if !defined(ES_API)
-#if defined(__GNUC__)
+#if defined(_WIN32)
+#define ES_API __declspec(dllexport)
+#elif defined(__GNUC__)
 #define ES_API __attribute__((visibility("default")))
 #else
 #define ES_API
@@ -50,11 +63,12 @@ extern "C" {
 /* Alignment, in bytes, of the memory given to `init`. */
 #define ES_ALIGNMENT 64
 
-/* Status codes of `run`, `bind` and `run_steps`. */
+/* Status codes of `run`, `bind`, `run_steps` and `use_variant`. */
 enum {
     ES_OK = 0,
-    ES_BAD_ARGUMENT = 1, /* a null pointer, or a step range outside 0..step_count */
-    ES_NOT_READY = 2     /* run before prepare, or run_steps before bind */
+    ES_BAD_ARGUMENT = 1, /* a null pointer, a step range outside 0..step_count, or no variant of that name */
+    ES_NOT_READY = 2,    /* run before prepare, or run_steps before bind */
+    ES_UNAVAILABLE = 3   /* the processor, or its system, does not run the variant */
 };
 
 /* Element types: the numbers of ONNX TensorProto.DataType. */

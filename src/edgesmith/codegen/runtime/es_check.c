@@ -4,6 +4,7 @@
 
 #include "es_command.h"
 #include "es_selftest.h"
+#include "es_variant.h"
 #include "model.h"
 #include "selftest_data.h"
 
@@ -59,6 +60,7 @@ int es_command_selftest(es_session *s, const es_options *o) {
         fprintf(stderr, "selftest_data.h belongs to another model\n");
         return EXIT_MISMATCH;
     }
+    if (es_variant_name()) printf("variant %s\n", es_variant_name());
     int status = es_session_fill(s);
     if (!status) status = check_inputs(s);
     if (!status) status = es_session_run(s);

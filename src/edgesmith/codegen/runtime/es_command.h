@@ -24,6 +24,7 @@ typedef struct es_options {
     const es_command *command;
     int threads, runs, warmup;
     const char *affinity; /* NULL: any processor */
+    const char *isa;      /* NULL: the best variant */
     char **files;
     int file_count;
 } es_options;

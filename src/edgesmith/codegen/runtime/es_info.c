@@ -3,6 +3,7 @@
 
 #include "es_command.h"
 #include "es_tensor_file.h"
+#include "es_variant.h"
 #include "model.h"
 
 static void print_tensor(const char *role, const es_tensor_info *info) {
@@ -14,6 +15,7 @@ static void print_tensor(const char *role, const es_tensor_info *info) {
 int es_command_info(es_session *s, const es_options *o) {
     (void)s;
     printf("edgesmith %s, abi %" PRId32 "\n", ES_MODEL(version)(), ES_MODEL(abi_version)());
+    if (es_variant_name()) printf("variant %s\n", es_variant_name());
     for (int32_t i = 0; i < ES_MODEL(input_count)(); i++) print_tensor("input", ES_MODEL(input)(i));
     for (int32_t i = 0; i < ES_MODEL(output_count)(); i++) print_tensor("output", ES_MODEL(output)(i));
     printf("context %zu bytes for %d worker(s)\n", ES_MODEL(context_bytes)(o->threads), o->threads);

@@ -4,6 +4,7 @@
 
 #include "es_affinity.h"
 #include "es_command.h"
+#include "es_variant.h"
 
 static const es_command COMMANDS[] = {
     {"--selftest", "", "run on recorded inputs and compare with the reference", 0, 1, es_command_selftest},
@@ -17,6 +18,7 @@ static const es_command COMMANDS[] = {
 static int execute(const es_options *o) {
     es_session s;
     int status = o->affinity ? es_affinity_set(o->affinity) : 0;
+    if (!status) status = es_variant_use(o->isa);
     if (status) return status;
     if (!o->command->needs_session) return o->command->function(NULL, o);
     status = es_session_open(&s, o->threads);

@@ -12,6 +12,7 @@ static const char OPTIONS[] =
     "options:\n"
     "  --threads N      workers that share a run, 1 by default; results are the same bits for any number\n"
     "  --affinity SET   run on big or little cores, or on processors such as 0-3,6\n"
+    "  --isa NAME       of a program for several instruction sets, run this variant; by default the best\n"
     "  --runs N         timed runs, 100 by default\n"
     "  --warmup N       runs before the timed ones, 10 by default\n"
     "\n"
@@ -76,6 +77,12 @@ static int parse_option(es_options *o, const char *word, const char *value) {
     if (!strcmp(word, "--threads")) return parse_int(word, value, 1, ES_POOL_MAX_THREADS, &o->threads) ? 1 : -1;
     if (!strcmp(word, "--runs")) return parse_int(word, value, 1, INT_MAX / 100, &o->runs) ? 1 : -1;
     if (!strcmp(word, "--warmup")) return parse_int(word, value, 0, INT_MAX, &o->warmup) ? 1 : -1;
+    if (!strcmp(word, "--isa")) {
+        o->isa = value;
+        if (value) return 1;
+        fprintf(stderr, "--isa takes the name of a variant; --info shows which one is in use\n");
+        return -1;
+    }
     if (strcmp(word, "--affinity")) return 0;
     o->affinity = value;
     if (value) return 1;
@@ -94,7 +101,7 @@ static int misused(const char *program, const char *word, const char *why) {
 }
 
 int es_options_parse(es_options *o, int argc, char **argv, const es_command *commands) {
-    *o = (es_options){argc > 0 ? argv[0] : "model", NULL, 1, 100, 10, NULL, argv, 0};
+    *o = (es_options){argc > 0 ? argv[0] : "model", NULL, 1, 100, 10, NULL, NULL, argv, 0};
     for (int i = 1; i < argc; i++) {
         const int option = parse_option(o, argv[i], i + 1 < argc ? argv[i + 1] : NULL);
         const es_command *command = find(commands, argv[i]);

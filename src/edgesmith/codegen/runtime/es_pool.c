@@ -13,6 +13,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -82,11 +83,29 @@ static int usable_processors(void) {
     cpu_set_t set;
     if (sched_getaffinity(0, sizeof set, &set) == 0) return CPU_COUNT(&set);
 #endif
-#if defined(_SC_NPROCESSORS_ONLN)
+#if defined(_WIN32)
+    return pthread_num_processors_np();
+#elif defined(_SC_NPROCESSORS_ONLN)
     return (int)sysconf(_SC_NPROCESSORS_ONLN);
 #else
     return 0;
 #endif
+}
+
+/* Aligned to LINE_BYTES; the pointer to free stands just before it. */
+static void *allocate(size_t bytes) {
+    char *raw = malloc(bytes + LINE_BYTES + sizeof(void *));
+    if (!raw) return NULL;
+    const uintptr_t address = (uintptr_t)(raw + sizeof(void *) + LINE_BYTES - 1) & ~(uintptr_t)(LINE_BYTES - 1);
+    char *aligned = raw + (address - (uintptr_t)raw);
+    memcpy(aligned - sizeof(void *), &raw, sizeof raw);
+    return aligned;
+}
+
+static void release(void *aligned) {
+    void *raw;
+    memcpy(&raw, (char *)aligned - sizeof(void *), sizeof raw);
+    free(raw);
 }
 
 static int sleeper_create(sleeper *s) {
@@ -168,14 +187,13 @@ int es_pool_create(es_pool **out, int threads) {
     if (!out) return ES_POOL_BAD_ARGUMENT;
     *out = NULL;
     if (threads < 1 || threads > ES_POOL_MAX_THREADS) return ES_POOL_BAD_ARGUMENT;
-    void *memory;
-    if (posix_memalign(&memory, LINE_BYTES, sizeof(es_pool) + (size_t)threads * sizeof(mailbox))) return ES_POOL_NO_MEMORY;
-    es_pool *pool = memory;
+    es_pool *pool = allocate(sizeof(es_pool) + (size_t)threads * sizeof(mailbox));
+    if (!pool) return ES_POOL_NO_MEMORY;
     pool->threads = 1;
     pool->busy = 0;
     pool->spin_ns = threads <= usable_processors() ? ES_POOL_SPIN_NS : 0;
     if (sleeper_create(&pool->caller)) {
-        free(pool);
+        release(pool);
         return ES_POOL_NO_MEMORY;
     }
     int status = ES_POOL_OK;
@@ -205,7 +223,7 @@ void es_pool_destroy(es_pool *pool) {
         sleeper_destroy(&pool->boxes[i].sleep);
     }
     sleeper_destroy(&pool->caller);
-    free(pool);
+    release(pool);
 }
 
 int es_pool_threads(const es_pool *pool) { return pool->threads; }
