@@ -7,6 +7,7 @@ __all__ = [
     "BadInput",
     "CompilerFailed",
     "DeviceError",
+    "DoesNotFit",
     "EdgesmithError",
     "GraphError",
     "MissingDependency",
@@ -14,6 +15,7 @@ __all__ = [
     "NoKernel",
     "ResourceLimit",
     "TargetError",
+    "Unreachable",
     "UnsupportedOp",
     "VerificationFailed",
 ]
@@ -68,6 +70,10 @@ class NoKernel(EdgesmithError):
     """No kernel accepts a region of the graph on this target."""
 
 
+class DoesNotFit(EdgesmithError):
+    """The program needs more memory than the device or the user allows."""
+
+
 class CompilerFailed(EdgesmithError):
     """The C compiler or linker is missing or refused the generated code."""
 
@@ -78,6 +84,10 @@ class ArtifactError(EdgesmithError):
 
 class DeviceError(EdgesmithError):
     """A device cannot be reached, lacks something, or a program fails on it."""
+
+
+class Unreachable(DeviceError):
+    """There is no connection to a device, for now."""
 
 
 class BadInput(EdgesmithError, ValueError):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
 from edgesmith import api
@@ -32,21 +33,33 @@ def command(
     shape: ShapeOption = None,
     bind: BindOption = None,
     target: Annotated[
-        str, typer.Option(help="As for 'edgesmith compile'; this machine must run it, or --by cycles.")
+        str, typer.Option(help="As for 'edgesmith compile'; this machine must run it, or --on, or --by cycles.")
     ] = "native",
     by: Annotated[
         str,
         typer.Option(help="times: measured here; cycles: of a model of the target's core."),
     ] = "times",
+    on: Annotated[
+        str,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Measure on a device: ssh://user@host or adb://serial (with :port and /folder where needed).",
+            show_default=False,
+        ),
+    ] = "",
     compiler: Annotated[str, typer.Option(help="zig (bundled) or a command such as gcc.")] = "zig",
     only: OnlyOption = None,
     forbid: ForbidOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Measure kernels for the layers of a model on this machine, and keep the fastest ones.
+    """Measure kernels for the layers of a model on this machine or a device, and keep the fastest ones.
 
     Two things come out: records in the tuning database, by which 'edgesmith compile' chooses from then on, and a lock
     file with the choices for this model, by which a build can be repeated anywhere, byte for byte.
+
+    With --on, kernels are compiled here, sent in batches, and timed on a device; the records are of its processor. A
+    lost connection is waited for, also while the device starts anew. A kernel that crashes or hangs there is left out.
+    Nothing stays on the device.
 
     With --by cycles, QEMU runs the kernels of a target that this machine cannot run, and llvm-mca (LLVM 22) says what
     its core takes for what they execute and for the lines that its caches lack. The records are kept apart: they count
@@ -59,10 +72,13 @@ def command(
       edgesmith tune zoo:mobilenet-v2 --budget 5m
       edgesmith tune model.onnx -o model.lock.json --forbid winograd
       edgesmith compile model.onnx --lock model.lock.json
+      edgesmith tune zoo:mobilenet-v2 --target raspberry-pi-4 --on ssh://pi@raspberrypi
       edgesmith tune zoo:mobilenet-v2 --target raspberry-pi-4 --by cycles --budget 20m
     """
     if by not in BASES:
         raise BadInput(f"no such basis: {by!r}", where="--by", hint=f"one of {', '.join(BASES)}")
+    if on and by != "times":
+        raise BadInput("cycles are those of a model, not of a device", where="--on", hint="omit --by, or --on")
     place = output or Path(f"{Path(model.removeprefix(arguments.ZOO)).stem}.lock.json")
     part = place.with_name(f"{place.name}.part")
     limit = choosing.seconds(budget)
@@ -78,6 +94,7 @@ def command(
             only=only,
             forbid=forbid or (),
             modelled=by == "cycles",
+            on=on,
             progress=report,
         )
     part.write_text(tuned.plan.lock.to_json())
@@ -117,6 +134,8 @@ def _bar(budget_seconds: float) -> Iterator[Report]:
 
 
 def _best(status: Status) -> str:
+    if status.waiting:
+        return escape(status.waiting)
     if status.best_ns is None:
         return f"{status.measured} kernels measured"
     first = "" if status.first_ns is None else f", predicted choice {duration(status.first_ns)}"

@@ -10,8 +10,8 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from edgesmith.device.channel import Channel
-from edgesmith.errors import BadInput, DeviceError
+from edgesmith.device.channel import Channel, Lost
+from edgesmith.errors import BadInput, DeviceError, Unreachable
 from edgesmith.registry import Registry
 from edgesmith.target import Target
 
@@ -50,7 +50,7 @@ class Transport(AbstractContextManager["Transport"], ABC):
         """What runs a script in the device's shell: a command here, with the script's input, output and exit status."""
 
     def check_reached(self, done: subprocess.CompletedProcess[str]) -> None:
-        """Raise ``DeviceError`` where a command ended because of the connection."""
+        """Raise ``Unreachable`` where a command ended because of the connection."""
 
     def shell(self, script: str, *, stdin: Path | None = None) -> subprocess.CompletedProcess[str]:
         """Run a script in the device's shell; the exit status is the script's.
@@ -77,7 +77,11 @@ class Transport(AbstractContextManager["Transport"], ABC):
             DeviceError: it cannot be started, or does not greet.
         """
         # With a command behind it, the shell tells by which signal a program ended; some servers do not.
-        return Channel(self.command(f"{self.started(program, arguments)}; exit $?"), self.name, service, seconds)
+        try:
+            return Channel(self.command(f"{self.started(program, arguments)}; exit $?"), self.name, service, seconds)
+        except Lost as error:
+            self.check_reached(subprocess.CompletedProcess([], error.status or 0, "", error.why))
+            raise
 
     def started(self, program: str, arguments: Sequence[str]) -> str:
         """The shell's words that start a program."""
@@ -176,4 +180,4 @@ def ran(command: Sequence[str], name: str, stdin: Path | None = None) -> subproc
     except FileNotFoundError as error:
         raise DeviceError(f"{command[0]} is not installed", where=name) from error
     except subprocess.TimeoutExpired as error:
-        raise DeviceError(f"no answer for {SECONDS:.0f} s", where=name) from error
+        raise Unreachable(f"no answer for {SECONDS:.0f} s", where=name) from error

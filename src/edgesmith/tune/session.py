@@ -1,24 +1,28 @@
-"""Tuning on this machine with the user's database."""
+"""Tuning on this machine or on a device, with the user's database."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from edgesmith.errors import TargetError
+from edgesmith.deploy import Transport, Workplace
+from edgesmith.errors import BadInput, TargetError
 from edgesmith.ir import Graph
 from edgesmith.plan import Plan
 from edgesmith.target import Processor, Target, parse, profiles, runs_here, this_processor
 from edgesmith.toolchain import Compiler
 from edgesmith.toolchain.compiler import FLAGS
 from edgesmith.tune.database import Database, Environment, default_path
+from edgesmith.tune.described import processor_there
 from edgesmith.tune.measurements import Measurements
 from edgesmith.tune.modelled import ModelledTimer
-from edgesmith.tune.search import Progress, Search, Tuned
+from edgesmith.tune.remote import RemoteTimer
+from edgesmith.tune.search import Progress, Search, Status, Tuned
 from edgesmith.tune.timer import Timer, TrialTimer
 
 __all__ = ["environment", "known_times", "modelled_environment", "recorded", "tune"]
@@ -67,6 +71,7 @@ def tune(
     modelled: bool = False,
     progress: Progress | None = None,
     database: Path | None = None,
+    device: Transport | None = None,
 ) -> Tuned:
     """Search for the fastest kernels of a graph and keep what is measured.
 
@@ -75,23 +80,49 @@ def tune(
         only: kernels that may be used (default: all).
         modelled: by what a model of the target's core takes, under QEMU, instead of by measured times.
         database: default: the user's.
+        device: where candidates run (default: this machine).
 
     Raises:
         TargetError: this machine cannot run the target's programs.
-        BadInput: the database cannot be used.
+        BadInput: the database cannot be used, or the device is an emulator, on which times say nothing.
+        DeviceError: the device lacks something, or cannot be reached for a long time. What was measured is kept.
         MissingDependency: modelled, and ``llvm-mca`` is not installed.
     """
+    heard = _Heard(progress)
     timer: Timer
-    if modelled:
-        here, timer = modelled_environment(target, compiler), ModelledTimer(target, compiler)
-    else:
-        _require_runnable(target)
-        here = environment(target, compiler)
-        timer = TrialTimer(target, compiler, here.processor)
-    with Database(database or default_path()) as kept:
+    with ExitStack() as stack:
+        if modelled:
+            here, timer = modelled_environment(target, compiler), ModelledTimer(target, compiler)
+        elif device:
+            _require_real(device)
+            processor, cpu = processor_there(device, target)
+            here = replace(environment(target, compiler), processor=processor)
+            place = stack.enter_context(Workplace(device))
+            timer = stack.enter_context(RemoteTimer(target, compiler, processor, place, cpu, heard.waiting))
+        else:
+            _require_runnable(target)
+            here = environment(target, compiler)
+            timer = TrialTimer(target, compiler, here.processor)
+        kept = stack.enter_context(Database(database or default_path()))
         known = Measurements.open(here, kept)
-        search = Search(graph, target, timer, known, kept, only=only, budget_seconds=budget_seconds, progress=progress)
+        search = Search(graph, target, timer, known, kept, only=only, budget_seconds=budget_seconds, progress=heard)
         return search.run()
+
+
+class _Heard:
+    """Progress of a search, which also tells why there is none."""
+
+    def __init__(self, progress: Progress | None) -> None:
+        self._progress = progress or (lambda _: None)
+        self._last = Status(0.0, 0.0, 0, None, None)
+
+    def __call__(self, status: Status) -> None:
+        self._last = status
+        self._progress(status)
+
+    def waiting(self, why: str) -> None:
+        """Nothing is measured because of this; empty: it goes on."""
+        self._progress(replace(self._last, waiting=why))
 
 
 def known_times(plan: Plan, known: Measurements, only: Sequence[str] | None = None) -> dict[str, list[dict[str, Any]]]:
@@ -121,6 +152,15 @@ def _require_runnable(target: Target) -> None:
         raise TargetError(
             f"times cannot be measured here: this machine is {host}",
             where=str(target),
-            hint="Tune on the device, and bring its records: edgesmith tuning export, edgesmith tuning import. "
+            hint="Tune on the device: --on ssh://user@host, or there, and bring its records (edgesmith tuning export). "
             "Without one: --by cycles",
+        )
+
+
+def _require_real(device: Transport) -> None:
+    if not device.tells_time:
+        raise BadInput(
+            "is an emulator: times on it say nothing about any processor",
+            where=device.name,
+            hint="Name a device, such as --on ssh://pi@raspberrypi. Without one: --by cycles",
         )

@@ -17,12 +17,12 @@ from edgesmith import knobs
 from edgesmith.c.mathfunctions import definitions
 from edgesmith.c.vector import header
 from edgesmith.ir import View
-from edgesmith.kernels import Code, Kernel, Problem, Schedule
+from edgesmith.kernels import Code, Kernel, Place, Problem, Schedule
 from edgesmith.kernels.base import PREPARE_SIGNATURE, SIGNATURE
 from edgesmith.target import Target
 from edgesmith.toolchain import Compiler, build, zig
 
-__all__ = ["Call", "Trial", "TrialLibrary", "sources", "write_sources"]
+__all__ = ["Call", "Trial", "TrialLibrary", "input_bytes", "places", "roots", "sources", "span_bytes", "write_sources"]
 
 FILE_BYTES = 64 * 1024
 """Less C text than this is not worth a compiler process of its own."""
@@ -66,7 +66,7 @@ class _Buffer:
 
     def __init__(self, views: Sequence[View]) -> None:
         self.itemsize = views[0].dtype.itemsize
-        nbytes = max(v.offset + _reach(v) for v in views) * self.itemsize
+        nbytes = span_bytes(views)
         raw = np.full(nbytes + 2 * GUARD_BYTES + 64, PATTERN, np.uint8)
         start = GUARD_BYTES + -(raw.ctypes.data + GUARD_BYTES) % 64
         self.raw, self._start, self.nbytes = raw, start, nbytes
@@ -74,6 +74,10 @@ class _Buffer:
     @property
     def address(self) -> int:
         return int(self.raw.ctypes.data) + self._start
+
+    @property
+    def content(self) -> bytes:
+        return self.raw[self._start : self._start + self.nbytes].tobytes()
 
     def array(self, view: View) -> np.ndarray:
         """The elements of a view, writable."""
@@ -92,6 +96,11 @@ class _Buffer:
         strays = int((self.raw != PATTERN).sum())
         self.raw[:] = keep
         return strays
+
+
+def span_bytes(views: Sequence[View]) -> int:
+    """Memory of a root value that some views reach."""
+    return max(v.offset + _reach(v) for v in views) * views[0].dtype.itemsize
 
 
 def _reach(view: View) -> int:
@@ -219,6 +228,28 @@ class TrialLibrary:
         )
 
 
+def places(problem: Problem) -> dict[str, Place]:
+    """Where each run-time operand of a problem lies, in the order in which kernels take them."""
+    return {v: problem.places[v] for v in (*problem.region.inputs, *problem.region.outputs)}
+
+
+def roots(problem: Problem) -> dict[str, list[View]]:
+    """The memory that run-time operands share: the views of each."""
+    found: dict[str, list[View]] = {}
+    for place in places(problem).values():
+        found.setdefault(place.root, []).append(place.view)
+    return found
+
+
+def input_bytes(problem: Problem, root: str, feeds: Mapping[str, np.ndarray]) -> bytes:
+    """The memory of a root value with the inputs that lie in it."""
+    buffer = _Buffer(roots(problem)[root])
+    for value in problem.region.inputs:
+        if problem.places[value].root == root:
+            buffer.array(problem.places[value].view)[...] = feeds[value]
+    return buffer.content
+
+
 class Call:
     """Memory for the operands of one trial.
 
@@ -231,10 +262,8 @@ class Call:
         self._trial = trial
         self.function = function
         self.tasks = ctypes.c_int32(code.tasks)
-        values = (*problem.region.inputs, *problem.region.outputs)
-        self._places = {v: problem.places[v] for v in values}
-        roots = {p.root: [q.view for q in self._places.values() if q.root == p.root] for p in self._places.values()}
-        self._buffers = {root: _Buffer(views) for root, views in roots.items()}
+        self._places = places(problem)
+        self._buffers = {root: _Buffer(views) for root, views in roots(problem).items()}
         for value in problem.region.inputs:
             place = self._places[value]
             self._buffers[place.root].array(place.view)[...] = feeds[value]

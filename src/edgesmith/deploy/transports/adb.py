@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import SplitResult
 
 from edgesmith.deploy.transport import TRANSPORTS, Transport, ran
-from edgesmith.errors import DeviceError
+from edgesmith.errors import DeviceError, Unreachable
 from edgesmith.target import Target
 
 __all__ = ["Adb"]
@@ -43,7 +43,7 @@ class Adb(Transport):
 
     def check_reached(self, done: subprocess.CompletedProcess[str]) -> None:
         if done.returncode and done.stderr.startswith(_LOST):
-            raise DeviceError(done.stderr.strip(), where=self.name, hint="adb devices lists what is connected")
+            raise Unreachable(done.stderr.strip(), where=self.name, hint="adb devices lists what is connected")
 
 
 @TRANSPORTS.register("adb")

@@ -7,7 +7,7 @@ import tempfile
 from urllib.parse import SplitResult
 
 from edgesmith.deploy.transport import TRANSPORTS, Transport, ran
-from edgesmith.errors import BadInput, DeviceError
+from edgesmith.errors import BadInput, Unreachable
 from edgesmith.target import Target
 
 __all__ = ["Ssh"]
@@ -51,7 +51,7 @@ class Ssh(Transport):
     def check_reached(self, done: subprocess.CompletedProcess[str]) -> None:
         if done.returncode == UNREACHABLE:
             said = (done.stderr.strip().splitlines() or ["the connection was lost"])[-1]
-            raise DeviceError(said, where=self.name, hint=f"Try: ssh {self.host}")
+            raise Unreachable(said, where=self.name, hint=f"Try: ssh {self.host}")
 
     def __exit__(self, *_: object) -> None:
         ran([*self._command, "-O", "exit", "--", self.host], self.name)
