@@ -1,4 +1,4 @@
-"""The C file that puts ``weights.bin`` into a program: by the assembler, in each object format's words, or as an array."""
+"""The C file that puts ``weights.bin`` into a program: by the assembler of each object format, or as an array."""
 
 from __future__ import annotations
 
@@ -50,6 +50,13 @@ __asm__("{body}\\n");
 """
 
 
+_ELF_ONLY = """#if defined(__APPLE__)
+#error "this package embeds its weights with ELF assembler directives"
+#endif
+
+"""
+
+
 def _elf(symbol: str) -> str:
     return _assembled(
         symbol,
@@ -61,7 +68,7 @@ def _elf(symbol: str) -> str:
         '.incbin \\"weights.bin\\"',
         f".balign {ALIGNMENT}",
         ".previous",
-        guard='#if defined(__APPLE__)\n#error "this package embeds its weights with ELF assembler directives"\n#endif\n\n',
+        guard=_ELF_ONLY,
     )
 
 

@@ -46,7 +46,7 @@ _SYSTEMS = {
 
 def system_of(triple: str) -> System:
     """The system of a triple; what is unknown is taken for Linux with a C library."""
-    arch, *rest = triple.split("-")
+    _, *rest = triple.split("-")
     for word in reversed(rest):
         if word in _SYSTEMS:
             return _SYSTEMS[word]

@@ -213,6 +213,8 @@ def parse(text: str) -> Target:
     short = len(system) == 1 and system_of(base).name == system[0]
     if not (short or len(system) == 2) or arch not in {isa.arch for isa in ISAS.values()} | {"arm"}:
         raise TargetError("not a target", where=text, hint=HINT)
+    if system[-1] == "androideabi":
+        raise TargetError("Android is a target on 64-bit processors", where=text, hint="use arm-linux-musleabihf")
     isas = () if names == [PORTABLE] else _closure(names or _baseline(arch), arch)
     whole = Target(base, isas, cpu=_processor(isas))
     return replace(whole, l1_bytes=UNCACHED_BYTES) if whole.is_bare else whole

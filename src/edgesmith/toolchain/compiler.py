@@ -125,7 +125,7 @@ def _reserved(target: Target) -> list[str]:
 def _zig_triple(target: Target) -> str:
     """The triple with the oldest C library that programs run with."""
     if target.system.name == "android":
-        # Compiled with musl's headers for its 64-bit processors, where bionic's functions take the same (see linking.py).
+        # For its 64-bit processors musl's headers serve: bionic's functions take the same there (linking.py).
         return f"{target.arch}-linux-musl"
     oldest = "2.27" if target.arch == "riscv64" else "2.17"
     return f"{target.triple}.{oldest}" if "-linux-gnu" in target.triple else target.triple

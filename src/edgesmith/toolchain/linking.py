@@ -37,7 +37,7 @@ def library_options(target: Target, library: Path, objects: Path) -> list[str]:
     """For a shared library.
 
     Args:
-        objects: a folder for files that nobody needs afterwards; it has the stub of ``stub_source``, where there is one.
+        objects: a folder for files that nobody needs afterwards, with the library of ``stub_source``.
     """
     named = {
         "elf": ["-shared", f"-Wl,-soname,{library.name}"],

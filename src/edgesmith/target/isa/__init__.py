@@ -41,8 +41,8 @@ class Isa:
         header: the C header of its intrinsics.
         preamble: C text before the vector layer.
         cpuinfo: flags that ``/proc/cpuinfo`` must list.
-        detect: C conditions over ``es_processor.h``, all of which hold where the processor has what this adds to the sets
-            that it contains; of a set that every processor has there are none.
+        detect: C conditions over ``es_processor.h``, all of which hold where the processor has what this adds to the
+            sets that it contains; none of a set that every processor has.
         baseline: every processor of its architecture has it.
         emulator_cpu: processor that QEMU emulates with this set and, where there is one, no wider set.
         processor: what compilers are told where the target names no processor; empty: its architecture.

@@ -16,7 +16,9 @@ def _rounded(narrow: str) -> str:
     """A store of four floats as bytes."""
     integers = "_mm_cvtps_epi32({1})"
     shorts = f"_mm_adds_epi16(_mm_packs_epi32({integers}, _mm_setzero_si128()), _mm_set1_epi16((short){{2}}))"
-    return f"const int32_t w = _mm_cvtsi128_si32(_mm_{narrow}_epi16({shorts}, _mm_setzero_si128())); memcpy({{0}}, &w, 4)"
+    return (
+        f"const int32_t w = _mm_cvtsi128_si32(_mm_{narrow}_epi16({shorts}, _mm_setzero_si128())); memcpy({{0}}, &w, 4)"
+    )
 
 
 SSE4 = ISAS.register("sse4")(
