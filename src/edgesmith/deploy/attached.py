@@ -36,7 +36,8 @@ class Attached(Device):
         if not artifact.executable.is_file():
             raise ArtifactError("has no executable", where=str(artifact.path), hint="compile the model again")
         self._place.put(f for f in (artifact.executable, artifact.library) if f.is_file())
-        return Session(self._place.serve(artifact.executable.name, arguments(threads), MODEL_SERVICE), artifact)
+        words = arguments(artifact, threads)
+        return Session(self._place.serve(artifact.executable.name, words, MODEL_SERVICE), artifact)
 
     def start(self, program: Path, arguments: Sequence[str]) -> subprocess.CompletedProcess[str]:
         self._place.put((program, *program.parent.glob("lib*.so")))

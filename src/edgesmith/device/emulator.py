@@ -89,7 +89,7 @@ class Emulator(Device):
 
     def open(self, artifact: Artifact, threads: int = 1) -> Session:
         program = [*self.command, str(artifact.executable.absolute())]
-        return Session.start([*program, *arguments(threads), *artifact.words], self.name, artifact)
+        return Session.start([*program, *arguments(artifact, threads)], self.name, artifact)
 
     def start(self, program: Path, arguments: Sequence[str]) -> subprocess.CompletedProcess[str]:
         try:

@@ -180,9 +180,9 @@ class Session(Instance):
         return found
 
 
-def arguments(threads: int) -> list[str]:
-    """What makes an executable serve."""
-    return ["--serve", "--threads", str(threads)]
+def arguments(artifact: Artifact, threads: int) -> list[str]:
+    """What makes an artifact's executable serve."""
+    return ["--serve", "--threads", str(threads), *artifact.words]
 
 
 class _Reader:
@@ -228,7 +228,7 @@ def _u32(number: int) -> bytes:
 
 
 def _bytes(array: np.ndarray) -> memoryview:
-    return memoryview(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
 
 
 def _array(content: bytes, type: TensorType) -> np.ndarray:
