@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import venv
 import zipfile
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -20,8 +23,10 @@ from edgesmith.packaging import FORMS, PACKAGES, pack
 from edgesmith.packaging.compiler_options import options
 from edgesmith.packaging.elf import ElfLibrary
 from edgesmith.packaging.forms.wheel import module_name
+from edgesmith.packaging.platform_tag import platform_tag
 from edgesmith.packaging.sources import Sources
 from edgesmith.recipe import PARTS
+from edgesmith.target import ISAS, parse
 
 from .conftest import IDENTIFIER, INPUTS, compiled, installed, unpacked
 
@@ -189,6 +194,45 @@ def test_wheel_and_header_for_aarch64(tmp_path: Path) -> None:
     zig = [sys.executable, "-m", "ziglang", "cc", "-target", "aarch64-linux-gnu", "-c", "-Werror", "model.c"]
     done = subprocess.run(zig, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_android(tmp_path: Path) -> None:
+    """What Gradle and Prefab look for, and a library that needs nothing but Android's C library."""
+    made = compiled(tmp_path / "out", target="aarch64-linux-android", verify=False, emit=("android",))
+    (path,) = (made.path / PACKAGES).iterdir()
+    assert path.name == f"{IDENTIFIER}-1.0.0-arm64-v8a.aar"
+    with zipfile.ZipFile(path) as archive:
+        archive.extractall(tmp_path)
+    manifest = ElementTree.parse(tmp_path / "AndroidManifest.xml").getroot()
+    assert manifest.get("package") == f"edgesmith.model_{IDENTIFIER}"
+    assert json.loads((tmp_path / "prefab" / "prefab.json").read_text())["name"] == IDENTIFIER
+    module = tmp_path / "prefab" / "modules" / IDENTIFIER
+    assert json.loads((module / "module.json").read_text())["library_name"] == f"lib{IDENTIFIER}"
+    assert {p.name for p in (module / "include").iterdir()} >= {f"{IDENTIFIER}.h", "es_abi.h", "es_model.hpp"}
+    abi = json.loads((module / "libs" / "android.arm64-v8a" / "abi.json").read_text())
+    assert abi["abi"] == "arm64-v8a" and abi["stl"] == "none"
+    name = f"lib{IDENTIFIER}.so"
+    libraries = [tmp_path / "jni" / "arm64-v8a" / name, module / "libs" / "android.arm64-v8a" / name]
+    assert libraries[0].read_bytes() == libraries[1].read_bytes()
+    library = ElfLibrary.read(libraries[0])
+    assert (library.machine, library.page_bytes, library.versions) == (183, 16384, frozenset())
+    with pytest.raises(ArtifactError, match="there are no Python wheels"):
+        platform_tag(made)
+
+
+def test_several_variants_in_a_wheel(tmp_path: Path) -> None:
+    """It asks for what every variant needs; forms of one instruction set say what to do instead."""
+    best = next((i for i in ("avx2", "neon") if i in parse("native").isas), None)
+    if best is None:
+        pytest.skip("one variant on this machine")
+    made = compiled(tmp_path / "out", isas=("portable", best), verify=False, emit=("wheel", "shared"))
+    with zipfile.ZipFile(next((made.path / PACKAGES).iterdir())) as archive:
+        module = archive.read(f"{IDENTIFIER}/__init__.py").decode()
+    flags = {f for i in parse(parse("native").triple).isas for f in ISAS[i].cpuinfo}
+    assert set(ast.literal_eval(re.findall(r"^_FLAGS.* = (.*)$", module, re.MULTILINE)[0])) == flags
+    for form in ("source", "header-only"):
+        with pytest.raises(ArtifactError, match="several variants"):
+            pack(made, [form], tmp_path)
 
 
 def test_parts_of_an_artifact(tmp_path: Path) -> None:

@@ -49,12 +49,15 @@ PROGRAM = (
     *("es_frame.h", "es_frame.c", "es_serve.c"),
 )
 """Those of the executable."""
-RUNTIME = (*LIBRARY, *PROGRAM)
+RUNTIME: tuple[str, ...] = (*LIBRARY, *PROGRAM)
 BARE_LIBRARY = ("es_abi.h", "es_bare.h")
 BARE_PROGRAM = ("es_selftest.h", "es_selftest.c", "es_board.c")
 """The same where there is no system."""
-_RESERVED = re.compile(r"(es|src|main|model|objects|weights|selftest_data|(es|kernels|pthread|sem)_.*)")
-"""Names of other files of an artifact, and beginnings of other symbols."""
+_RESERVED = re.compile(
+    r"es|src|main|model|objects|weights|selftest_data|include|lib|packages|(es|kernels|pthread|sem)_.*"
+    r"|c|m|dl|rt|gcc|util|pthread|crypt|resolv"
+)
+"""Names of other files of an artifact, beginnings of other symbols, and libraries that come with systems."""
 
 
 @dataclass(frozen=True)

@@ -12,13 +12,21 @@ __all__ = ["OPTIMIZATION", "Pragmas", "options", "pragmas"]
 OPTIMIZATION = ("-O3", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math")
 """Results are specified without contraction: products and sums are rounded one by one unless the code fuses them."""
 
-_MACROS = {"x86_64": "__x86_64__", "aarch64": "__aarch64__", "arm": "__arm__", "riscv64": "__riscv"}
+_ARCHS = {
+    "x86_64": "__x86_64__",
+    "aarch64": "__aarch64__",
+    "arm": "__arm__",
+    "riscv64": "__riscv",
+    "wasm32": "__wasm__",
+}
+_VECTORS = {"arm": "__ARM_NEON", "riscv64": "__riscv_v", "wasm32": "__wasm_simd128__"}
+"""What compilers define for an architecture, and for its vectors where a file cannot ask for them."""
 
 
 def options(target: Target) -> tuple[str, ...]:
     """What makes GCC and Clang use the instructions of a target."""
     features = target.features
-    if target.arch == "x86_64":
+    if target.arch in ("x86_64", "wasm32"):
         return tuple(f"-m{f}" for f in features)
     if target.arch == "arm" and features:
         return ("-march=armv7-a", "-mfpu=neon-vfpv4", "-mfloat-abi=hard")
@@ -44,21 +52,19 @@ def pragmas(target: Target, title: str) -> Pragmas:
     Args:
         title: who it is that needs the target, for messages.
     """
-    if not target.features and target.isa is None:
-        return Pragmas("", "", "")
-    macro = _MACROS[target.arch]
-    check = [f"#if !defined({macro})", f'#error "{title} was made for {target}"', "#endif"]
-    by_pragma = target.arch == "x86_64" or (target.arch == "aarch64")
-    if not by_pragma:
-        needed = {"arm": "__ARM_NEON", "riscv64": "__riscv_v"}[target.arch]
-        check += [f"#if !defined({needed})", f'#error "compile with {" ".join(options(target))}"', "#endif"]
-    gcc, clang = _attributes(target, target.features if by_pragma else ())
+    check = []
+    if target.isa is not None:
+        check += [f"#if !defined({_ARCHS[target.arch]})", f'#error "{title} was made for {target}"', "#endif"]
+    vectors = _VECTORS.get(target.arch)
+    if vectors and target.isa is not None:
+        check += [f"#if !defined({vectors})", f'#error "compile with {" ".join(options(target))}"', "#endif"]
+    gcc, clang = _attributes(target, () if vectors else target.features)
     push = ["#if defined(__clang__)", "#pragma STDC FP_CONTRACT OFF", *clang, "#elif defined(__GNUC__)"]
     push += ["#pragma GCC push_options", *gcc]
     push += ['#pragma GCC optimize("fp-contract=off", "no-math-errno", "no-trapping-math")', "#endif"]
     pop = ["#if defined(__clang__)", *(["#pragma clang attribute pop"] if clang else [])]
     pop += ["#elif defined(__GNUC__)", "#pragma GCC pop_options", "#endif"]
-    return Pragmas(*("\n".join(lines) + "\n" for lines in (check, push, pop)))
+    return Pragmas(*("".join(f"{line}\n" for line in lines) for lines in (check, push, pop)))
 
 
 def _attributes(target: Target, features: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -10,6 +10,7 @@ from importlib import resources
 from pathlib import Path
 
 from edgesmith.target import Target
+from edgesmith.target.system import COFF
 
 __all__ = ["INCLUDE", "library_files", "public_headers"]
 
@@ -55,11 +56,13 @@ def _cmake(name: str, target: Target, kinds: Collection[str]) -> str:
 get_filename_component(_{name}_root "${{CMAKE_CURRENT_LIST_DIR}}/../../.." ABSOLUTE)
 """
     if "shared" in kinds:
+        shared = system.shared.format(name)
+        implib = f'\n    IMPORTED_IMPLIB "${{_{name}_root}}/{name}.lib"' if system.object_format == COFF else ""
         text += f"""
 if(NOT TARGET {name}::shared)
   add_library({name}::shared SHARED IMPORTED)
   set_target_properties({name}::shared PROPERTIES
-    IMPORTED_LOCATION "${{_{name}_root}}/{system.shared.format(name)}"
+    IMPORTED_LOCATION "${{_{name}_root}}/{shared}"{implib}
     INTERFACE_INCLUDE_DIRECTORIES "${{_{name}_root}}/{INCLUDE}")
 endif()
 """

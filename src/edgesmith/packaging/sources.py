@@ -29,7 +29,7 @@ class Sources:
     @classmethod
     def of(cls, artifact: Artifact, form: str) -> Sources:
         """Raises ``ArtifactError``: there are several variants, or no system that the form is for."""
-        if artifact.manifest.get("variants"):
+        if artifact.variants:
             raise ArtifactError(
                 f"holds several variants; {form} is for one instruction set",
                 where=str(artifact.path),
@@ -47,7 +47,12 @@ class Sources:
     @property
     def library(self) -> tuple[str, ...]:
         """C files of the libraries."""
-        return (f"{self.name}.c", *self.kernels, "es_pool.c", "weights.c")
+        return (f"{self.name}.c", *self.kernels, self.pool, "weights.c")
+
+    @property
+    def pool(self) -> str:
+        """The C file of the thread pool; where there are no threads, it has another name."""
+        return next(p.name for p in sorted(self.folder.glob("es_pool*.c")))
 
     @property
     def program(self) -> tuple[str, ...]:

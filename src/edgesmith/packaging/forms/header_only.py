@@ -113,7 +113,7 @@ def _for_this_model(text: str, name: str) -> str:
 
 
 def _pool(sources: Sources) -> str:
-    text = _without_own_includes(sources.text("es_pool.c"))
+    text = _without_own_includes(sources.text(sources.pool))
     own = {n: f"es_{sources.name}_{n}" for n in file_scope_names(text) if not n.startswith(("es_pool", "ES_POOL"))}
     text = _for_this_model(renamed(text, own), sources.name)
     return f"#if !defined({sources.name.upper()}_NO_THREADS)\n{text}#endif\n"

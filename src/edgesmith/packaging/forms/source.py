@@ -104,7 +104,7 @@ def _readme(artifact: Artifact, version: str) -> str:
         [f"- input `{n}`: {t}" for n, t in artifact.inputs.items()]
         + [f"- output `{n}`: {t}" for n, t in artifact.outputs.items()]
     )
-    library = f"{name}.c kernels_*.c es_pool.c weights.c"
+    library = f"{name}.c kernels_*.c es_pool*.c weights.c"
     return f"""# {name} {version}
 
 A neural network in C, for {artifact.manifest["target"]}. It needs GCC or Clang, for their vector types (12 and 14 are

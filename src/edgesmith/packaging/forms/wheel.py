@@ -18,7 +18,7 @@ from edgesmith.ir import TensorType
 from edgesmith.packaging.archive import write_archive
 from edgesmith.packaging.form import FORMS
 from edgesmith.packaging.platform_tag import platform_tag
-from edgesmith.target import ISAS
+from edgesmith.target import ISAS, Target, baseline_of
 from edgesmith.version import __version__
 
 __all__ = ["module_name"]
@@ -71,7 +71,7 @@ def _module(artifact: Artifact, module: str, version: str) -> str:
         "__version__": version,
         "_LIBRARY": artifact.library.name,
         "_PREFIX": artifact.name,
-        "_TARGET": str(artifact.manifest["target"]),
+        "_TARGET": str(_least(artifact)),
         "_FLAGS: tuple[str, ...]": _flags(artifact),
         "_THREADS": artifact.threads,
     }
@@ -89,9 +89,14 @@ def _signature(artifact: Artifact) -> str:
     return "\n    ".join(row.encode("unicode_escape").decode().replace('"', "'") for row in rows)
 
 
+def _least(artifact: Artifact) -> Target:
+    """What every machine that the library runs on has."""
+    return baseline_of(artifact.target) if artifact.variants else artifact.target
+
+
 def _flags(artifact: Artifact) -> tuple[str, ...]:
     """What the processor must have, in the words of Linux; what the program asks for by itself aside."""
-    isas = [ISAS[i] for i in artifact.manifest.get("isas", ()) if i in ISAS and ISAS[i].permission is None]
+    isas = [ISAS[i] for i in _least(artifact).isas if ISAS[i].permission is None]
     return tuple(dict.fromkeys(flag for isa in isas for flag in isa.cpuinfo))
 
 
@@ -99,7 +104,7 @@ def _metadata(artifact: Artifact, module: str, version: str) -> str:
     return f"""Metadata-Version: 2.1
 Name: {module}
 Version: {version}
-Summary: A neural network compiled for {artifact.manifest["target"]} by Edgesmith
+Summary: A neural network compiled for {_least(artifact)} by Edgesmith
 Requires-Python: >={PYTHON}
 Requires-Dist: numpy>={NUMPY}
 Description-Content-Type: text/markdown
