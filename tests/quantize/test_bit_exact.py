@@ -12,11 +12,11 @@ import edgesmith
 from edgesmith import api
 from edgesmith.device import Artifact
 from edgesmith.frontend.onnx import read
-from edgesmith.ir import DType, Graph, Node
-from edgesmith.ops import Operator
+from edgesmith.ir import DType, Graph
 from edgesmith.passes import optimize
 from edgesmith.quantize import Settings
 from edgesmith.target import parse
+from edgesmith.verify import wrong_integers
 from edgesmith.zoo import build
 
 pytestmark = pytest.mark.toolchain
@@ -48,38 +48,8 @@ def inputs(graph: Graph) -> dict[str, np.ndarray]:
 
 
 def differences(artifact: Artifact, graph: Graph) -> tuple[dict[str, int], int]:
-    """Integer values that differ from the simulator's, with the number of elements, and how many were compared.
-
-    Each step runs alone, on the simulator's values. Left out are those that call a mathematical function: its last bits
-    depend on the instruction set.
-    """
-    feeds = inputs(graph)
-    with np.errstate(all="ignore"):
-        simulated = graph.reference(feeds)
-    nodes = {n.name: n for n in graph.nodes}
-    context = artifact.context()
-    outputs = [np.zeros(t.shape, t.dtype.numpy) for t in artifact.outputs.values()]
-    context.bind([np.ascontiguousarray(feeds[v]) for v in artifact.inputs], outputs)
-    wrong, compared = {}, 0
-    for i, step in enumerate(artifact.manifest["steps"]):
-        integers = [v for v in step["outputs"] if simulated[v].dtype.kind in "iu"]
-        if not integers or any(_calls_functions(graph, nodes[n]) for n in step["nodes"]):
-            continue
-        for value in step["inputs"]:
-            if value not in graph.inputs:
-                context.value(value)[...] = simulated[value]
-        context.run_steps(i, i + 1)
-        for value in integers:
-            want = simulated[value]
-            compared += want.size
-            count = int(np.count_nonzero(context.value(value) != want))
-            if count:
-                wrong[value] = count
-    return wrong, compared
-
-
-def _calls_functions(graph: Graph, node: Node) -> bool:
-    return isinstance(node.op, Operator) and bool(node.op.c_functions(graph.input_types(node)))
+    """Of the program in this process; see ``wrong_integers``."""
+    return wrong_integers(artifact, graph, inputs(graph), artifact.context())
 
 
 @pytest.mark.parametrize("target", targets())
