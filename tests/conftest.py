@@ -7,6 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 from edgesmith.knobs import TUNING_DB
+from two_versions import built
+
+__all__ = ["built"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -1,5 +1,6 @@
-"""Artifacts that tests of this folder may change."""
+"""Artifacts that tests of this folder may change, and devices."""
 
-from two_versions import built, first, second
+from devices import server, stand_in
+from two_versions import first, second
 
-__all__ = ["built", "first", "second"]
+__all__ = ["first", "second", "server", "stand_in"]

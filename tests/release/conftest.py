@@ -1,5 +1,5 @@
 """Artifacts that tests of this folder may change."""
 
-from two_versions import built, first, second
+from two_versions import first, second
 
-__all__ = ["built", "first", "second"]
+__all__ = ["first", "second"]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import selectors
+import signal
 import struct
 import subprocess
 from collections.abc import Sequence
@@ -113,16 +114,16 @@ class Channel:
 
     def close(self) -> None:
         """End the program, in order if it listens."""
-        with suppress(OSError):
-            self._in.close()
+        self._streams.close()
+        for stream in (self._in, self._out, self._err):
+            with suppress(OSError):
+                stream.close()
         try:
             self._process.wait(ENDING_SECONDS)
         except subprocess.TimeoutExpired:
-            self._process.kill()
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
-        self._streams.close()
-        for stream in (self._out, self._err):
-            stream.close()
 
     def __enter__(self) -> Self:
         return self
