@@ -186,8 +186,8 @@ def table(results: dict[str, dict[str, Any]]) -> str:
     lines = [
         "# Test models on emulated processors",
         "",
-        "Floats: largest error of the outputs over its tolerance; every layer is within its own. Integers: so many were",
-        f"compared bit by bit with the simulation. Edgesmith {__version__}.",
+        "Floats: largest error of the outputs over its tolerance; every layer is within its own. Integers: how many",
+        f"were compared bit by bit with the simulation. Edgesmith {__version__}.",
         "",
         "| model | " + " | ".join(c.partition("+")[2] for c in columns) + " | executed (wasm) |",
         "|---|" + "---|" * len(columns) + "---:|",
@@ -220,7 +220,8 @@ def main() -> None:
         parse(target)
     results: dict[str, dict[str, Any]] = json.loads(options.output.read_text()) if options.output.is_file() else {}
     jobs = [(m, t) for m in chosen for t in options.targets or m.targets]
-    todo = [(m, t) for m, t in jobs if options.again or t not in results.get(m.name, {})]
+    known = {(name, t) for name, found in results.items() for t, r in found.items() if r["ok"] is not False}
+    todo = [(m, t) for m, t in jobs if options.again or (m.name, t) not in known]
     print(f"{len(todo)} programs, {len(jobs) - len(todo)} known already", flush=True)
     with tempfile.TemporaryDirectory(prefix="edgesmith-") as folder:
         path = Path(folder) / "model.onnx"
