@@ -49,6 +49,8 @@ class Emulator(Device):
         Raises:
             TargetError: it is not installed, or there is none.
         """
+        if target.system.name not in ("linux", "android"):
+            raise TargetError(f"no emulator of {target.system.name}", where=str(target), hint="run the self-test there")
         command = f"qemu-{target.arch}"
         qemu = shutil.which(command)
         if qemu is None:
