@@ -17,16 +17,29 @@ def replacing_file(path: Path) -> Iterator[BinaryIO]:
     """A file that takes the place of ``path`` when the block succeeds and vanishes when it fails.
 
     Raises:
-        OSError: the folder does not exist, or the disk refuses.
+        OSError: the folder does not exist, or the disk refuses; it names ``path``.
     """
-    handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    with _named(path):
+        handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with _named(path, part), os.fdopen(handle, "wb") as file:
             yield file
-        os.chmod(part, 0o644)
-        os.replace(part, path)
+        with _named(path, part):
+            os.chmod(part, 0o644)
+            os.replace(part, path)
     except BaseException:
         os.unlink(part)
+        raise
+
+
+@contextmanager
+def _named(path: Path, part: str = "") -> Iterator[None]:
+    """Errors name the file that was to be written, not the one that stands in for it."""
+    try:
+        yield
+    except OSError as error:
+        if not part or error.filename in (None, part):
+            error.filename, error.filename2 = str(path), None
         raise
 
 

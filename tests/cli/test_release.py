@@ -28,3 +28,12 @@ def test_an_unsigned_artifact_says_what_to_do(compiled: Path, run: Run) -> None:
     assert run("keys", "release").exit_code == 0
     found = run("verify", compiled, "--key", "release.pub")
     assert found.exit_code == 2 and "edgesmith sign" in found.stderr
+
+
+@pytest.mark.parametrize("words", ["keys nowhere/release", "delta {0} {0} -o nowhere/update.delta"])
+def test_files_that_cannot_be_written_are_named(run: Run, compiled: Path, words: str) -> None:
+    done = run(*words.format(compiled).split())
+    assert done.exit_code == 2 and not Path("nowhere").exists()
+    text = " ".join(done.stderr.split())
+    assert f"error: {words.split()[-1].replace('release', 'release.key')}: No such file" in text
+    assert "hint: there is no folder nowhere; make it, or name another" in text

@@ -74,3 +74,10 @@ def test_tools_that_are_not_installed(monkeypatch: pytest.MonkeyPatch, tmp_path:
     for address in ("ssh://host", "adb://0123"):
         with pytest.raises(DeviceError, match="is not installed"), connect(address, HERE) as device:
             device.run("true")
+
+
+def test_a_processor_that_is_not_emulated() -> None:
+    if missing := missing_emulator("neon"):
+        pytest.skip(missing)
+    with pytest.raises(BadInput, match=r"qemu:z80: qemu-aarch64 emulates no 'z80'\n.*-cpu help"):
+        connect("qemu:z80", parse("aarch64-linux-gnu"))

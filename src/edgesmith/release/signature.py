@@ -40,7 +40,11 @@ def make_keys(path: Path) -> tuple[Path, Path]:
     handle = os.open(secret, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(handle, "wb") as written:
         written.write(private.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
-    write_file(public, private.public_key().public_bytes(pem, serialization.PublicFormat.SubjectPublicKeyInfo))
+    try:
+        write_file(public, private.public_key().public_bytes(pem, serialization.PublicFormat.SubjectPublicKeyInfo))
+    except OSError:
+        secret.unlink()
+        raise
     return secret, public
 
 
