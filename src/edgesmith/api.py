@@ -30,6 +30,7 @@ from edgesmith.frontend.torch import export
 from edgesmith.ir import Graph
 from edgesmith.packaging import PACKAGES, checked_forms, checked_version, library_files, pack
 from edgesmith.passes import optimize
+from edgesmith.pipeline.limits import Limits
 from edgesmith.pipeline.planning import (
     allowed_kernels,
     checked_isas,
@@ -51,7 +52,7 @@ from edgesmith.pipeline.source import (
     roundoff_of,
     sorted_shapes,
 )
-from edgesmith.plan import Plan, own_memory
+from edgesmith.plan import Plan, divided, own_memory
 from edgesmith.preprocess import Preprocess
 from edgesmith.quantize import Quantized, Settings, Source
 from edgesmith.quantize.precisions import PRECISIONS
@@ -105,6 +106,8 @@ def compile(
     cache: bool = True,
     precision: str = FLOAT,
     isas: Sequence[str] = (),
+    max_ram: int = 0,
+    max_flash: int = 0,
     calibration: Source | None = None,
     quantization: Settings | None = None,
     preprocess: Preprocess | None = None,
@@ -144,11 +147,15 @@ def compile(
         emit: what the artifact consists of: ``shared``, ``static``, ``exe``; and packaging forms (``packaging.FORMS``),
             which go into its folder ``packages``.
         package_version: of the packages, of what CMake and pkg-config find.
+        max_ram: most bytes for a context on one thread with inputs and outputs; where whole images need more, the first
+            layers are computed patch by patch. 0: what the device has.
+        max_flash: most bytes for code and weights. 0: what the device has.
         progress: told about each stage.
 
     Raises:
         ModelError, UnsupportedOp, BadInput, ResourceLimit: the model or the arguments.
         TargetError, NoKernel, CompilerFailed: the target.
+        DoesNotFit: the program needs more memory than that; the message names the layers.
         ArtifactError: the folder cannot be written.
         VerificationFailed: the program differs; it and the evidence are kept in ``<output>.failed``.
     """
@@ -166,6 +173,8 @@ def compile(
         *(target, sorted_shapes(shapes), digests(fixed), checked_threads(threads), tune, locked, compiler, allowed),
         emit=wanted,
         version=checked_version(package_version),
+        max_ram_bytes=max_ram,
+        max_flash_bytes=max_flash,
         isas=checked_isas(isas, locked, precision == AUTO),
     )
     targets = targets_of(recipe)
@@ -274,6 +283,8 @@ def compile_graph(
     title = source["name"].rsplit(".onnx", 1)[0]
     package = generate_variants(plans, title, __version__) if recipe.isas else generate(plan, title, __version__)
     target = baseline_of(plan.target) if recipe.isas else plan.target
+    limits = Limits.of(recipe, target)
+    limits.require(plan, package, plan.tried)
     with replacing(output) as folder:
         src = folder / "src"
         src.mkdir()
@@ -309,6 +320,9 @@ def compile_graph(
             tools={"edgesmith": __version__, "compiler": f"{tool.name} {tool.version}"},
             passes=passes,
         )
+        needed = limits.measured(plan, package, built, tool)
+        for described in manifest.get("variants", {"": manifest}).values():
+            described["memory"] |= needed
         manifest["version"] = recipe.version
         _write_manifest(folder, manifest)
         times = {v: _times(p, tool, recipe) for v, p in plans.items()}
@@ -463,6 +477,8 @@ def verify(
     graph = bind(clean)
     outputs = graph.outputs
     graph = own_memory(optimize(graph)[0])
+    if artifact.patching:
+        graph = divided(graph, artifact.patching)
     io = [graph.type(v) for v in graph.inputs]
     feeds = artifact.checked(inputs) if inputs else dict(zip(graph.inputs, selftest_inputs(io, seed), strict=True))
     return compare_layers(

@@ -31,6 +31,7 @@ class Recipe:
         version: of the packages, of what CMake and pkg-config find.
         precision: ``f32``: as the model computes; otherwise what it is quantised to.
         quantization: digest of how: the settings and the calibration data.
+        max_ram_bytes, max_flash_bytes: most memory that the program may take; 0: what the device has.
         isas: instruction sets among which the program picks when it runs; empty: it is for the target's.
     """
 
@@ -48,6 +49,8 @@ class Recipe:
     precision: str = "f32"
     quantization: str = ""
     isas: tuple[str, ...] = ()
+    max_ram_bytes: int = 0
+    max_flash_bytes: int = 0
 
     def digest(self, *context: str) -> str:
         """SHA-256 of the recipe and further strings that decide the result."""

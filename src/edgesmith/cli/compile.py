@@ -14,7 +14,14 @@ import typer
 from edgesmith import api
 from edgesmith.cli import arguments, choosing
 from edgesmith.cli.arguments import BindOption, ModelArgument, ShapeOption
-from edgesmith.cli.choosing import BudgetOption, ForbidOption, LockOption, OnlyOption
+from edgesmith.cli.choosing import (
+    BudgetOption,
+    ForbidOption,
+    LockOption,
+    MaxFlashOption,
+    MaxRamOption,
+    OnlyOption,
+)
 from edgesmith.cli.console import console, figures, print_json
 from edgesmith.cli.packing import EmitOption, VersionOption, emitted
 from edgesmith.cli.picture import (
@@ -67,6 +74,8 @@ def command(
     lock: LockOption = None,
     only: OnlyOption = None,
     forbid: ForbidOption = None,
+    max_ram: MaxRamOption = None,
+    max_flash: MaxFlashOption = None,
     compiler: Annotated[str, typer.Option(help="zig (bundled) or a command such as gcc.")] = "zig",
     cache: Annotated[
         bool, typer.Option("--cache/--no-cache", help="Use what the same model and options gave before.")
@@ -103,6 +112,7 @@ def command(
       edgesmith compile zoo:mobilenet-v2 --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225
       edgesmith compile model.onnx -o out/ --target portable --compiler gcc
       edgesmith compile model.onnx -o out/ --target raspberry-pi-4
+      edgesmith compile model.onnx -o out/ --target stm32f746 --max-ram 256k --max-flash 512k
       edgesmith compile model.onnx -o out/ --target aarch64-linux-musl+dotprod
       edgesmith compile model.onnx -o out/ --target x86_64-linux-gnu --isa sse2,avx2,avx512
       edgesmith compile model.onnx -o out/ --tune full --budget 5m
@@ -130,6 +140,8 @@ def command(
             only=only,
             forbid=forbid or (),
             verify=verify,
+            max_ram=choosing.size(max_ram, "--max-ram"),
+            max_flash=choosing.size(max_flash, "--max-flash"),
             compiler=compiler,
             name=name,
             cache=cache,
@@ -160,6 +172,7 @@ def _summary(artifact: Artifact, seconds: float) -> None:
         ("artifact", str(artifact.path)),
         *_precision(manifest["model"]),
         ("target", f"{_target(manifest)}, {manifest['threads']} thread{'s' * (manifest['threads'] > 1)}"),
+        *_variants(artifact),
         ("inputs", ", ".join(f"{v} {t}" for v, t in artifact.inputs.items())),
         ("outputs", ", ".join(f"{v} {t}" for v, t in artifact.outputs.items())),
         ("steps", f"{len(steps)}, {count(sum(s['macs'] for s in steps))} MACs"),
@@ -169,10 +182,11 @@ def _summary(artifact: Artifact, seconds: float) -> None:
             "arena",
             f"{nbytes(arena)}; lower bound {nbytes(bound)}{above}; without reuse {nbytes(memory['arena_naive_bytes'])}",
         ),
-        ("weights", nbytes(memory["weights_bytes"])),
-        *_code(artifact, memory["weights_bytes"]),
+        ("weights", _weights(manifest)),
+        *_code(artifact, manifest.get("weights_bytes", memory["weights_bytes"])),
         ("resident", f"{nbytes(_resident_bytes(memory))}; {nbytes(memory['prepared_bytes'])} of it by prepare"),
-        *_proof(artifact),
+        *_device_memory(manifest),
+        *_proofs(artifact),
         *((("packages" if i == 0 else ""), str(p)) for i, p in enumerate(sorted(artifact.path.glob(f"{PACKAGES}/*")))),
         ("time", f"{seconds:.1f} s"),
     ]
@@ -184,6 +198,22 @@ def _summary(artifact: Artifact, seconds: float) -> None:
 def _target(manifest: Mapping[str, Any]) -> str:
     device = manifest.get("device")
     return f"{device} ({manifest['target']})" if device else str(manifest["target"])
+
+
+def _variants(artifact: Artifact) -> list[tuple[str, str]]:
+    """The instruction sets among which the program picks."""
+    if not artifact.variants:
+        return []
+    return [("variants", f"{', '.join(artifact.variants)}; the rows below are about {artifact.variant}")]
+
+
+def _weights(manifest: Mapping[str, Any]) -> str:
+    """Their size, and how much of them each variant uses."""
+    own = nbytes(manifest["memory"]["weights_bytes"])
+    if "variants" not in manifest:
+        return own
+    parts = (f"{name} {nbytes(one['memory']['weights_bytes'])}" for name, one in manifest["variants"].items())
+    return f"{nbytes(manifest['weights_bytes'])} for all ({', '.join(parts)})"
 
 
 def _precision(model: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -202,6 +232,24 @@ def _code(artifact: Artifact, weights_bytes: int) -> list[tuple[str, str]]:
     return [("code", nbytes(max(artifact.library.stat().st_size - weights_bytes, 0)))]
 
 
+def _device_memory(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What a microcontroller's memory has to hold."""
+    memory, patches = manifest["memory"], manifest["patches"]
+    if "flash_bytes" not in memory:
+        return []
+    peak = memory["peak"][0] if memory["peak"] else None
+    rows = [
+        ("flash", nbytes(memory["flash_bytes"])),
+        (
+            "RAM",
+            f"{nbytes(memory['ram_bytes'])} with inputs and outputs" + (f"; most in {peak['step']}" if peak else ""),
+        ),
+    ]
+    if patches:
+        rows.append(("patches", f"{patches['rows']} x {patches['columns']} up to {patches['value']}"))
+    return rows
+
+
 def _unverified(artifact: Artifact) -> str:
     """Why it was not compared with ONNX Runtime."""
     if not runs_here(artifact.target):
@@ -216,6 +264,15 @@ def _resident_bytes(memory: Mapping[str, int]) -> int:
     """All that a prepared program works with on one thread."""
     parts = ("weights_bytes", "prepared_bytes", "arena_bytes", "scratch_bytes_per_worker")
     return sum(memory[part] for part in parts)
+
+
+def _proofs(artifact: Artifact) -> list[tuple[str, str]]:
+    """What verification found, of every variant."""
+    rows = []
+    for variant in artifact.variants:
+        (label, first), *rest = _proof(load(artifact.path, isa=variant))
+        rows += [(label, f"{variant}: {first}"), *rest]
+    return rows or _proof(artifact)
 
 
 def _proof(artifact: Artifact) -> list[tuple[str, str]]:

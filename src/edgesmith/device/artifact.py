@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections import deque
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ from edgesmith import knobs
 from edgesmith.device.local import Context, Program, arranged
 from edgesmith.errors import ArtifactError, BadInput
 from edgesmith.ir import DType, TensorType
-from edgesmith.target import ISAS, System, Target, parse, system_of
+from edgesmith.plan import Patching
+from edgesmith.target import ISAS, System, Target, parse, profiles, system_of
 
 __all__ = [
     "FORMAT",
@@ -128,7 +130,18 @@ class Artifact:
     @property
     def target(self) -> Target:
         """What it was compiled for; raises ``TargetError`` when this version does not know it."""
-        return parse(str(self.manifest["target"]))
+        target = parse(str(self.manifest["target"]))
+        device = str(self.manifest.get("device") or "")
+        # Programs without a system are laid out for a processor, which the device knows.
+        if target.is_bare and device in profiles():
+            return replace(parse(device), isas=target.isas)
+        return target
+
+    @property
+    def patching(self) -> Patching | None:
+        """What it computes patch by patch."""
+        patches = self.manifest.get("patches")
+        return Patching.from_json(patches) if patches else None
 
     def check(self) -> None:
         """Compare every file with its hash in the manifest; raises ``ArtifactError`` naming the first that differs."""

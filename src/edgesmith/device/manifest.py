@@ -10,11 +10,12 @@ from edgesmith.device.artifact import FORMAT
 from edgesmith.ir import Graph, TensorType
 from edgesmith.passes import PassReport
 from edgesmith.plan import Plan, Step
+from edgesmith.plan.fit import as_json
 
 __all__ = ["describe"]
 
 
-_OF_A_VARIANT = ("target", "isas", "lock", "outputs", "memory", "steps", "free", "copies")
+_OF_A_VARIANT = ("target", "isas", "lock", "outputs", "memory", "steps", "free", "copies", "patches")
 """Entries that differ between the variants of a program."""
 
 
@@ -89,7 +90,9 @@ def _describe(
             "prepared_bytes": package.prepared_bytes,
             "scratch_bytes_per_worker": plan.scratch_bytes,
             "weights_bytes": package.weights.nbytes,
+            "peak": as_json(plan),
         },
+        "patches": vars(plan.patching) if plan.patching else None,
         "passes": dict(passes.applied),
         "skipped": [{"pass": p, "node": n, "reason": reason} for (p, n), reason in passes.skipped.items()],
         "steps": [_step(graph, s, f) for s, f in zip(plan.steps, package.functions, strict=True)],

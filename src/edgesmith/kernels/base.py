@@ -173,6 +173,10 @@ class Kernel(ABC):
         """
         return None
 
+    def prepares(self, problem: Problem, schedule: Schedule) -> bool:
+        """Whether its code has memory that ``prepare`` fills (``Code.prepared_bytes``)."""
+        return False
+
     def in_place(self, problem: Problem) -> tuple[str, ...]:
         """Inputs whose buffer the output may reuse because each element is read just before it is overwritten."""
         return ()

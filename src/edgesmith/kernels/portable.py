@@ -13,8 +13,9 @@ from edgesmith.kernels.base import SIGNATURE, Code, Kernel, Problem, Reject, Sch
 from edgesmith.kernels.region import Region, region
 from edgesmith.ops import Array, Operator
 
-NS_PER_MAC = 1.0
-NS_PER_ELEMENT = 1.5
+STEP_CYCLES = 350.0
+CYCLES_PER_MAC = 3.5
+CYCLES_PER_ELEMENT = 5.25
 
 
 @kernel
@@ -37,7 +38,8 @@ class Portable(Kernel):
     def cost(self, problem: Problem, schedule: Schedule) -> float:
         cost = problem.cost
         moved = sum(problem.type(v).size for v in (*problem.region.inputs, *problem.region.outputs))
-        return 100 + NS_PER_MAC * cost.macs + NS_PER_ELEMENT * (cost.flops + moved)
+        cycles = STEP_CYCLES + CYCLES_PER_MAC * cost.macs + CYCLES_PER_ELEMENT * (cost.flops + moved)
+        return cycles / problem.target.gigahertz
 
     def emit(self, problem: Problem, schedule: Schedule) -> Code:
         node, graph = problem.anchor, problem.graph

@@ -10,8 +10,10 @@ from edgesmith.errors import BadInput
 from edgesmith.ir import Graph
 from edgesmith.kernels import KERNELS
 from edgesmith.passes import optimize
+from edgesmith.pipeline.limits import Limits
 from edgesmith.pipeline.progress import Progress
-from edgesmith.plan import CostModel, Lock, Plan, analytic, make_plan
+from edgesmith.plan import CostModel, Lock, Patching, Plan, analytic, make_plan
+from edgesmith.plan.fitting import fit
 from edgesmith.quantize import Quantized
 from edgesmith.recipe import Recipe
 from edgesmith.target import Target, parse, variants
@@ -24,7 +26,7 @@ __all__ = ["allowed_kernels", "checked_isas", "compiler_of", "lock_text", "mixed
 def planned(
     graph: Graph, target: Target, tool: Compiler, recipe: Recipe, budget_seconds: float, report: Progress
 ) -> Plan:
-    """The plan by the recipe's lock, or by predicted or measured times."""
+    """The plan by the recipe's lock, or by predicted or measured times; within the RAM that there is, if possible."""
 
     def steps(done: int, total: int) -> None:
         report("plan", done, total)
@@ -42,7 +44,12 @@ def planned(
             progress=lambda s: report("tune", min(int(s.seconds), int(budget_seconds)), int(budget_seconds)),
         )
         return tuned.plan
-    return make_plan(graph, target, _cost(recipe, target, tool), only=recipe.only, progress=steps)
+    cost, room = _cost(recipe, target, tool), Limits.of(recipe, target).planned_ram(target)
+
+    def plan_of(patching: Patching | None) -> Plan:
+        return make_plan(graph, target, cost, only=recipe.only, progress=steps, patching=patching)
+
+    return fit(plan_of, room)
 
 
 def mixed_precision(

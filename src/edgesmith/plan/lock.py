@@ -14,6 +14,7 @@ from edgesmith.kernels import KERNELS, Problem, Region
 from edgesmith.kernels.region import region
 from edgesmith.ops import Movement
 from edgesmith.plan.cover import in_order
+from edgesmith.plan.patches import Patching
 from edgesmith.plan.select import Choice
 from edgesmith.target import Target
 
@@ -44,15 +45,19 @@ class Lock:
 
     Args:
         target: what it was made for, as ``str(target)``.
+        patching: what is computed patch by patch; None: nothing.
     """
 
     target: str
     steps: tuple[LockedStep, ...]
+    patching: Patching | None = None
 
     def to_json(self) -> str:
         """Canonical text: equal locks have equal texts."""
         lines = [json.dumps({**vars(s), "schedule": dict(s.schedule)}) for s in self.steps]
         head = f'"format": {json.dumps(FORMAT)},\n "target": {json.dumps(self.target)}'
+        if self.patching:
+            head += f',\n "patches": {json.dumps(vars(self.patching))}'
         return f'{{{head},\n "steps": [\n  ' + ",\n  ".join(lines) + "\n ]}\n"
 
     @property
@@ -73,7 +78,9 @@ class Lock:
             data = json.loads(text)
             if data["format"] != FORMAT:
                 raise BadInput(f"its format is {data['format']!r}, not {FORMAT!r}", where=where, hint=RETUNE)
-            return cls(str(data["target"]), tuple(_step(s) for s in data["steps"]))
+            patches = data.get("patches")
+            patching = Patching.from_json(patches) if patches else None
+            return cls(str(data["target"]), tuple(_step(s) for s in data["steps"]), patching)
         except (ValueError, KeyError, TypeError) as error:
             if isinstance(error, BadInput):
                 raise

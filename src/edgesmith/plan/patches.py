@@ -8,9 +8,10 @@ is. Sums have the same terms, so that integers of a part are those of the whole.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise, product
+from typing import Any
 
 from edgesmith.errors import BadInput
 from edgesmith.ir import Graph, Node, Op, Patch, apply
@@ -37,6 +38,11 @@ class Patching:
     value: str
     rows: int
     columns: int
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Patching:
+        """Raises ``KeyError``, ``TypeError`` or ``ValueError`` when the data has another form."""
+        return cls(str(data["value"]), int(data["rows"]), int(data["columns"]))
 
     def __str__(self) -> str:
         return f"{self.rows} x {self.columns} patches up to {self.value}"

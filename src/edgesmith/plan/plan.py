@@ -15,6 +15,7 @@ from edgesmith.plan.layout import Layout
 from edgesmith.plan.lock import Lock, LockedStep
 from edgesmith.plan.memory import Buffer, place_buffers
 from edgesmith.plan.outputs import own_memory
+from edgesmith.plan.patches import Patching, divided
 from edgesmith.plan.select import CostModel, Selector, analytic, considered
 from edgesmith.plan.step import Step
 from edgesmith.target import Target
@@ -31,6 +32,8 @@ class Plan:
         buffers: place in memory of each root value.
         free: movement nodes that became views, with the reason.
         copies: movement nodes that are steps, with the reason.
+        patching: what is computed patch by patch; None: nothing.
+        tried: what was planned beside it to need less memory, with what that needs.
     """
 
     graph: Graph
@@ -41,6 +44,8 @@ class Plan:
     arena: Arena
     free: Mapping[str, str]
     copies: Mapping[str, str]
+    patching: Patching | None = None
+    tried: tuple[str, ...] = ()
 
     @property
     def lock(self) -> Lock:
@@ -49,7 +54,7 @@ class Plan:
         def locked(s: Step) -> LockedStep:
             return LockedStep(tuple(n.name for n in s.region.nodes), s.name, s.kernel.name, dict(s.schedule))
 
-        return Lock(str(self.target), tuple(map(locked, self.steps)))
+        return Lock(str(self.target), tuple(map(locked, self.steps)), self.patching)
 
     @property
     def scratch_bytes(self) -> int:
@@ -64,6 +69,7 @@ def make_plan(
     only: Sequence[str] | None = None,
     lock: Lock | None = None,
     progress: Callable[[int, int], None] | None = None,
+    patching: Patching | None = None,
 ) -> Plan:
     """Cover the graph with kernels, place its values and order the steps.
 
@@ -72,12 +78,15 @@ def make_plan(
         only: names of the kernels that may be used (default: all).
         lock: choices of an earlier plan, which then decide instead of ``cost``.
         progress: called with (steps done, steps in all).
+        patching: what to compute patch by patch, where there is no lock.
 
     Raises:
         NoKernel: some operator has no kernel on this target.
         BadInput: the lock does not fit the graph or the target.
     """
+    patching = lock.patching if lock else patching
     graph = own_memory(graph)
+    graph = divided(graph, patching) if patching else graph
     selector = Selector(target, cost, None if only is None else frozenset(only))
     regions, layout = _regions(graph, selector) if lock is None else _locked(graph, target, lock)
     places = layout.places()
@@ -90,12 +99,13 @@ def make_plan(
         else:
             choice = selector.choose(problem) if lock is None else lock.choice(problem)
             code = choice.kernel.emit(problem, choice.schedule)
+            assert choice.kernel.prepares(problem, choice.schedule) or not code.prepared_bytes
             steps.append(Step(region, problem, choice, code, considered(problem, choice, selector.only)))
         if progress:
             progress(i + 1, len(regions))
     buffers, arena = place_buffers(graph, steps, places)
     copies = {s.name: layout.notes[s.name] for s in steps if s.name in layout.notes}
-    return Plan(graph, target, tuple(steps), places, buffers, arena, free, copies)
+    return Plan(graph, target, tuple(steps), places, buffers, arena, free, copies, patching)
 
 
 def _regions(graph: Graph, selector: Selector) -> tuple[tuple[Region, ...], Layout]:

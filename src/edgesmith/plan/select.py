@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from edgesmith.errors import NoKernel
@@ -46,25 +46,20 @@ class Choice:
 def choose(problem: Problem, cost: CostModel = analytic, only: frozenset[str] | None = None) -> Choice:
     """The cheapest kernel and schedule for ``problem``; raises ``NoKernel`` with every reason when none accepts.
 
-    On microcontrollers only what reads its constants where they lie: memory for prepared ones is what they lack.
-
     Args:
         only: names of the kernels to consider (default: all).
     """
     found: list[tuple[float, str, int, Choice]] = []
     for name, kernel in _allowed(only):
         if kernel.accepts(problem) is None:
-            for i, schedule in enumerate(kernel.schedules(problem)):
+            for i, schedule in enumerate(_schedules(kernel, problem)):
                 time = cost(kernel, problem, schedule)
                 found.append((time, name, i, Choice(kernel, schedule, time)))
     if not found:
         reasons = "; ".join(f"{c.kernel}: {c.reason}" for c in considered(problem, None, only))
         types = ", ".join(str(problem.type(v)) for v in problem.region.inputs)
         raise NoKernel(f"{problem.region.label} ({types}): {reasons}", where=problem.anchor.name)
-    choices = [f[3] for f in sorted(found, key=lambda f: f[:3])]
-    if problem.target.is_bare:
-        return next((c for c in choices if not c.kernel.emit(problem, c.schedule).prepared_bytes), choices[0])
-    return choices[0]
+    return min(found, key=lambda f: f[:3])[3]
 
 
 def considered(problem: Problem, choice: Choice | None, only: frozenset[str] | None = None) -> tuple[Candidate, ...]:
@@ -74,7 +69,7 @@ def considered(problem: Problem, choice: Choice | None, only: frozenset[str] | N
     for name, kernel in _allowed(only):
         reject = kernel.accepts(problem)
         mine = choice is not None and choice.kernel is kernel
-        schedules = [choice.schedule] if mine and choice else [] if reject else kernel.schedules(problem)
+        schedules = [choice.schedule] if mine and choice else [] if reject else _schedules(kernel, problem)
         if schedules:
             times = [kernel.cost(problem, s) for s in schedules]
             best = min(range(len(times)), key=times.__getitem__)
@@ -83,6 +78,12 @@ def considered(problem: Problem, choice: Choice | None, only: frozenset[str] | N
             refused.append(Candidate(name, None, {}, reject.reason if reject else "no schedule fits"))
     taken.sort(key=lambda t: t[:2])
     return (*(Candidate(n, KERNELS[n].cost(problem, s), s) for _, n, s in taken), *refused)
+
+
+def _schedules(kernel: Kernel, problem: Problem) -> Sequence[Schedule]:
+    """On microcontrollers only what reads its constants where they lie: memory for prepared ones is what they lack."""
+    found = kernel.schedules(problem)
+    return [s for s in found if not kernel.prepares(problem, s)] if problem.target.is_bare else found
 
 
 def _allowed(only: frozenset[str] | None) -> list[tuple[str, Kernel]]:

@@ -71,6 +71,9 @@ class Winograd(Kernel):
     def in_place(self, problem: Problem) -> tuple[str, ...]:
         return Epilogue(problem).in_place(problem)
 
+    def prepares(self, problem: Problem, schedule: Schedule) -> bool:
+        return True
+
     def emit(self, problem: Problem, schedule: Schedule) -> Code:
         node, constants = problem.anchor, problem.graph.constants
         tiling = Tiling(problem, schedule)

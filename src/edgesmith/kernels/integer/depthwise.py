@@ -59,5 +59,8 @@ class IntegerDepthwise(Kernel):
     def in_place(self, problem: Problem) -> tuple[str, ...]:
         return integer_window(problem, any_width=True).epilogue.in_place(problem)
 
+    def prepares(self, problem: Problem, schedule: Schedule) -> bool:
+        return True
+
     def emit(self, problem: Problem, schedule: Schedule) -> Code:
         return DepthwiseCode(integer_window(problem, any_width=True), Blocking.of(schedule)).code()
