@@ -65,8 +65,10 @@ def command(
         return
     found = _on_device(program, on, repetitions) if on else _here(program, repetitions)
     if as_json:
-        print_json({**found.to_json(), "device": on or None})
+        print_json({**found.to_json(), "device": on or None, "variant": program.variant})
     else:
+        if program.variant:
+            console().print(f"variant {program.variant} of {', '.join(program.variants)} (EDGESMITH_ISA names another)")
         _print(found, in_order, limit)
 
 

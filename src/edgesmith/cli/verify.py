@@ -8,13 +8,13 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from edgesmith import api
+from edgesmith import api, knobs
 from edgesmith.cli import arguments
 from edgesmith.cli.arguments import ArtifactArgument, BindOption
 from edgesmith.cli.console import console, figures, print_json, table
 from edgesmith.cli.devices import OnOption, attached
 from edgesmith.cli.progress import stages
-from edgesmith.device import Artifact, load
+from edgesmith.device import Artifact, load, runnable_variant
 from edgesmith.device.settings import PREPROCESS, source
 from edgesmith.errors import BadInput
 from edgesmith.preprocess import Preprocess, load_arrays, load_input
@@ -51,6 +51,8 @@ def command(
     'tolerance', derived from the type and the length of the sums), and in the running program ('accumulated'). The
     files of the artifact are compared with their hashes first. Exit status 1 when something differs.
 
+    Of an artifact for several instruction sets, all variants are compared that run here; EDGESMITH_ISA names one.
+
     With --on, the program runs on a device, where it is gone again afterwards. A program for another machine runs in
     QEMU where that is installed.
 
@@ -79,24 +81,37 @@ def command(
             where=str(program.path),
             hint=f"edgesmith verify {artifact} model.onnx",
         )
-    with attached(on, program) as device, stages() as report:
-        found = api.verify(
-            program,
-            arguments.model(text),
-            inputs=_inputs(program, given) if given else None,
-            bindings=arguments.bindings(bind),
-            seed=seed,
-            progress=report,
-            device=device,
-        )
-    if keep:
-        found.keep(keep)
+    results: dict[str, Verification] = {}
+    for one in [program] if on else _variants(program):
+        with attached(on, one) as device, stages() as report:
+            found = results[one.variant or ""] = api.verify(
+                one,
+                arguments.model(text),
+                inputs=_inputs(one, given) if given else None,
+                bindings=arguments.bindings(bind),
+                seed=seed,
+                progress=report,
+                device=device,
+            )
+        if keep:
+            found.keep(keep / one.variant if one.variant else keep)
+        if not as_json:
+            _print(found, every, one.variant)
     if as_json:
-        print_json(_json(found))
-    else:
-        _print(found, every)
-    if not found.ok:
+        tables = {variant: _json(found) for variant, found in results.items()}
+        print_json({"variants": tables} if program.variants else tables[""])
+    elif left := [v for v in program.variants if v not in results]:
+        console().print(f"not run here: {', '.join(left)}")
+    if not all(found.ok for found in results.values()):
         raise typer.Exit(1)
+
+
+def _variants(program: Artifact) -> list[Artifact]:
+    """The program; of several variants, all that this machine or an emulator runs, unless one is asked for."""
+    if not program.variants or knobs.ISA():
+        return [program]
+    every = [load(program.path, isa=variant) for variant in program.variants]
+    return [one for one in every if runnable_variant(one.target)] or [program]
 
 
 def _inputs(program: Artifact, given: list[str]) -> dict[str, np.ndarray]:
@@ -134,8 +149,10 @@ def _figures(d: Difference) -> tuple[str, ...]:
     return f"{d.max_abs:.3g}", f"{d.tolerance:.3g}", f"{d.ratio:.1%}"
 
 
-def _print(found: Verification, every: bool) -> None:
+def _print(found: Verification, every: bool, variant: str | None) -> None:
     out = console()
+    if variant:
+        out.print(f"variant {variant}", style="bold")
     if every and found.layers:
         layers = table("", ">step|layer|operators|kernel|>error|>tolerance|>share|>accumulated|>allowed|")
         for layer in found.layers:

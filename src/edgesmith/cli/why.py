@@ -44,7 +44,10 @@ def command(
         passes = {key: manifest[key] for key in ("passes", "skipped")}
         steps = [{**step, "measured": times.get(step["name"], [])} for step in steps]
         print_json({"steps": steps, "free": free, "copies": copies, "precision": loaded.precision, **passes})
-    elif layer is None:
+        return
+    if loaded.variant:
+        console().print(f"variant {loaded.variant} of {', '.join(loaded.variants)} (EDGESMITH_ISA names another)")
+    if layer is None:
         _overview(manifest, times)
         if loaded.precision:
             _precision(loaded.precision)

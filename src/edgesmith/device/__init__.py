@@ -2,8 +2,19 @@
 
 from edgesmith.device.artifact import Artifact, load
 from edgesmith.device.device import Device
-from edgesmith.device.emulator import Emulator, emulated, runnable
+from edgesmith.device.emulator import Emulator, emulated, runnable, runnable_variant
 from edgesmith.device.instance import Instance
 from edgesmith.device.local import Context, Program
 
-__all__ = ["Artifact", "Context", "Device", "Emulator", "Instance", "Program", "emulated", "load", "runnable"]
+__all__ = [
+    "Artifact",
+    "Context",
+    "Device",
+    "Emulator",
+    "Instance",
+    "Program",
+    "emulated",
+    "load",
+    "runnable",
+    "runnable_variant",
+]

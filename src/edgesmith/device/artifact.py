@@ -263,11 +263,11 @@ def _check_machine(manifest: Mapping[str, Any], path: Path) -> None:
 def _variant(manifest: Mapping[str, Any], isa: str | None, path: Path) -> str | None:
     """The variant that is meant; None where there are none."""
     known = list(manifest.get("variants", ()))
-    if isa is not None and isa not in known:
+    wanted = isa or (knobs.ISA() if known else "")
+    if wanted and wanted not in known:
         what = ", ".join(known) if known else f"one instruction set: {manifest.get('target')}"
-        raise BadInput(f"was not compiled for {isa!r}, but for {what}", where=str(path), hint="edgesmith compile --isa")
-    wanted = isa or knobs.ISA()
-    if wanted in known:
+        raise BadInput(f"was not compiled for {wanted!r}, but for {what}", where=str(path))
+    if wanted:
         return wanted
     here = parse("native")
     for name in known:

@@ -15,10 +15,10 @@ from edgesmith.device.device import Device
 from edgesmith.device.session import Session, arguments
 from edgesmith.device.wasm import Wasmtime
 from edgesmith.errors import ArtifactError, BadInput, TargetError
-from edgesmith.target import Target, runs_here
+from edgesmith.target import Target, refused, runs_here
 from edgesmith.target.system import WASM
 
-__all__ = ["Emulator", "emulated", "runnable"]
+__all__ = ["Emulator", "emulated", "runnable", "runnable_variant"]
 
 LIBC_PACKAGES = {
     "aarch64-linux-gnu": "libc6-arm64-cross",
@@ -122,6 +122,11 @@ def runnable(target: Target) -> bool:
     except TargetError:
         return False
     return True
+
+
+def runnable_variant(target: Target) -> bool:
+    """The same of one variant among several: it is not replaced by what it contains where the system refuses a set."""
+    return runnable(target) and not refused(target)
 
 
 @cache
