@@ -42,8 +42,9 @@ class Workplace(AbstractContextManager["Workplace"]):
             place = f"{self._folder}/{quoted(file.name)}"
             self.device.run(f"rm -f {place}")
             self.device.push(file, place)
+        # Also what was there: the connection may have been lost before this.
+        self.device.run(f"cd {self._folder} && chmod 700 {names}")
         if missing:
-            self.device.run(f"cd {self._folder} && chmod 700 {' '.join(quoted(f.name) for f in missing)}")
             present = self.device.hashes(self._folder, names)
             for file in missing:
                 if present.get(file.name) != wanted[file]:

@@ -68,7 +68,6 @@ class Runner:
     Args:
         cpu: number of the processor that it runs on; None: any.
         notify: told why nothing is measured, and, with an empty text, that it goes on.
-        sleep: of seconds.
     """
 
     def __init__(
@@ -76,11 +75,8 @@ class Runner:
         place: Workplace,
         cpu: int | None,
         notify: Callable[[str], None],
-        sleep: Callable[[float], None] = time.sleep,
-        patience_seconds: float = PATIENCE_SECONDS,
     ) -> None:
-        self._place, self._cpu = place, cpu
-        self._notify, self._sleep, self._patience = notify, sleep, patience_seconds
+        self._place, self._cpu, self._notify = place, cpu, notify
         self._program: Path | None = None
         self._channel: Channel | None = None
 
@@ -129,14 +125,14 @@ class Runner:
                 return channel
             except DeviceError as error:
                 refusals += not isinstance(error, Unreachable)
-                if waited >= self._patience or refusals >= ATTEMPTS:
+                if waited >= PATIENCE_SECONDS or refusals >= ATTEMPTS:
                     raise DeviceError(
                         error.why,
                         where=error.where,
                         hint="What was measured is kept; the same command goes on from there.",
                     ) from error
                 self._notify(f"{error.why.splitlines()[0]}; trying again in {delay:.0f} s")
-            self._sleep(delay)
+            time.sleep(delay)
             waited, delay = waited + delay, min(2 * delay, LONGEST_DELAY_SECONDS)
 
 

@@ -1,0 +1,5 @@
+"""Devices."""
+
+from devices import server
+
+__all__ = ["server"]
