@@ -23,7 +23,7 @@ from .problems import Check, checks, failures, operator_cases
 
 CHECKS_OF_A_KERNEL = 5
 CHECKS_OF_INTEGERS = 10
-FEWER = {"riscv64": 3}
+FEWER = {"riscv64": 3, "wasm32": 3}
 """How many times fewer on architectures whose instructions compilers choose, mostly, and not the kernels."""
 
 pytestmark = pytest.mark.toolchain

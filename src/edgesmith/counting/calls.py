@@ -11,7 +11,7 @@ import numpy as np
 
 from edgesmith.counting.counts import Counts
 from edgesmith.counting.plugin import Caches, count
-from edgesmith.device import Emulator
+from edgesmith.device import Emulator, emulated
 from edgesmith.kernels.base import PREPARE_SIGNATURE, SIGNATURE
 from edgesmith.target import Target
 from edgesmith.toolchain.compiler import FLAGS, Compiler, zig
@@ -79,7 +79,7 @@ class ForeignFunctions:
         flags: Sequence[str] = (),
         compiler: Compiler | None = None,
     ) -> None:
-        self._folder, self._program, self._emulator = folder, folder / "functions", Emulator.of(target)
+        self._folder, self._program, self._device = folder, folder / "functions", emulated(target)
         self._arch = target.arch
         (folder / "es_simd.h").write_text(f"#ifndef ES_SIMD_H\n#define ES_SIMD_H\n\n{header}\n#endif\n")
         (folder / "functions.h").write_text(_declarations(names))
@@ -100,8 +100,9 @@ class ForeignFunctions:
         Raises:
             ArtifactError: the program died.
         """
+        assert isinstance(self._device, Emulator), "QEMU counts"
         words = [str(self._program), *self._files(calls)]
-        return count(self._emulator.command, words, self._arch, caches)[0]
+        return count(self._device.command, words, self._arch, caches)[0]
 
     def run(self, calls: Sequence[ForeignCall]) -> None:
         """Make the calls one after another, and update their blocks.
@@ -110,7 +111,7 @@ class ForeignFunctions:
             RuntimeError: the program died; the message says during which call.
         """
         given, results = self._files(calls)
-        done = self._emulator.start(self._program, [given, results])
+        done = self._device.start(self._program, [given, results])
         if done.returncode:
             number = int((done.stdout.split() or ["-1"])[-1])
             raise RuntimeError(f"call {number} ended the program with status {done.returncode}: {done.stderr}")

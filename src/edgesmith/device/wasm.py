@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import cache, lru_cache
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -70,7 +71,7 @@ class Wasmtime(Device):
     def start(self, program: Path, arguments: Sequence[str]) -> subprocess.CompletedProcess[str]:
         import wasmtime
 
-        engine = _engine()
+        engine = _engine(False)
         with tempfile.TemporaryDirectory(prefix="edgesmith-") as folder:
             files = [Path(folder) / name for name in ("stdout", "stderr")]
             wasi = wasmtime.WasiConfig()
@@ -85,17 +86,20 @@ class Wasmtime(Device):
             with closing(wasmtime.Store(engine)) as store:
                 store.set_wasi(wasi)
                 try:
-                    instance = linker.instantiate(store, wasmtime.Module.from_file(engine, str(program)))
+                    instance = linker.instantiate(store, _module(program.read_bytes(), False))
                     instance.exports(store)["_start"](store)  # type: ignore[operator]
                 except wasmtime.ExitTrap as ended:
                     status = ended.code
+                except OSError as error:
+                    raise ArtifactError(f"cannot be read: {error.strerror}", where=str(program)) from error
                 except (wasmtime.WasmtimeError, wasmtime.Trap) as error:
                     status, trap = ABORTED, str(error)
             said, complained = (f.read_text(errors="replace") if f.exists() else "" for f in files)
         return subprocess.CompletedProcess([str(program), *arguments], status, said, complained + trap)
 
 
-def _engine(*, counts: bool = False) -> wasmtime.Engine:
+@cache
+def _engine(counts: bool) -> wasmtime.Engine:
     import wasmtime
 
     config = wasmtime.Config()
@@ -103,6 +107,14 @@ def _engine(*, counts: bool = False) -> wasmtime.Engine:
     config.wasm_relaxed_simd_deterministic = True
     config.consume_fuel = counts
     return wasmtime.Engine(config)
+
+
+@lru_cache(maxsize=4)
+def _module(content: bytes, counts: bool) -> wasmtime.Module:
+    """Compiled for this machine."""
+    import wasmtime
+
+    return wasmtime.Module(_engine(counts), content)
 
 
 class WasmInstance(Instance):
@@ -119,14 +131,14 @@ class WasmInstance(Instance):
         import wasmtime
 
         self._artifact, self._prefix, self._counts = artifact, artifact.name, counts
-        engine = _engine(counts=counts)
+        engine = _engine(counts)
         self._store = wasmtime.Store(engine)
         if counts:
             self._store.set_fuel(MOST_FUEL)
         try:
-            module = wasmtime.Module.from_file(engine, str(artifact.library))
+            module = _module(artifact.library.read_bytes(), counts)
             self._exports = wasmtime.Instance(self._store, module, []).exports(self._store)
-        except (wasmtime.WasmtimeError, wasmtime.Trap) as error:
+        except (OSError, wasmtime.WasmtimeError, wasmtime.Trap) as error:
             raise ArtifactError(f"cannot load the program: {error}", where=str(artifact.library)) from error
         memory = self._exports["memory"]
         assert isinstance(memory, wasmtime.Memory)
