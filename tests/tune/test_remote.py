@@ -267,7 +267,8 @@ def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
-def test_tuning_over_ssh(server: int, database: Path, tmp_path: Path) -> None:
+def test_tuning_over_ssh(server: int, database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edgesmith.tune.search.BATCH_TRIALS", 4)
     there = tmp_path / "there"
     there.mkdir()
     address = f"ssh://{getpass.getuser()}@127.0.0.1:{server}{there}"

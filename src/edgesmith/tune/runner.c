@@ -14,6 +14,7 @@
 
 enum { LOAD = 1, TURN = 2, CLEAR = 3 };
 enum { ZEROS = 0, FLOATS = 1, GIVEN = 2 };
+enum { IDLE_SECONDS = 1800 };
 enum { ALIGNMENT = 64, MOST_LOADED = 4096, MOST_BLOCKS = 4096, ATTEMPTS = 4 };
 enum { EXIT_MALFORMED = 2, EXIT_OUTPUT = 3, EXIT_MEMORY = 4 };
 
@@ -221,11 +222,20 @@ static int answer(void) {
     }
 }
 
+/* Waits for a request, but not for ever: a connection can be gone without a sign. */
+static int next_request(void) {
+    alarm(IDLE_SECONDS);
+    const int next = es_channel_next(&channel);
+    alarm(0);
+    return next;
+}
+
 int main(int argc, char **argv) {
-    int status = argc > 1 ? es_affinity_set(argv[1]) : 0;
-    if (!status && !es_channel_open(&channel, ES_SERVICE_TRIALS)) status = EXIT_OUTPUT;
+    /* Where the system does not let it choose, it runs anywhere. */
+    if (argc > 1) (void)es_affinity_set(argv[1]);
+    int status = es_channel_open(&channel, ES_SERVICE_TRIALS) ? 0 : EXIT_OUTPUT;
     while (!status) {
-        const int next = es_channel_next(&channel);
+        const int next = next_request();
         if (next == ES_NO_MORE) break;
         status = next == ES_REQUEST ? answer() : EXIT_OUTPUT;
     }
