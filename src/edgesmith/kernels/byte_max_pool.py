@@ -8,7 +8,7 @@ from typing import ClassVar
 from edgesmith.c.writer import Writer
 from edgesmith.ir import DType, Graph, Node
 from edgesmith.kernels.base import SIGNATURE, Code, Kernel, Problem, Reject, Schedule, kernel, unpack
-from edgesmith.kernels.cycles import GIGAHERTZ, LOADS_PER_CYCLE, far_cycles
+from edgesmith.kernels.cycles import far_cycles
 from edgesmith.kernels.epilogue import strided
 from edgesmith.kernels.region import Region, region
 from edgesmith.ops.max_pool import MaxPool
@@ -58,8 +58,9 @@ class ByteMaxPool(Kernel):
         x, y = (problem.view(v) for v in (problem.region.inputs[0], problem.region.outputs[0]))
         vectors = -(-y.shape[1] * y.dtype.itemsize // (4 * problem.target.lanes))
         taps = rows.kernel * columns.kernel
-        cycles = y.size // y.shape[1] * (OUTPUT_CYCLES + taps + vectors * (taps / LOADS_PER_CYCLE + 1))
-        return STEP_NS + (cycles + far_cycles(x.size + y.size, problem.target)) / GIGAHERTZ
+        output = OUTPUT_CYCLES + taps + vectors * (taps / problem.target.core.loads_per_cycle + 1)
+        cycles = y.size // y.shape[1] * output
+        return STEP_NS + (cycles + far_cycles(x.size + y.size, problem.target)) / problem.target.gigahertz
 
     def emit(self, problem: Problem, schedule: Schedule) -> Code:
         x, y = (problem.view(v) for v in (problem.region.inputs[0], problem.region.outputs[0]))

@@ -16,7 +16,6 @@ from edgesmith.kernels.base import SIGNATURE, Code, Kernel, Problem, Reject, Sch
 from edgesmith.kernels.cycles import cycles_of, far_cycles
 from edgesmith.kernels.lanes import VECTOR_TYPES, load, repeat, store
 from edgesmith.kernels.region import Region, epilogue_chains
-from edgesmith.kernels.tile import GIGAHERTZ
 from edgesmith.ops import Array, Elementwise
 
 MAX_NODES = 24
@@ -76,7 +75,7 @@ class FusedElementwise(Kernel):
         )
 
     def cost(self, problem: Problem, schedule: Schedule) -> float:
-        return 20 + _Loop(problem).cycles() / GIGAHERTZ
+        return 20 + _Loop(problem).cycles() / problem.target.gigahertz
 
     def emit(self, problem: Problem, schedule: Schedule) -> Code:
         loop = _Loop(problem)
@@ -142,7 +141,7 @@ class _Loop:
         """Arithmetic and loads, or the memory beyond the second-level cache, whichever takes longer."""
         target = self.problem.target
         lanes = target.lanes if self.vector else 1
-        work = cycles_of(self.expr) + 0.5 * len(self.inputs) + 1.0
+        work = cycles_of(self.expr, target) + 0.5 * len(self.inputs) + 1.0
         total = self.rows * (-(-self.inner // lanes) * work + 4.0)
         sizes = [math.prod(n for n, s in zip(a.view.shape, a.view.strides, strict=True) if s) for a in self.inputs]
         moved = sum(n * a.view.dtype.itemsize for n, a in zip(sizes, self.inputs, strict=True))

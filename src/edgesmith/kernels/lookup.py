@@ -11,7 +11,6 @@ import numpy as np
 from edgesmith.c.writer import Writer
 from edgesmith.ir import Graph, Node, View
 from edgesmith.kernels.base import SIGNATURE, Code, Kernel, Problem, Reject, Schedule, kernel, unpack
-from edgesmith.kernels.cycles import GIGAHERTZ
 from edgesmith.kernels.elementwise import collapse
 from edgesmith.kernels.region import Region, epilogue_chains, region
 from edgesmith.ops import Array, Elementwise
@@ -54,7 +53,7 @@ class TableLookup(Kernel):
 
     def cost(self, problem: Problem, schedule: Schedule) -> float:
         size = problem.view(problem.region.outputs[0]).size
-        return STEP_NS + size / BYTES_PER_CYCLE[_in_registers(problem)] / GIGAHERTZ
+        return STEP_NS + size / BYTES_PER_CYCLE[_in_registers(problem)] / problem.target.gigahertz
 
     def emit(self, problem: Problem, schedule: Schedule) -> Code:
         x, y = (problem.view(v) for v in (problem.region.inputs[0], problem.region.outputs[0]))

@@ -10,7 +10,6 @@ from edgesmith.c.expr import const, emit
 from edgesmith.c.writer import Writer
 from edgesmith.ir import DType, Graph, Node, View
 from edgesmith.kernels.base import SIGNATURE, Code, Kernel, Problem, Reject, Schedule, kernel, unpack
-from edgesmith.kernels.cycles import GIGAHERTZ
 from edgesmith.kernels.lanes import load, store
 from edgesmith.kernels.region import Region, region
 from edgesmith.ops import Array
@@ -58,7 +57,7 @@ class TableSoftmax(Kernel):
         y, length = problem.view(problem.region.outputs[0]), _length(problem)
         vectors = -(-length // problem.target.lanes)
         line = LINE_CYCLES + length / LOOKUPS_PER_CYCLE + vectors * VECTOR_CYCLES
-        return STEP_NS + y.size // length * line / GIGAHERTZ
+        return STEP_NS + y.size // length * line / problem.target.gigahertz
 
     def emit(self, problem: Problem, schedule: Schedule) -> Code:
         node, lanes, length = problem.anchor, problem.target.lanes, _length(problem)

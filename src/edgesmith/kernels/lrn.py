@@ -13,7 +13,7 @@ from edgesmith.c.mathfunctions import functions_of
 from edgesmith.c.writer import Writer
 from edgesmith.ir import DType, Graph, Node
 from edgesmith.kernels.base import SIGNATURE, Code, Kernel, Problem, Reject, Schedule, kernel, operands, unpack
-from edgesmith.kernels.cycles import FLOAT_BYTES, GIGAHERTZ, cycles_of, far_cycles
+from edgesmith.kernels.cycles import FLOAT_BYTES, cycles_of, far_cycles
 from edgesmith.kernels.region import Region, region
 from edgesmith.ops import Array
 from edgesmith.ops.lrn import LRN
@@ -66,10 +66,10 @@ class VectorLrn(Kernel):
         op, y = problem.anchor.op, problem.type(problem.region.outputs[0])
         assert isinstance(op, LRN)
         pixels, vectors = y.size // max(y.shape[1], 1), -(-y.shape[1] // problem.target.lanes)
-        power = ROOT_CYCLES if _by_root(op) else cycles_of(_result(op))
+        power = ROOT_CYCLES if _by_root(op) else cycles_of(_result(op), problem.target)
         # Shifted loads straddle cache lines: one a cycle.
         cycles = pixels * (PIXEL_CYCLES + vectors * (VECTOR_CYCLES + op.size + power))
-        return 50 + max(cycles, far_cycles(problem.bytes_moved, problem.target)) / GIGAHERTZ
+        return 50 + max(cycles, far_cycles(problem.bytes_moved, problem.target)) / problem.target.gigahertz
 
     def emit(self, problem: Problem, schedule: Schedule) -> Code:
         op = problem.anchor.op

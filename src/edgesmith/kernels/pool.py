@@ -7,7 +7,6 @@ from typing import ClassVar
 
 from edgesmith.ir import DType, Graph, Node
 from edgesmith.kernels.base import Code, Kernel, Problem, Reject, Schedule, kernel
-from edgesmith.kernels.cycles import GIGAHERTZ
 from edgesmith.kernels.epilogue import Epilogue
 from edgesmith.kernels.pool_code import PoolCode
 from edgesmith.kernels.pool_geometry import BUFFERED, CARRIED, DIRECT, PoolGeometry
@@ -76,7 +75,7 @@ class VectorPool(Kernel):
         return found
 
     def cost(self, problem: Problem, schedule: Schedule) -> float:
-        return 50 + PoolGeometry(problem, schedule).cycles() / GIGAHERTZ
+        return 50 + PoolGeometry(problem, schedule).cycles() / problem.target.gigahertz
 
     def in_place(self, problem: Problem) -> tuple[str, ...]:
         return Epilogue(problem).in_place(problem)

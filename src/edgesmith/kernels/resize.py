@@ -15,7 +15,6 @@ from edgesmith.ir import DType, Graph, Node, View
 from edgesmith.kernels.base import SIGNATURE, Code, Kernel, Problem, Reject, Schedule, kernel, operands, unpack
 from edgesmith.kernels.cycles import far_cycles
 from edgesmith.kernels.region import Region, region
-from edgesmith.kernels.tile import GIGAHERTZ
 from edgesmith.ops.resize import NearestResize, Resize
 from edgesmith.ops.sampling import Taps
 
@@ -58,7 +57,7 @@ class VectorResize(Kernel):
         pixels = y.size // max(y.shape[1], 1)
         vectors = -(-y.shape[1] // problem.target.lanes)
         cycles = pixels * (4.0 + 2.0 * taps + vectors * (1.5 + 0.7 * taps))
-        return 50 + max(cycles, far_cycles(problem.bytes_moved, problem.target)) / GIGAHERTZ
+        return 50 + max(cycles, far_cycles(problem.bytes_moved, problem.target)) / problem.target.gigahertz
 
     def emit(self, problem: Problem, schedule: Schedule) -> Code:
         x, y = (operands(problem)[v] for v in (*problem.region.inputs, *problem.region.outputs))

@@ -18,11 +18,7 @@ from edgesmith.c.writer import Writer
 from edgesmith.ir import DType
 from edgesmith.kernels.cycles import (
     FLOAT_BYTES,
-    FMA_LATENCY,
-    FMA_PER_CYCLE,
-    GIGAHERTZ,
     LINE_BYTES,
-    LOADS_PER_CYCLE,
     l1_ways,
 )
 from edgesmith.target import Target
@@ -30,7 +26,6 @@ from edgesmith.target import Target
 __all__ = [
     "FLOATS",
     "FLOAT_BYTES",
-    "GIGAHERTZ",
     "LINE_BYTES",
     "Panels",
     "Products",
@@ -114,15 +109,16 @@ def takes_lanes(target: Target, tile: TileShape) -> bool:
     return target.has("fma_lane") and tile.rows * (tile.vectors + 1) + 2 <= target.registers
 
 
-def cycles_per_step(tile: TileShape, input_cycles: float = 0.0, products: Products = FLOATS) -> float:
+def cycles_per_step(target: Target, tile: TileShape, input_cycles: float = 0.0, products: Products = FLOATS) -> float:
     """Cycles of one reduction step: multiply-add issue, load issue or latency, whichever binds.
 
     Args:
         input_cycles: load slots lost to bringing input rows into the first-level cache (see ``input_cycles``).
     """
-    multiply = tile.rows * tile.vectors * products.cycles / FMA_PER_CYCLE
-    load = (tile.rows + tile.vectors) / LOADS_PER_CYCLE + input_cycles
-    return max(multiply, load, FMA_LATENCY) + LOOP_CYCLES / steps_per_iteration(tile.rows, tile.vectors)
+    core = target.core
+    multiply = tile.rows * tile.vectors * products.cycles / core.fma_per_cycle
+    load = (tile.rows + tile.vectors) / core.loads_per_cycle + input_cycles
+    return max(multiply, load, core.fma_latency) + LOOP_CYCLES / steps_per_iteration(tile.rows, tile.vectors)
 
 
 def input_cycles(target: Target, rows: int, row_stride: int, steps: int) -> float:

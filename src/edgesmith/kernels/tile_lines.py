@@ -14,7 +14,7 @@ from edgesmith.c.tiles import MAX_ROW_BYTES, MAX_ROWS
 from edgesmith.c.writer import Writer
 from edgesmith.ir import Graph, Node
 from edgesmith.kernels.base import PREPARE_SIGNATURE, SIGNATURE, Code, Kernel, Problem, Reject, Schedule, unpack
-from edgesmith.kernels.cycles import GIGAHERTZ, L2_BYTES_PER_CYCLE, cycles_of, memory_ns
+from edgesmith.kernels.cycles import cycles_of, memory_ns
 from edgesmith.kernels.epilogue import strided
 from edgesmith.kernels.gemm.row_tiles import write_range
 from edgesmith.kernels.lanes import load
@@ -80,6 +80,9 @@ class TileKernel(Kernel):
 
     def cost(self, problem: Problem, schedule: Schedule) -> float:
         return self.sums(problem).nanoseconds(Blocking.of(schedule))
+
+    def prepares(self, problem: Problem, schedule: Schedule) -> bool:
+        return True
 
     def in_place(self, problem: Problem) -> tuple[str, ...]:
         return self.window(problem).epilogue.in_place(problem)
@@ -191,17 +194,17 @@ class TileSums(LineSums):
         rows = prod(tasks[::2]) * tasks[3] if b.joined else tasks[0] * self.lines * tasks[3]
         blocks = rows * -(-self.row_pixels(b) // products.block)
         pixels = window.y.shape[0] * self.lines * self.columns
-        epilogue = cycles_of(window.epilogue.expr) + 3.0
+        epilogue = cycles_of(window.epilogue.expr, self.target) + 3.0
         cycles = 0.0
         for (vectors, _), count in self.panels(b).counted():
             panel_bytes = steps * groups * vectors * MAX_ROW_BYTES
             block = products.cycles(vectors)
             if panel_bytes > self.target.l1_bytes // 2:
-                block = max(block, panel_bytes / L2_BYTES_PER_CYCLE)
+                block = max(block, panel_bytes / self.target.core.l2_bytes_per_cycle)
             cycles += count * (blocks * block + pixels * (vectors * epilogue + ROW_CYCLES))
         cycles += prod(tasks) * (self.packed_bytes(b) / PACK_BYTES_PER_CYCLE + 40.0)
         weight_bytes = steps * groups * -(-window.channels // MAX_ROWS) * MAX_ROW_BYTES
-        return max(STEP_NS + cycles / GIGAHERTZ, memory_ns(weight_bytes))
+        return max(STEP_NS + cycles / self.target.gigahertz, memory_ns(weight_bytes, self.target))
 
 
 def _blockings(s: TileSums) -> Iterator[Blocking]:

@@ -20,13 +20,14 @@ from edgesmith.ir import DType, View
 from edgesmith.kernels.base import SIGNATURE, Code, Problem, unpack
 from edgesmith.kernels.cycles import cycles_of, far_cycles
 from edgesmith.kernels.elementwise import collapse
-from edgesmith.kernels.tile import GIGAHERTZ, Panels
+from edgesmith.kernels.tile import Panels
 from edgesmith.ops import Array
 
 __all__ = ["Walk", "Walks", "WalksEmitter", "add", "maximum"]
 
 TASK_ELEMENTS = 4096
-L2_BYTES_PER_CYCLE = 48.0
+READ_SPEEDUP = 48 / 22
+"""How much faster one stream comes from the second-level cache than several."""
 LATENCY_CYCLES = 4.0
 """Of an addition; independent sums hide it."""
 
@@ -152,7 +153,7 @@ class WalksEmitter:
         self.chunk = max(1, TASK_ELEMENTS // max(self.count, 1)) if self.along else 1
         channels = self.reduced[-1] if self.along else self.kept[-1]
         vectors = 1 if self.along else -(-channels // self.lanes)
-        cheapest = min(cycles_of(w.term) + 0.5 for w in walks.walks)
+        cheapest = min(cycles_of(w.term, problem.target) + 0.5 for w in walks.walks)
         self.chains = max(1, round(LATENCY_CYCLES / cheapest))
         widest = min(vectors, self.chains) if self.simple else 1
         self.panels = Panels(channels, self.lanes, next(v for v in (4, 2, 1) if v <= widest))
@@ -166,21 +167,21 @@ class WalksEmitter:
     @property
     def simple(self) -> bool:
         """Whether all terms are so short that only several chains keep the processor busy."""
-        return all(cycles_of(w.term) < LATENCY_CYCLES for w in self.walks.walks)
+        return all(cycles_of(w.term, self.problem.target) < LATENCY_CYCLES for w in self.walks.walks)
 
     @property
     def nanoseconds(self) -> float:
-        walks = self.walks
-        work = sum(cycles_of(w.join(var("total"), w.term)) + 0.5 for w in walks.walks)
-        work += cycles_of(walks.map) + 1.5 + 0.5 * len(self.operands) if walks.map else 0.0
-        if 4 * self.x.view.size > self.problem.target.l1_bytes:
-            work += 4 * self.lanes / L2_BYTES_PER_CYCLE
+        walks, target = self.walks, self.problem.target
+        work = sum(cycles_of(w.join(var("total"), w.term), target) + 0.5 for w in walks.walks)
+        work += cycles_of(walks.map, target) + 1.5 + 0.5 * len(self.operands) if walks.map else 0.0
+        if 4 * self.x.view.size > target.l1_bytes:
+            work += 4 * self.lanes / (READ_SPEEDUP * target.core.l2_bytes_per_cycle)
         inner = self.x.view.shape[self.last]
         vectors = self.x.view.size / inner * -(-inner // self.lanes)
-        each = (12.0 * len(walks.walks) + 6.0 + sum(cycles_of(w.result) + 2 for w in walks.walks)) * self.groups
+        each = (12.0 * len(walks.walks) + 6.0 + sum(cycles_of(w.result, target) + 2 for w in walks.walks)) * self.groups
         each *= 2.0 if self.along else self.panels.count
         moved = 4 * self.x.view.size * (2 if walks.mapped else 1)
-        return 20 + max(vectors * work + each, far_cycles(moved, self.problem.target)) / GIGAHERTZ
+        return 20 + max(vectors * work + each, far_cycles(moved, target)) / target.gigahertz
 
     def code(self, label: str) -> Code:
         w = Writer()

@@ -22,6 +22,7 @@ class Core:
         uops_per_cycle: instructions that it starts in a cycle, in the operations that they are cut into.
         fma_per_cycle: multiply-adds of vectors.
         fma_latency: cycles from a sum to the next one that adds to it.
+        div_cycles, sqrt_cycles, fmod_cycles: of a vector, one after the other.
         loads_per_cycle: of vectors, from the first-level cache.
         l2_bytes_per_cycle: from the second-level cache, one line after the other.
         far_bytes_per_cycle: from behind the second-level cache.
@@ -39,6 +40,9 @@ class Core:
     uops_per_cycle: float
     fma_per_cycle: float
     fma_latency: float
+    div_cycles: float
+    sqrt_cycles: float
+    fmod_cycles: float
     loads_per_cycle: float
     l2_bytes_per_cycle: float
     far_bytes_per_cycle: float

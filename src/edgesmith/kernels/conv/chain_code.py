@@ -149,7 +149,7 @@ class _Pointwise(Stage):
         if vectors == self.tile.vectors:
             return self.tile.rows
         tiles = [t for t in candidates(self.problem.target, max(self.runs), vectors) if t.vectors == vectors]
-        return min(tiles, key=lambda t: (cycles_per_step(t) / t.rows, t.rows)).rows
+        return min(tiles, key=lambda t: (cycles_per_step(self.problem.target, t) / t.rows, t.rows)).rows
 
     def write_panel(self, w: Writer, panel: str) -> None:
         """Write the pointers to the weights and the bias of a panel and its first channel."""

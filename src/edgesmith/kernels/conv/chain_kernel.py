@@ -13,16 +13,7 @@ from edgesmith.kernels.base import Code, Kernel, Problem, Reject, Schedule
 from edgesmith.kernels.conv.chain import Chain, Pattern, Tiling, chain_regions
 from edgesmith.kernels.conv.chain_code import ChainCode
 from edgesmith.kernels.conv.window_sums import WindowSums, even, is_small, shapes
-from edgesmith.kernels.cycles import (
-    FAR_BYTES_PER_CYCLE,
-    FLOAT_BYTES,
-    FMA_LATENCY,
-    FMA_PER_CYCLE,
-    GIGAHERTZ,
-    L2_BYTES_PER_CYCLE,
-    LOADS_PER_CYCLE,
-    far_cycles,
-)
+from edgesmith.kernels.cycles import FLOAT_BYTES, far_cycles
 from edgesmith.kernels.gemm.packed import Product
 from edgesmith.kernels.region import Region
 from edgesmith.kernels.tile import TileShape, candidates
@@ -75,7 +66,7 @@ class ChainKernel(Kernel):
         batch, _, height, _ = chain.y.shape
         blocks = batch * -(-height // tiling.rows)
         cycles = _depthwise_cycles(chain, tiling) + blocks * BLOCK_CYCLES
-        cycles += NEAR_SHARE * _near_bytes(chain, tiling) / L2_BYTES_PER_CYCLE
+        cycles += NEAR_SHARE * _near_bytes(chain, tiling) / problem.target.core.l2_bytes_per_cycle
         products, weights_bytes = 0.0, 0
         for product, tile in ((chain.expand, tiling.expand), (chain.project, tiling.project)):
             if product and tile:
@@ -83,7 +74,7 @@ class ChainKernel(Kernel):
                 weights_bytes += product.weights.nbytes
         if weights_bytes + chain.scratch_bytes(tiling) > problem.target.l2_bytes:
             cycles += far_cycles(problem.target.l2_bytes + (blocks - 1) * weights_bytes, problem.target)
-        return STEP_NS + cycles / GIGAHERTZ + products
+        return STEP_NS + cycles / problem.target.gigahertz + products
 
     def in_place(self, problem: Problem) -> tuple[str, ...]:
         chain = _chain(problem, self.pattern)
@@ -187,11 +178,11 @@ def _depthwise_cycles(chain: Chain, tiling: Tiling) -> float:
     window = chain.op.window
     batch, channels, height, _ = chain.y.shape
     kh, kw = window.kernel
-    vectors, cycles = tiling.vectors, 0.0
+    core, vectors, cycles = chain.problem.target.core, tiling.vectors, 0.0
     for c in chain.tiles(tiling.columns):
         products = sum(map(len, c.taps)) * vectors
         loads = ((c.rows - 1) * window.strides[1] + kw + kw) * vectors
-        kernel_row = max(products / FMA_PER_CYCLE, loads / LOADS_PER_CYCLE, kw * FMA_LATENCY)
+        kernel_row = max(products / core.fma_per_cycle, loads / core.loads_per_cycle, kw * core.fma_latency)
         results = c.rows * vectors * (1 + len(chain.depthwise.region.nodes)) / 2
         cycles += c.tiles * (kh * kernel_row + results + TILE_CYCLES)
     return cycles * -(-channels // (vectors * chain.lanes)) * height * batch
@@ -207,7 +198,8 @@ def _tile_cycles(chain: Chain, lines: int, columns: int) -> float:
         for cols in across:
             sums = WindowSums(chain.op.window, rows, cols, 1, chain.lanes)
             cycles += rows.tiles * cols.tiles * sums.cycles(chain.problem.target, x_bytes, operators)
-    return cycles * -(-chain.channels // chain.lanes) * chain.y.shape[0] + x_bytes / FAR_BYTES_PER_CYCLE
+    far = x_bytes / chain.problem.target.core.far_bytes_per_cycle
+    return cycles * -(-chain.channels // chain.lanes) * chain.y.shape[0] + far
 
 
 def _near_bytes(chain: Chain, tiling: Tiling) -> float:

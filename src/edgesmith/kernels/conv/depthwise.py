@@ -20,12 +20,13 @@ from edgesmith.kernels.conv.row import Columns, RowTiles, TileFunction, columns
 from edgesmith.kernels.conv.window_tile import grouped_reject
 from edgesmith.kernels.epilogue import Epilogue
 from edgesmith.kernels.region import Region, epilogue_chains
-from edgesmith.kernels.tile import GIGAHERTZ, Panels, declare, pack_bias
+from edgesmith.kernels.tile import Panels, declare, pack_bias
 from edgesmith.ops.conv import Conv
 
 MAX_VARIANTS = 16
 TARGET_TASKS = 16
-MEMORY_BYTES_PER_NS = 30.0
+SHARED_SHARE = 0.5
+"""Of the bandwidth of weights that comes of reading and writing at once."""
 
 
 @kernel
@@ -69,15 +70,15 @@ class Depthwise(Kernel):
         extent = problem.type(problem.anchor.inputs[0]).shape[3]
         rows, vectors = schedule["columns"], schedule["vectors"]
         kh, kw = op.window.kernel
-        cycles = 0.0
+        core, cycles = problem.target.core, 0.0
         for c in columns(op.window, extent, width, rows):
             products = sum(map(len, c.taps)) * vectors
             loads = ((c.rows - 1) * op.window.strides[1] + kw + kw) * vectors
-            per_tap_row = max(products / 2, loads / 2, 4.0) + 4
+            per_tap_row = max(products / core.fma_per_cycle, loads / core.loads_per_cycle, core.fma_latency) + 4
             cycles += c.tiles * (kh * per_tap_row + c.rows * vectors * (1 + len(problem.region.nodes)) / 2 + 10)
         blocks = -(-channels // (vectors * problem.target.lanes))
-        compute = cycles * blocks * height * batch / GIGAHERTZ
-        memory = problem.bytes_moved / MEMORY_BYTES_PER_NS
+        compute = cycles * blocks * height * batch / problem.target.gigahertz
+        memory = problem.bytes_moved / (SHARED_SHARE * core.shared_bytes_per_ns)
         return 100 + max(compute, memory) + 0.2 * min(compute, memory)
 
     def in_place(self, problem: Problem) -> tuple[str, ...]:

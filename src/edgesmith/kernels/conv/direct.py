@@ -21,11 +21,9 @@ from edgesmith.c.writer import Writer
 from edgesmith.ir import DType, Graph, Node
 from edgesmith.kernels.base import SIGNATURE, Code, Kernel, Problem, Reject, Schedule, kernel, unpack
 from edgesmith.kernels.conv.row import Columns, RowTiles, TileFunction, columns
-from edgesmith.kernels.cycles import FMA_LATENCY, FMA_PER_CYCLE
 from edgesmith.kernels.epilogue import Epilogue
 from edgesmith.kernels.region import Region, epilogue_chains
 from edgesmith.kernels.tile import (
-    GIGAHERTZ,
     Panels,
     Segment,
     TileShape,
@@ -46,9 +44,8 @@ MAX_UNROLLED_CHANNELS = 4
 LINE_FLOATS = 16
 PREFETCH = 2
 FLOAT_BYTES = 4
-MEMORY_BYTES_PER_NS = 20.0
-L2_BYTES_PER_CYCLE = 22.0
-FAR_BYTES_PER_CYCLE = 10.0
+FAR_SHARE = 10 / 28
+"""Of the bandwidth behind the second-level cache that weights have that are read again for every block."""
 SEGMENT_CYCLES = 18.0
 LATENCY_FACTOR = 1.12
 """What is lost where there are only as many sums as the latency of a multiply-add needs."""
@@ -166,7 +163,8 @@ class _Geometry:
 
     def nanoseconds(self) -> float:
         """Predicted time on one core: multiply-adds or the weights' way from memory, whichever binds."""
-        compute, memory = self._cycles() / GIGAHERTZ, self.weights_bytes / MEMORY_BYTES_PER_NS
+        target = self.problem.target
+        compute, memory = self._cycles() / target.gigahertz, self.weights_bytes / target.core.memory_bytes_per_ns
         return max(compute, memory) + 0.2 * min(compute, memory)
 
     def _cycles(self) -> float:
@@ -180,22 +178,23 @@ class _Geometry:
         x_bytes = self.x.size * FLOAT_BYTES
         again = self.weights_bytes * (self.blocks - 1) if self.weights_bytes > target.l2_bytes // 2 else 0
         again += x_bytes * self.panels.count if self.panels_outer and x_bytes > target.l2_bytes // 2 else 0
-        return total + again / FAR_BYTES_PER_CYCLE
+        return total + again / (FAR_SHARE * target.core.far_bytes_per_cycle)
 
     def _tile_cycles(self, cols: Columns, vectors: int) -> float:
         """Cycles of one tile: steps at the pace of multiply-adds or of the weights' way from the cache."""
-        target = self.problem.target
+        target, core = self.problem.target, self.problem.target.core
         step_bytes = vectors * target.lanes * FLOAT_BYTES
         slice_bytes = step_bytes * self.taps * self.channels
         if slice_bytes <= 0.75 * target.l1_bytes:
             fetch = 0.0
         else:
-            fetch = step_bytes / (L2_BYTES_PER_CYCLE if slice_bytes <= 0.75 * target.l2_bytes else FAR_BYTES_PER_CYCLE)
+            far = FAR_SHARE * core.far_bytes_per_cycle
+            fetch = step_bytes / (core.l2_bytes_per_cycle if slice_bytes <= 0.75 * target.l2_bytes else far)
         fill = input_cycles(target, cols.rows, self.row_stride, self.channels)
         cycles = SEGMENT_CYCLES * len(self.tap_groups) / (self.channels if self.is_unrolled else 1)
         for rows in filter(None, cols.taps):
-            step = cycles_per_step(TileShape(len(rows), vectors), fill)
-            if len(rows) * vectors <= FMA_LATENCY * FMA_PER_CYCLE:
+            step = cycles_per_step(target, TileShape(len(rows), vectors), fill)
+            if len(rows) * vectors <= core.fma_latency * core.fma_per_cycle:
                 step *= LATENCY_FACTOR
             if self.is_unrolled and TileShape(len(rows), vectors).registers == target.registers - 1:
                 step *= SPILL_FACTOR
@@ -264,9 +263,9 @@ class DirectConv(Kernel):
         return _Emitter(_Geometry(problem, schedule)).code()
 
 
-def _rate(tile: TileShape) -> float:
+def _rate(target: Target, tile: TileShape) -> float:
     """Multiply-adds a cycle."""
-    return tile.rows * tile.vectors / cycles_per_step(tile)
+    return tile.rows * tile.vectors / cycles_per_step(target, tile)
 
 
 def register_tiles(target: Target, width: int, vectors: int) -> list[TileShape]:
@@ -276,8 +275,8 @@ def register_tiles(target: Target, width: int, vectors: int) -> list[TileShape]:
     ]  # The others are the same tiles as with fewer rows.
     # Where each input or each weight is used once, loads bind and compilers run out of registers.
     reused = [t for t in found if min(t.rows, t.vectors) > 1] or found
-    area, rate = max(t.rows * t.vectors for t in reused), max(map(_rate, reused))
-    return [t for t in reused if 2 * t.rows * t.vectors >= area and _rate(t) >= 0.75 * rate]
+    area, rate = max(t.rows * t.vectors for t in reused), max(_rate(target, t) for t in reused)
+    return [t for t in reused if 2 * t.rows * t.vectors >= area and _rate(target, t) >= 0.75 * rate]
 
 
 def _shares(target: Target) -> tuple[int, ...]:

@@ -20,7 +20,6 @@ from edgesmith.kernels.conv.fft_code import FftCode
 from edgesmith.kernels.conv.fft_tiling import SIZES, Axis, axes, rounding_bound
 from edgesmith.kernels.epilogue import Epilogue
 from edgesmith.kernels.region import Region, epilogue_chains
-from edgesmith.kernels.tile import GIGAHERTZ
 from edgesmith.ops.conv import Conv
 
 SMALLEST_KERNEL = 5
@@ -85,7 +84,10 @@ class FftConv(Kernel):
         return FftCode(problem, *self._axes(Convolution(problem), (schedule["height"], schedule["width"])))
 
     def cost(self, problem: Problem, schedule: Schedule) -> float:
-        return self._code(problem, schedule).cycles() / GIGAHERTZ + 200
+        return self._code(problem, schedule).cycles() / problem.target.gigahertz + 200
+
+    def prepares(self, problem: Problem, schedule: Schedule) -> bool:
+        return True
 
     def emit(self, problem: Problem, schedule: Schedule) -> Code:
         return self._code(problem, schedule).code()

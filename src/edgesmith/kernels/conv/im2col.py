@@ -14,10 +14,10 @@ from edgesmith.c.writer import Writer
 from edgesmith.ir import Graph, Node
 from edgesmith.kernels.base import SIGNATURE, Code, Kernel, Problem, Reject, Schedule, kernel, unpack
 from edgesmith.kernels.conv.convolution import Convolution, reject
+from edgesmith.kernels.cycles import near_memory_ns
 from edgesmith.kernels.epilogue import Epilogue, strided
 from edgesmith.kernels.region import Region, epilogue_chains
 from edgesmith.kernels.tile import (
-    GIGAHERTZ,
     Panels,
     Segment,
     TileShape,
@@ -31,7 +31,6 @@ from edgesmith.ops.conv import Conv
 
 GATHER_CYCLES = 0.4
 GATHER_RUN_CYCLES = 6.0
-MEMORY_BYTES_PER_NS = 50.0
 TARGET_TASKS = 32
 
 
@@ -103,12 +102,13 @@ class _Emitter:
             whole, rest = divmod(self.width, rows)
             for height, tiles in ((rows, whole), (rest, 1)):
                 if height and tiles:
-                    step = cycles_per_step(TileShape(height, vectors), fill * height / rows)
+                    step = cycles_per_step(self.target, TileShape(height, vectors), fill * height / rows)
                     cycles += count * tiles * (step * c.steps + 10 + 2 * height * vectors)
         runs = c.window.kernel[0] * (1 if self._merged else c.window.kernel[1])
         cycles += self.width * (c.steps * GATHER_CYCLES + runs * GATHER_RUN_CYCLES)
         loads = self.blocks * self.chunks if c.weights.nbytes > self.target.l2_bytes // 2 else 1
-        return c.group * self.all_lines * cycles / GIGAHERTZ + loads * c.weights.nbytes / MEMORY_BYTES_PER_NS
+        memory = near_memory_ns(loads * c.weights.nbytes, self.target)
+        return c.group * self.all_lines * cycles / self.target.gigahertz + memory
 
     @property
     def _merged(self) -> bool:

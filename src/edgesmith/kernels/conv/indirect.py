@@ -17,8 +17,8 @@ from edgesmith.c.writer import Writer
 from edgesmith.ir import Graph, Node, View
 from edgesmith.kernels.base import PREPARE_SIGNATURE, SIGNATURE, Code, Kernel, Problem, Reject, Schedule, kernel, unpack
 from edgesmith.kernels.conv.convolution import Convolution, reject
-from edgesmith.kernels.conv.direct import MEMORY_BYTES_PER_NS, register_tiles
-from edgesmith.kernels.cycles import FLOAT_BYTES, GIGAHERTZ, L2_BYTES_PER_CYCLE
+from edgesmith.kernels.conv.direct import register_tiles
+from edgesmith.kernels.cycles import FLOAT_BYTES
 from edgesmith.kernels.epilogue import Epilogue, strided
 from edgesmith.kernels.region import Region, epilogue_chains
 from edgesmith.kernels.tile import Panels, TileShape, cycles_per_step, declare, input_cycles
@@ -76,6 +76,9 @@ class Indirect(Kernel):
     def in_place(self, problem: Problem) -> tuple[str, ...]:
         return Epilogue(problem).in_place(problem)
 
+    def prepares(self, problem: Problem, schedule: Schedule) -> bool:
+        return True
+
     def emit(self, problem: Problem, schedule: Schedule) -> Code:
         return _Emitter(problem, schedule).code()
 
@@ -104,14 +107,14 @@ class _Emitter:
         cycles = 0.0
         for panels, (vectors, _) in zip(counts, self.panels.variants(), strict=True):
             step_bytes = vectors * self.lanes * FLOAT_BYTES
-            fetch = step_bytes / L2_BYTES_PER_CYCLE if step_bytes * c.steps > target.l1_bytes // 2 else 0.0
+            fetch = step_bytes / target.core.l2_bytes_per_cycle if step_bytes * c.steps > target.l1_bytes // 2 else 0.0
             for rows, tiles in ((self.tile.rows, self.tiles), (self.rest, 1)):
                 if rows and tiles:
-                    step = cycles_per_step(TileShape(rows, vectors), fill * rows / self.tile.rows)
+                    step = cycles_per_step(target, TileShape(rows, vectors), fill * rows / self.tile.rows)
                     step = max(step, fetch) + 0.1 * min(step, fetch)
                     tap = c.in_channels * step + rows * ROW_CYCLES + TILE_CYCLES
                     cycles += panels * tiles * (c.taps * tap + TILE_CYCLES + rows * vectors)
-        return c.group * c.batch * cycles / GIGAHERTZ + c.weights.nbytes / MEMORY_BYTES_PER_NS
+        return c.group * c.batch * cycles / target.gigahertz + c.weights.nbytes / target.core.memory_bytes_per_ns
 
     def code(self) -> Code:
         c = self.c

@@ -13,21 +13,12 @@ from edgesmith.c.writer import Writer
 from edgesmith.ir import Graph, Node
 from edgesmith.kernels.base import SIGNATURE, Code, Kernel, Problem, Reject, Schedule, kernel, unpack
 from edgesmith.kernels.conv.convolution import Convolution, reject
+from edgesmith.kernels.cycles import near_memory_ns
 from edgesmith.kernels.epilogue import Epilogue, strided
 from edgesmith.kernels.region import Region, epilogue_chains
-from edgesmith.kernels.tile import (
-    GIGAHERTZ,
-    Panels,
-    Segment,
-    TileShape,
-    accumulate,
-    candidates,
-    cycles_per_step,
-    input_cycles,
-)
+from edgesmith.kernels.tile import Panels, Segment, TileShape, accumulate, candidates, cycles_per_step, input_cycles
 from edgesmith.ops.conv import Conv
 
-MEMORY_BYTES_PER_NS = 50.0
 TARGET_TASKS = 32
 TILE_CYCLES = 10.0
 
@@ -104,12 +95,12 @@ class _Emitter:
                 whole, rest = divmod(last - first, rows)
                 for height, tiles in ((rows, whole), (rest, 1)):
                     if height and tiles:
-                        step = cycles_per_step(TileShape(height, vectors), fill * height / rows)
+                        step = cycles_per_step(self.target, TileShape(height, vectors), fill * height / rows)
                         line += count * tiles * (step * c.in_channels + TILE_CYCLES + 1.5 * height * vectors)
             line += 2 * count * self.width * vectors
         cycles = c.group * c.batch * self.height * c.window.kernel[0] * line
         loads = c.batch * self.blocks if c.weights.nbytes > self.target.l2_bytes // 2 else 1
-        return cycles / GIGAHERTZ + loads * c.weights.nbytes / MEMORY_BYTES_PER_NS
+        return cycles / self.target.gigahertz + near_memory_ns(loads * c.weights.nbytes, self.target)
 
     def code(self) -> Code:
         c = self.c

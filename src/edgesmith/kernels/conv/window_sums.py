@@ -9,7 +9,6 @@ from functools import cached_property
 from edgesmith.c.writer import Writer
 from edgesmith.ir import View
 from edgesmith.kernels.conv.row import Columns
-from edgesmith.kernels.cycles import FMA_PER_CYCLE, LOADS_PER_CYCLE
 from edgesmith.kernels.epilogue import Epilogue
 from edgesmith.ops import Array
 from edgesmith.ops.window import Window
@@ -165,4 +164,5 @@ class WindowSums:
         loads = len(self.inputs) + self.steps + outputs
         after = OUTPUT_CYCLES * outputs * operators
         spills = spilled * (1 + kh + (self.rows.rows - 1) * sh) * SPILL_CYCLES
-        return max(products / FMA_PER_CYCLE, loads / LOADS_PER_CYCLE) + fetched + after + spills + TILE_CYCLES
+        core = target.core
+        return max(products / core.fma_per_cycle, loads / core.loads_per_cycle) + fetched + after + spills + TILE_CYCLES

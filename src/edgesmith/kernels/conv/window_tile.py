@@ -21,7 +21,7 @@ from edgesmith.kernels.base import SIGNATURE, Code, Kernel, Problem, Reject, Sch
 from edgesmith.kernels.conv.direct import conv2d_reject
 from edgesmith.kernels.conv.row import Columns, columns
 from edgesmith.kernels.conv.window_sums import WindowSums, is_small, shapes
-from edgesmith.kernels.cycles import FLOAT_BYTES, GIGAHERTZ
+from edgesmith.kernels.cycles import FLOAT_BYTES
 from edgesmith.kernels.epilogue import Epilogue, strided
 from edgesmith.kernels.region import Region, epilogue_chains
 from edgesmith.kernels.tile import Panels, pack_bias
@@ -175,7 +175,7 @@ class WindowTileKernel(Kernel):
         return [schedule for schedule in found if _Tiling(problem, schedule).is_small]
 
     def cost(self, problem: Problem, schedule: Schedule) -> float:
-        return 100 + _Tiling(problem, schedule).cycles() / GIGAHERTZ
+        return 100 + _Tiling(problem, schedule).cycles() / problem.target.gigahertz
 
     def in_place(self, problem: Problem) -> tuple[str, ...]:
         return Epilogue(problem).in_place(problem)

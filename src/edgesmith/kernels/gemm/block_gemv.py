@@ -9,7 +9,7 @@ from typing import ClassVar
 from edgesmith.c.writer import Writer
 from edgesmith.ir import Graph, Node
 from edgesmith.kernels.base import SIGNATURE, Code, Kernel, Problem, Reject, Schedule, kernel, unpack
-from edgesmith.kernels.cycles import FMA_LATENCY, GIGAHERTZ, memory_ns
+from edgesmith.kernels.cycles import memory_ns
 from edgesmith.kernels.epilogue import strided
 from edgesmith.kernels.gemm.blocks import CODES, BlockProduct, block_product, number
 from edgesmith.kernels.region import Region, epilogue_chains
@@ -19,7 +19,6 @@ from edgesmith.ops.block_scales import BlockMatMul
 
 STEP_NS = 60.0
 UNPACK_UOPS = 3.0
-UOPS_PER_CYCLE = 4.0
 PANEL_CYCLES = 40.0
 MOST_VECTORS = 8
 
@@ -53,16 +52,17 @@ class BlockGemv(Kernel):
         return [{"vectors": v} for v in range(most, 0, -1)]
 
     def cost(self, problem: Problem, schedule: Schedule) -> float:
-        p, lanes = block_product(problem), problem.target.lanes
+        p, core, lanes = block_product(problem), problem.target.core, problem.target.lanes
         panels = Panels(p.channels, lanes, schedule["vectors"])
         cycles = 0.0
         for (vectors, _), count in panels.counted():
             unpack_uops = vectors * (UNPACK_UOPS + (p.zeros is not None))
-            step = max((unpack_uops + vectors * p.rows) / UOPS_PER_CYCLE, p.rows / 2, FMA_LATENCY * 1.0)
+            uops = unpack_uops + vectors * p.rows
+            step = max(uops / core.uops_per_cycle, p.rows / core.fma_per_cycle, core.fma_latency)
             scale = p.blocks * vectors * (p.rows + 1) / 2
             cycles += count * (p.steps * step + scale + PANEL_CYCLES)
-        compute = cycles / GIGAHERTZ
-        memory = memory_ns(p.weights.size / 2 + p.scales.nbytes * (1 if p.zeros is None else 2))
+        compute = cycles / problem.target.gigahertz
+        memory = memory_ns(p.weights.size / 2 + p.scales.nbytes * (1 if p.zeros is None else 2), problem.target)
         return STEP_NS + max(compute, memory) + 0.2 * min(compute, memory)
 
     def in_place(self, problem: Problem) -> tuple[str, ...]:

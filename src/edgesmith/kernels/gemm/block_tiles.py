@@ -8,7 +8,7 @@ from typing import ClassVar
 from edgesmith.c.writer import Writer
 from edgesmith.ir import Graph, Node
 from edgesmith.kernels.base import SIGNATURE, Code, Kernel, Problem, Reject, Schedule, kernel, unpack
-from edgesmith.kernels.cycles import FLOAT_BYTES, GIGAHERTZ, memory_ns
+from edgesmith.kernels.cycles import FLOAT_BYTES, memory_ns
 from edgesmith.kernels.epilogue import strided
 from edgesmith.kernels.gemm.blocks import CODES, BlockProduct, block_product, number
 from edgesmith.kernels.gemm.row_tiles import RowTiles
@@ -59,14 +59,15 @@ class BlockTiles(Kernel):
 
 def _nanoseconds(p: BlockProduct, tile: TileShape) -> float:
     """Predicted time on one core."""
-    panels = Panels(p.channels, p.problem.target.lanes, tile.vectors)
+    target = p.problem.target
+    panels = Panels(p.channels, target.lanes, tile.vectors)
     cycles = 0.0
     for (vectors, _), count in panels.counted():
         cycles += count * p.steps * vectors * (UNPACK_CYCLES + 0.25 * (p.zeros is not None))
         for height, number_of in RowTiles.of(p.rows, tile.rows).heights:
-            step = cycles_per_step(TileShape(height, vectors))
+            step = cycles_per_step(target, TileShape(height, vectors))
             cycles += count * number_of * (p.steps * step + TILE_CYCLES)
-    compute, memory = cycles / GIGAHERTZ, memory_ns(p.weights.size / 2 + p.scales.nbytes)
+    compute, memory = cycles / target.gigahertz, memory_ns(p.weights.size / 2 + p.scales.nbytes, target)
     return STEP_NS + max(compute, memory) + 0.2 * min(compute, memory)
 
 

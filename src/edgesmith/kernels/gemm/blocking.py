@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from edgesmith.kernels.base import Schedule
-from edgesmith.kernels.cycles import FLOAT_BYTES, L2_BYTES_PER_CYCLE, LINE_BYTES, far_cycles, l1_ways
+from edgesmith.kernels.cycles import FLOAT_BYTES, LINE_BYTES, far_cycles, l1_ways
 from edgesmith.kernels.gemm.row_tiles import RowTiles
 from edgesmith.kernels.tile import Panels, TileShape, candidates, cycles_per_step
 from edgesmith.target import Target
@@ -120,6 +120,7 @@ class Blocking:
         block_bytes = min(self.tiles * rows.height, e.rows) * e.steps * FLOAT_BYTES
         group_bytes = min(self.panels, panels.count) * tile.vectors * lanes * e.steps * FLOAT_BYTES
         near = 0.75 * target.l1_bytes
+        l2_bytes_per_cycle = target.core.l2_bytes_per_cycle
         total = 0.0
         for (vectors, _), count in panels.counted():
             for height, number in rows.heights:
@@ -132,8 +133,9 @@ class Blocking:
                     from_l2 = vectors * lanes * FLOAT_BYTES if panel_bytes + 2 * row_bytes > near else 0
                     if block_bytes + panel_bytes > near:
                         from_l2 += height * FLOAT_BYTES
-                    each = max(cycles_per_step(TileShape(height, vectors), alias), from_l2 / L2_BYTES_PER_CYCLE)
-                    each += NEAR_SHARE * from_l2 / L2_BYTES_PER_CYCLE
+                    step = cycles_per_step(target, TileShape(height, vectors), alias)
+                    fetch = from_l2 / l2_bytes_per_cycle
+                    each = max(step, fetch) + NEAR_SHARE * fetch
                     ends = TILE_CYCLES + PANEL_CYCLES * vectors + STORE_CYCLES * height * vectors
                     total += count * number * (steps * each + ends)
                 total += count * number * (len(passes) - 1) * WAITING_CYCLES * height * vectors
@@ -175,7 +177,7 @@ def good_tiles(e: Extents) -> list[TileShape]:
     def cycles(tile: TileShape) -> float:
         heights = RowTiles.of(e.rows, tile.rows).heights
         panels = Panels(e.channels, e.target.lanes, tile.vectors).counted()
-        return sum(m * n * cycles_per_step(TileShape(h, v)) for h, m in heights for (v, _), n in panels)
+        return sum(m * n * cycles_per_step(e.target, TileShape(h, v)) for h, m in heights for (v, _), n in panels)
 
     shapes = candidates(e.target, e.rows, -(-e.channels // e.target.lanes))
     even = [t for t in shapes if RowTiles.of(e.rows, t.rows).height == t.rows]

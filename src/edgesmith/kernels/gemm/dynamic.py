@@ -15,7 +15,7 @@ import numpy as np
 from edgesmith.c.writer import Writer
 from edgesmith.ir import DType, Graph, Node, View
 from edgesmith.kernels.base import SIGNATURE, Code, Kernel, Problem, Reject, Schedule, kernel, unpack
-from edgesmith.kernels.cycles import FLOAT_BYTES, GIGAHERTZ
+from edgesmith.kernels.cycles import FLOAT_BYTES
 from edgesmith.kernels.epilogue import Epilogue, strided
 from edgesmith.kernels.gemm.blocking import Blocking, Extents, good_tiles
 from edgesmith.kernels.gemm.row_tiles import RowTiles
@@ -136,7 +136,7 @@ class DynamicGemm(Kernel):
         blocking = Blocking(tile, p.steps, RowTiles.of(p.rows, tile.rows).count, 1, packed=False)
         vectors = p.steps * -(-p.channels // lanes)
         packing = vectors * (COPY_CYCLES if p.b.strides[-1] == 1 else GATHER_CYCLES * lanes)
-        return STEP_NS + (blocking.cycles(p.extents) + prod(p.slices) * packing) / GIGAHERTZ
+        return STEP_NS + (blocking.cycles(p.extents) + prod(p.slices) * packing) / problem.target.gigahertz
 
     def in_place(self, problem: Problem) -> tuple[str, ...]:
         return _product(problem).epilogue.in_place(problem)

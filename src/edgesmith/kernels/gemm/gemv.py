@@ -17,7 +17,7 @@ from typing import ClassVar
 from edgesmith.c.writer import Writer
 from edgesmith.ir import Graph, Node
 from edgesmith.kernels.base import SIGNATURE, Code, Kernel, Problem, Reject, Schedule, kernel, unpack
-from edgesmith.kernels.cycles import FMA_LATENCY, FMA_PER_CYCLE, GIGAHERTZ, LOADS_PER_CYCLE, memory_ns
+from edgesmith.kernels.cycles import memory_ns
 from edgesmith.kernels.epilogue import strided
 from edgesmith.kernels.gemm.product import Product, split_product
 from edgesmith.kernels.region import Region, epilogue_chains
@@ -88,13 +88,14 @@ class Gemv(Kernel):
     def cost(self, problem: Problem, schedule: Schedule) -> float:
         p = split_product(problem)
         streams, panels = schedule["streams"], _Panels.of(p.channels, problem.target.lanes, schedule)
-        cycles = 0.0
+        core, cycles = problem.target.core, 0.0
         for widths in panels.tasks():
             sums = p.rows * sum(vectors for vectors, _ in widths) * streams
             loads = sums / p.rows + p.rows * streams
-            step = max(sums / FMA_PER_CYCLE, loads / LOADS_PER_CYCLE, FMA_LATENCY)
+            step = max(sums / core.fma_per_cycle, loads / core.loads_per_cycle, core.fma_latency)
             cycles += p.steps / streams * step + PANEL_CYCLES
-        compute, memory = cycles / GIGAHERTZ, memory_ns(p.weights.nbytes, streams * panels.regions)
+        compute = cycles / problem.target.gigahertz
+        memory = memory_ns(p.weights.nbytes, problem.target, streams * panels.regions)
         starts = len(panels.tasks()) if panels.regions == 1 else 1
         return STEP_NS + max(compute, memory) + 0.2 * min(compute, memory) + STREAM_NS * (starts - 1)
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from edgesmith.ir import DType, Node, View
 from edgesmith.kernels.base import Problem
-from edgesmith.kernels.cycles import GIGAHERTZ, memory_ns
+from edgesmith.kernels.cycles import memory_ns
 from edgesmith.kernels.epilogue import Epilogue
 from edgesmith.kernels.gemm.blocking import Blocking, Extents
 from edgesmith.kernels.tile import TileShape
@@ -180,7 +180,9 @@ class Product:
         """
         blocking = how if isinstance(how, Blocking) else Blocking.whole(how, self.extents)
         streams = 1 if self.rows <= blocking.tile.rows else 4
-        compute, memory = blocking.cycles(self.extents) / GIGAHERTZ, memory_ns(self.weights.nbytes, streams)
+        target = self.problem.target
+        compute = blocking.cycles(self.extents) / target.gigahertz
+        memory = memory_ns(self.weights.nbytes, target, streams)
         return max(compute, memory) + 0.2 * min(compute, memory)
 
 

@@ -26,7 +26,7 @@ import numpy as np
 from edgesmith.c.writer import Writer
 from edgesmith.ir import Graph, Node
 from edgesmith.kernels.base import PREPARE_SIGNATURE, SIGNATURE, Code, Kernel, Problem, Reject, Schedule, kernel, unpack
-from edgesmith.kernels.cycles import FLOAT_BYTES, GIGAHERTZ, LINE_BYTES, memory_ns
+from edgesmith.kernels.cycles import FLOAT_BYTES, LINE_BYTES, memory_ns
 from edgesmith.kernels.epilogue import strided
 from edgesmith.kernels.gemm.blocking import Blocking, Extents, good_tiles
 from edgesmith.kernels.gemm.product import Product, split_product
@@ -127,8 +127,11 @@ class StrassenGemm(Kernel):
 
     def cost(self, problem: Problem, schedule: Schedule) -> float:
         code = StrassenCode(split_product(problem), schedule)
-        weights = memory_ns(7 / 4 * code.p.weights.nbytes)
-        return STEP_NS + SHORT_PRODUCTS * code.cycles() / GIGAHERTZ + FAR_SHARE * weights
+        weights = memory_ns(7 / 4 * code.p.weights.nbytes, problem.target)
+        return STEP_NS + SHORT_PRODUCTS * code.cycles() / problem.target.gigahertz + FAR_SHARE * weights
+
+    def prepares(self, problem: Problem, schedule: Schedule) -> bool:
+        return True
 
     def emit(self, problem: Problem, schedule: Schedule) -> Code:
         return StrassenCode(split_product(problem), schedule).code()

@@ -12,7 +12,7 @@ import numpy as np
 from edgesmith.c.writer import Writer
 from edgesmith.ir import DType, Graph, Node
 from edgesmith.kernels.base import Code, Kernel, Problem, Reject, Schedule, kernel
-from edgesmith.kernels.cycles import GIGAHERTZ, UOPS_PER_CYCLE, cycles_of
+from edgesmith.kernels.cycles import cycles_of
 from edgesmith.kernels.gemm.row_tiles import RowTiles
 from edgesmith.kernels.integer.depthwise_loops import DepthwiseLoops
 from edgesmith.kernels.integer.depthwise_tiling import Cut, columns_read
@@ -124,7 +124,7 @@ def nanoseconds(window: IntegerWindow, cut: Cut) -> float:
     target = window.problem.target
     taps, rows = window.kernel[0] * window.kernel[1], (cut.height - 1) * window.strides[0] + window.kernel[0]
     widenings = len(runs(window.weights.reshape(channels, -1)))
-    epilogue = VECTORS * UOPS_PER_CYCLE * (cycles_of(window.epilogue.expr) + 1.0)
+    epilogue = VECTORS * target.core.uops_per_cycle * (cycles_of(window.epilogue.expr, target) + 1.0)
     uops = 0.0
     for width, count in RowTiles.of(columns, cut.width).heights:
         outputs = cut.height * width
@@ -136,7 +136,7 @@ def nanoseconds(window: IntegerWindow, cut: Cut) -> float:
     tasks = images * -(-channels // (cut.vectors * target.lanes)) * -(-lines // (cut.height * cut.bands))
     copied = ((cut.bands - 1) * cut.height * window.strides[0] + rows) * columns_read(window, columns)
     uops = uops * tiles + tasks * (copied * (COPY_UOPS + cut.vectors) + 240.0)
-    return STEP_NS + uops / UOPS_PER_CYCLE / GIGAHERTZ
+    return STEP_NS + uops / target.core.uops_per_cycle / target.gigahertz
 
 
 class DepthwiseBytesCode(DepthwiseLoops):

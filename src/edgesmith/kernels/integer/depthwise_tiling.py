@@ -9,7 +9,7 @@ import numpy as np
 
 from edgesmith.ir import DType
 from edgesmith.kernels.base import Schedule
-from edgesmith.kernels.cycles import FLOAT_BYTES, FMA_PER_CYCLE, GIGAHERTZ, LOADS_PER_CYCLE, UOPS_PER_CYCLE, cycles_of
+from edgesmith.kernels.cycles import FLOAT_BYTES, cycles_of
 from edgesmith.kernels.gemm.row_tiles import RowTiles
 from edgesmith.kernels.integer.dot import dot2_cycles
 from edgesmith.kernels.integer.wide import PartialSums, digits, largest_input
@@ -164,23 +164,23 @@ def nanoseconds(window: IntegerWindow, b: Blocking) -> float:
     """Predicted time on one core."""
     tile = Tile(window, b)
     images, lines, columns, channels = window.y.shape
-    target = window.problem.target
+    target, core = window.problem.target, window.problem.target.core
     vectors = -(-channels // target.lanes)
     bands = -(-lines // b.height)
-    epilogue = cycles_of(window.epilogue.expr) + 2.0
+    epilogue = cycles_of(window.epilogue.expr, target) + 2.0
     cycles = 0.0
     for width, count in RowTiles.of(columns, b.width).heights:
         dots = width * tile.dots * len(multiplied_weights(window) or ())
         if b.floats:
             products = width * b.height * window.kernel[0] * window.kernel[1]
             read = columns_read(window, width) * tile.lines
-            uops, loads = products / FMA_PER_CYCLE, (read + products) / LOADS_PER_CYCLE
+            uops, loads = products / core.fma_per_cycle, (read + products) / core.loads_per_cycle
         else:
             read = columns_read(window, width) * tile.pairs
-            uops = (read * PAIR_UOPS + dots * DOT_UOPS) / UOPS_PER_CYCLE
+            uops = (read * PAIR_UOPS + dots * DOT_UOPS) / core.uops_per_cycle
             if target.has("dot4_planes"):
                 uops = read * PAIR_UOPS + dots * dot2_cycles(target)
-            loads = (2 * read + dots) / LOADS_PER_CYCLE
+            loads = (2 * read + dots) / core.loads_per_cycle
         cycles += count * (max(uops, loads) + TILE_CYCLES + width * b.height * epilogue)
     cycles *= images * bands * vectors
     packed = packed_lines(tile, b) * columns_read(window, columns)
@@ -189,7 +189,7 @@ def nanoseconds(window: IntegerWindow, b: Blocking) -> float:
     spill = 2.0 if packed * b.vectors * target.lanes * size > target.l1_bytes // 2 else 1.0
     copying = COPY_CYCLES + b.vectors * target.lanes * size / 64 + (2.0 * b.vectors if b.floats else 0.0)
     cycles += tasks * (packed * copying * spill + 60.0)
-    return STEP_NS + cycles / GIGAHERTZ
+    return STEP_NS + cycles / target.gigahertz
 
 
 def packed_lines(tile: Tile, b: Blocking) -> int:

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from edgesmith.ir import DType
-from edgesmith.kernels.cycles import UOPS_PER_CYCLE
 from edgesmith.kernels.tile import TileShape
 from edgesmith.target import Target
 
@@ -112,7 +111,7 @@ class Dot:
             return replace(dot, load_uops=3.0, held=2, spare=3, input_uops=2.0, order=(0, 2, 1, 3))
         if narrow and inputs.itemsize == 1 and target.lanes == 1:
             return cls("dot1", 1, inputs, DType.I8, f"one_{inputs}", "each_i8", 2.0, 2.0, input_uops=2.0)
-        uops = dot2_cycles(target) * UOPS_PER_CYCLE
+        uops = dot2_cycles(target) * target.core.uops_per_cycle
         if narrow:
             return cls("dot2", 2, DType.I16, DType.I8, "pair", "pairs_i8", uops, 2.5)
         return cls("dot2", 2, DType.I16, DType.I16, "pair", "pairs_i16", uops)

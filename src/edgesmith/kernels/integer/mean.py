@@ -9,7 +9,6 @@ from typing import ClassVar
 from edgesmith.c.writer import Writer
 from edgesmith.ir import Graph, Node
 from edgesmith.kernels.base import SIGNATURE, Code, Kernel, Problem, Reject, Schedule, kernel, unpack
-from edgesmith.kernels.cycles import GIGAHERTZ
 from edgesmith.kernels.epilogue import strided
 from edgesmith.kernels.region import Region, region
 from edgesmith.ops.global_average_pool import GlobalAveragePool
@@ -51,7 +50,7 @@ class IntegerMean(Kernel):
 
     def cost(self, problem: Problem, schedule: Schedule) -> float:
         n, c, h, w = problem.type(problem.region.inputs[0]).shape
-        return n * c * (h * w * ELEMENT_CYCLES + CHANNEL_CYCLES) / GIGAHERTZ
+        return n * c * (h * w * ELEMENT_CYCLES + CHANNEL_CYCLES) / problem.target.gigahertz
 
     def emit(self, problem: Problem, schedule: Schedule) -> Code:
         x, y = problem.view(problem.region.inputs[0]), problem.view(problem.region.outputs[0])

@@ -11,7 +11,7 @@ import numpy as np
 from edgesmith.c.writer import Writer
 from edgesmith.ir import DType, Graph, Node
 from edgesmith.kernels.base import SIGNATURE, Code, Kernel, Problem, Reject, Schedule, kernel, unpack
-from edgesmith.kernels.cycles import GIGAHERTZ, cycles_of
+from edgesmith.kernels.cycles import cycles_of
 from edgesmith.kernels.epilogue import strided
 from edgesmith.kernels.integer.lines import starting_sums
 from edgesmith.kernels.integer.window import IntegerWindow, integer_window
@@ -109,6 +109,7 @@ class _PlanesCode:
         return bool(window.weights.min(initial=0) >= -128 and window.weights.max(initial=0) <= 127)
 
     def nanoseconds(self) -> float:
+        target = self.w.problem.target
         images, height, width, channels = self.w.y.shape
         bands = -(-height // self.band)
         taps = self.w.kernel[0] * self.terms
@@ -116,11 +117,12 @@ class _PlanesCode:
         # Outputs that are computed together share what they read, as far as their windows meet.
         reads = 1.0 / self.width if self.w.strides[1] == 1 and self.pairs else 1.0
         spilled = max(0, self.w.kernel[0] * self.terms + self.width - 9) / self.width
-        outputs = height * width * (taps * (products - 1.0 + reads) + spilled + cycles_of(self.w.epilogue.expr) + 8.0)
+        epilogue = cycles_of(self.w.epilogue.expr, target)
+        outputs = height * width * (taps * (products - 1.0 + reads) + spilled + epilogue + 8.0)
         outputs += height * -(-width // self.width) * 4.0 + height * LINE_CYCLES
         copied = (height * self.w.strides[0] + self.shared) * self.columns * COPY_CYCLES
         moved = (bands - 1) * self.shared * self.columns * self.packed.itemsize / 2
-        return STEP_NS + images * channels * (outputs + copied + moved + CHANNEL_CYCLES) / GIGAHERTZ
+        return STEP_NS + images * channels * (outputs + copied + moved + CHANNEL_CYCLES) / target.gigahertz
 
     def code(self) -> Code:
         window, epilogue = self.w, self.w.epilogue

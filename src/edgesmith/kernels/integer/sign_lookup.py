@@ -12,14 +12,7 @@ import numpy as np
 from edgesmith.c.writer import Writer
 from edgesmith.ir import Graph, Node
 from edgesmith.kernels.base import SIGNATURE, Code, Kernel, Problem, Reject, Schedule, kernel, unpack
-from edgesmith.kernels.cycles import (
-    GIGAHERTZ,
-    L2_BYTES_PER_CYCLE,
-    LOADS_PER_CYCLE,
-    UOPS_PER_CYCLE,
-    cycles_of,
-    memory_ns,
-)
+from edgesmith.kernels.cycles import cycles_of, memory_ns
 from edgesmith.kernels.gemm.row_tiles import RowTiles
 from edgesmith.kernels.integer.line_tiles import LineBlocking, LineTiles
 from edgesmith.kernels.integer.sign_table import SignTable
@@ -108,8 +101,8 @@ class _Signs(LineSums):
 
     def nanoseconds(self, b: LineBlocking) -> float:
         """Predicted time on one core."""
-        w, tiles = self.window, self.tiles(b)
-        epilogue = cycles_of(w.epilogue.expr) + 3.0
+        w, tiles, core = self.window, self.tiles(b), self.target.core
+        epilogue = cycles_of(w.epilogue.expr, self.target) + 3.0
         flushes = self.steps / min(self.run, self.table.most_steps)
         cycles = 0.0
         for (vectors, _), count in tiles.panels.counted():
@@ -117,16 +110,18 @@ class _Signs(LineSums):
             panel_bytes = self.steps * wide * self.lanes * BYTES
             for height, number in tiles.rows.heights:
                 tile = height * wide
-                loads = (height + wide) / LOADS_PER_CYCLE
-                step = max(tile / SHUFFLES_PER_CYCLE, (2 * tile + wide) / UOPS_PER_CYCLE, loads, 2 * height / 3, 1.0)
+                loads = (height + wide) / core.loads_per_cycle
+                step = max(
+                    tile / SHUFFLES_PER_CYCLE, (2 * tile + wide) / core.uops_per_cycle, loads, 2 * height / 3, 1.0
+                )
                 if panel_bytes > self.target.l1_bytes // 2:
-                    step = max(step, wide * self.lanes * BYTES / L2_BYTES_PER_CYCLE)
-                flush = flushes * tile * FLUSH_UOPS / UOPS_PER_CYCLE
+                    step = max(step, wide * self.lanes * BYTES / core.l2_bytes_per_cycle)
+                flush = flushes * tile * FLUSH_UOPS / core.uops_per_cycle
                 cycles += count * number * (self.steps * step + flush + TILE_CYCLES + height * vectors * epilogue)
         cycles *= w.y.shape[0] * self.lines
         packed = tiles.packed_elements * self.table.signs
         cycles += prod(tiles.tasks) * (packed / PACK_CHANNELS_PER_CYCLE + 40.0)
-        return max(STEP_NS + cycles / GIGAHERTZ, memory_ns(w.weights.size // self.table.signs))
+        return max(STEP_NS + cycles / self.target.gigahertz, memory_ns(w.weights.size // self.table.signs, self.target))
 
 
 def _blockings(s: _Signs) -> Iterator[LineBlocking]:

@@ -13,14 +13,7 @@ import numpy as np
 from edgesmith.c.writer import Writer
 from edgesmith.ir import Graph, Node
 from edgesmith.kernels.base import PREPARE_SIGNATURE, SIGNATURE, Code, Kernel, Problem, Reject, Schedule, kernel, unpack
-from edgesmith.kernels.cycles import (
-    GIGAHERTZ,
-    L2_BYTES_PER_CYCLE,
-    LOADS_PER_CYCLE,
-    UOPS_PER_CYCLE,
-    cycles_of,
-    memory_ns,
-)
+from edgesmith.kernels.cycles import cycles_of, memory_ns
 from edgesmith.kernels.gemm.row_tiles import RowTiles
 from edgesmith.kernels.integer.dot import Dot
 from edgesmith.kernels.integer.line_tiles import LineBlocking, LineTiles
@@ -74,6 +67,9 @@ class IntegerTiles(Kernel):
     def in_place(self, problem: Problem) -> tuple[str, ...]:
         return integer_window(problem, takes_signs=True, any_width=True).epilogue.in_place(problem)
 
+    def prepares(self, problem: Problem, schedule: Schedule) -> bool:
+        return bool(schedule["wide"])
+
     def emit(self, problem: Problem, schedule: Schedule) -> Code:
         return _Emitter(_Sums.of(problem), _Blocking.of(schedule)).code()
 
@@ -107,8 +103,8 @@ class _Sums(IntegerSums):
     def nanoseconds(self, b: _Blocking) -> float:
         """Predicted time on one core."""
         target, dot, w = self.target, self.used(b), self.window
-        tiles = self.tiles(b)
-        epilogue = cycles_of(w.epilogue.expr) + 2.0
+        tiles, core = self.tiles(b), target.core
+        epilogue = cycles_of(w.epilogue.expr, target) + 2.0
         cycles = 0.0
         for (vectors, _), count in tiles.panels.counted():
             panel_bytes = self.steps * vectors * target.lanes * dot.group * dot.weight.itemsize
@@ -116,16 +112,18 @@ class _Sums(IntegerSums):
             for height, number in tiles.rows.heights:
                 products = height * vectors
                 uops = products * dot.uops + vectors * dot.load_uops + height * dot.input_uops
-                loads = (height + vectors) / LOADS_PER_CYCLE
-                step = max(products / PRODUCTS_PER_CYCLE, uops / UOPS_PER_CYCLE, loads, 2.0 if products < 4 else 0.0)
+                loads = (height + vectors) / core.loads_per_cycle
+                step = max(
+                    products / PRODUCTS_PER_CYCLE, uops / core.uops_per_cycle, loads, 2.0 if products < 4 else 0.0
+                )
                 step = uops if target.is_bare else step
                 if far:
-                    step = max(step, vectors * target.lanes * dot.group * dot.weight.itemsize / L2_BYTES_PER_CYCLE)
+                    step = max(step, vectors * target.lanes * dot.group * dot.weight.itemsize / core.l2_bytes_per_cycle)
                 cycles += count * number * (self.steps * step + TILE_CYCLES + products * epilogue)
         cycles *= w.y.shape[0] * self.lines
         cycles += prod(tiles.tasks) * ((tiles.packed_elements + SLACK) / PACK_ELEMENTS_PER_CYCLE + 40.0)
-        compute = STEP_NS + cycles / GIGAHERTZ
-        return max(compute, memory_ns(w.weights.size * dot.weight.itemsize))
+        compute = STEP_NS + cycles / target.gigahertz
+        return max(compute, memory_ns(w.weights.size * dot.weight.itemsize, target))
 
     def used(self, b: _Blocking) -> Dot:
         """The instruction on the weights as they lie in memory when the program runs."""
@@ -156,7 +154,8 @@ def _cuts(s: _Sums, whole: _Blocking) -> Iterator[_Blocking]:
     panels = whole.panels
     if weight_bytes > s.target.l2_bytes // 2:
         panels = max(1, min(whole.panels, -(-whole.panels * (s.target.l2_bytes // 2) // weight_bytes)))
-    for room in (s.target.l1_bytes // 2, s.target.l2_bytes // 4):
+    rooms = (s.target.l1_bytes // 2, s.target.l2_bytes // 4)
+    for room in rooms[:1] if s.target.is_bare else rooms:
         if s.lines == 1:
             pixels = max(1, room // max(depth * size, 1))
             wanted = max(1, -(-whole.tiles * images // TARGET_TASKS))

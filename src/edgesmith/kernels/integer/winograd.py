@@ -17,7 +17,6 @@ from edgesmith.kernels.conv.winograd_numbers import Numbers
 from edgesmith.kernels.conv.winograd_schedules import Outputs, outputs_of, winograd_schedules
 from edgesmith.kernels.conv.winograd_tiling import Tiling
 from edgesmith.kernels.conv.winograd_transform import Transform
-from edgesmith.kernels.cycles import FMA_PER_CYCLE
 from edgesmith.kernels.epilogue import Epilogue
 from edgesmith.kernels.integer.dot import dot2_cycles
 from edgesmith.kernels.integer.window import IntegerWindow, integer_window
@@ -71,6 +70,9 @@ class IntegerWinograd(Kernel):
 
     def in_place(self, problem: Problem) -> tuple[str, ...]:
         return _epilogue(problem).in_place(problem)
+
+    def prepares(self, problem: Problem, schedule: Schedule) -> bool:
+        return True
 
     def emit(self, problem: Problem, schedule: Schedule) -> Code:
         window = integer_window(problem)
@@ -142,7 +144,7 @@ class _Integers(Numbers):
             repeat="es_pair({0} + {1})",
             load="es_pairs_i16({0})",
             add="es_dot2({0}, {1}, {2})",
-            cycles=dot2_cycles(window.problem.target) * FMA_PER_CYCLE,
+            cycles=dot2_cycles(window.problem.target) * window.problem.target.core.fma_per_cycle,
             registers=1,
         )
         self.multiple = multiple
