@@ -58,6 +58,10 @@ def pragmas(target: Target, title: str) -> Pragmas:
     vectors = _VECTORS.get(target.arch)
     if vectors and target.isa is not None:
         check += [f"#if !defined({vectors})", f'#error "compile with {" ".join(options(target))}"', "#endif"]
+    if target.arch == "aarch64" and target.features:
+        # Older ones declare intrinsics for what the command line names alone.
+        old = "defined(__clang__) && __clang_major__ < 16 && !defined(__ARM_FEATURE_DOTPROD)"
+        check += [f"#if {old}", f'#error "this Clang needs {" ".join(options(target))}"', "#endif"]
     gcc, clang = _attributes(target, () if vectors else target.features)
     push = ["#if defined(__clang__)", "#pragma STDC FP_CONTRACT OFF", *clang, "#elif defined(__GNUC__)"]
     push += ["#pragma GCC push_options", *gcc]

@@ -10,7 +10,7 @@ from importlib import resources
 from pathlib import Path
 
 from edgesmith.target import Target
-from edgesmith.target.system import COFF
+from edgesmith.target.system import COFF, WASM
 
 __all__ = ["INCLUDE", "library_files", "public_headers"]
 
@@ -38,15 +38,22 @@ def library_files(source: Path, name: str, version: str, target: Target, kinds: 
         source: the folder of the C sources.
         kinds: which libraries there are: ``shared``, ``static``.
     """
-    if not {"shared", "static"} & set(kinds):
+    # A module of WebAssembly is no library that linkers take.
+    linked = {"static"} if target.system.object_format == WASM else {"shared", "static"}
+    kinds = linked & set(kinds)
+    if not kinds:
         return {}
     headers = {f"{INCLUDE}/{file}": data for file, data in public_headers(source, name).items()}
     texts = {
         f"lib/cmake/{name}/{name}Config.cmake": _cmake(name, target, kinds),
         f"lib/cmake/{name}/{name}ConfigVersion.cmake": _cmake_version(version),
-        f"lib/pkgconfig/{name}.pc": _pkg_config(name, version, kinds),
+        f"lib/pkgconfig/{name}.pc": _pkg_config(name, version, target, kinds),
     }
     return headers | {path: text.encode() for path, text in texts.items()}
+
+
+def _has_threads(target: Target) -> bool:
+    return target.system.has_threads and not target.is_bare
 
 
 def _cmake(name: str, target: Target, kinds: Collection[str]) -> str:
@@ -67,15 +74,15 @@ if(NOT TARGET {name}::shared)
 endif()
 """
     if "static" in kinds:
+        threads = "Threads::Threads;" if _has_threads(target) else ""
+        find = "  include(CMakeFindDependencyMacro)\n  find_dependency(Threads)\n" if threads else ""
         text += f"""
 if(NOT TARGET {name}::static)
-  include(CMakeFindDependencyMacro)
-  find_dependency(Threads)
-  add_library({name}::static STATIC IMPORTED)
+{find}  add_library({name}::static STATIC IMPORTED)
   set_target_properties({name}::static PROPERTIES
     IMPORTED_LOCATION "${{_{name}_root}}/{system.static.format(name)}"
     INTERFACE_INCLUDE_DIRECTORIES "${{_{name}_root}}/{INCLUDE}"
-    INTERFACE_LINK_LIBRARIES "Threads::Threads$<$<NOT:$<PLATFORM_ID:Windows>>:;m>")
+    INTERFACE_LINK_LIBRARIES "{threads}$<$<NOT:$<PLATFORM_ID:Windows>>:m>")
 endif()
 """
     default = "shared" if "shared" in kinds else "static"
@@ -105,8 +112,8 @@ endif()
 """
 
 
-def _pkg_config(name: str, version: str, kinds: Collection[str]) -> str:
-    needs = "-lm -pthread"
+def _pkg_config(name: str, version: str, target: Target, kinds: Collection[str]) -> str:
+    needs = "-lm -pthread" if _has_threads(target) else "-lm"
     libraries = f"-L${{libdir}} -l{name}"
     shared = "shared" in kinds
     return f"""prefix=${{pcfiledir}}/../..
