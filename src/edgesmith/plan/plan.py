@@ -99,7 +99,7 @@ def make_plan(
         else:
             choice = selector.choose(problem) if lock is None else lock.choice(problem)
             code = choice.kernel.emit(problem, choice.schedule)
-            assert choice.kernel.prepares(problem, choice.schedule) or not code.prepared_bytes
+            assert choice.kernel.prepares(problem, choice.schedule) or not code.prepared_bytes, choice.kernel.name
             steps.append(Step(region, problem, choice, code, considered(problem, choice, selector.only)))
         if progress:
             progress(i + 1, len(regions))
