@@ -88,6 +88,8 @@ class Artifact:
             self.outputs = {t["name"]: _type(t) for t in self.manifest["outputs"]}
             self.name = str(self.manifest["name"])
             self._digests: dict[str, str] = dict(self.manifest["files"])
+        except BadInput:
+            raise
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise _damaged(self.path / MANIFEST, f"{type(error).__name__} {error}") from error
         if not self.name.isidentifier():

@@ -51,6 +51,9 @@ class Emulator(Device):
         """
         if target.system.name not in ("linux", "android"):
             raise TargetError(f"no emulator of {target.system.name}", where=str(target), hint="run the self-test there")
+        if target.isa and not target.isa.emulator_cpu:
+            hint = "run the self-test on a machine that has them"
+            raise TargetError("QEMU emulates no processor with these instructions", where=str(target), hint=hint)
         command = f"qemu-{target.arch}"
         qemu = shutil.which(command)
         if qemu is None:
@@ -66,8 +69,6 @@ class Emulator(Device):
         known = _cpus(qemu)
         plain = "max" if "max" in known else "any"
         cpu = target.cpu if target.cpu in known else target.isa.emulator_cpu if target.isa else plain
-        if not cpu:
-            raise TargetError("QEMU emulates no processor with these instructions", where=str(target))
         return cls(qemu, cpu, root)
 
     def with_cpu(self, cpu: str) -> Emulator:
