@@ -35,9 +35,12 @@ TARGET_TASKS = 4
 CHANNELS_PER_TASK = 32
 """At least."""
 
-OPERATIONS_PER_CYCLE = 1.3
-SPECTRUM_BYTES_PER_CYCLE = 6.0
-CYCLES_PER_PAIR = 4.0
+OPERATIONS_PER_FMA = 0.65
+"""Additions and multiplications of a transform in the time of one multiply-add of many."""
+SPECTRUM_SPEEDUP = 1.05
+"""How much faster than other weights the spectrum comes from memory: in one stream."""
+PAIR_FMAS = 8.0
+"""What loading and storing a pair of vectors costs, in multiply-adds."""
 
 
 def product_rows(registers: int, vectors: int, tiles: int) -> int:
@@ -56,7 +59,7 @@ class FftCode:
     def __init__(self, problem: Problem, height: Axis, width: Axis) -> None:
         self.c = Convolution(problem)
         self.height, self.width = height, width
-        self.lanes = problem.target.lanes
+        self.target, self.lanes = problem.target, problem.target.lanes
         self.bins = bins(width.size)
         self.frequencies = height.size * self.bins
         self.pair = 2 * self.lanes
@@ -110,6 +113,9 @@ class FftCode:
 
     def cycles(self) -> float:
         """Predicted cycles of all tasks on one core."""
+        core = self.target.core
+        operations_per_cycle = OPERATIONS_PER_FMA * core.fma_per_cycle
+        spectrum_bytes_per_cycle = SPECTRUM_SPEEDUP * core.memory_bytes_per_ns / self.target.gigahertz
         down, across = self.height.tiles, self.width.tiles
         size, width = self.height.size, self.width.size
         row_in = sum(operations(width, len(t.data)) for t in across) / 2
@@ -120,15 +126,15 @@ class FftCode:
         back = self.height.outputs * row_out + len(across) * self.bins * column_out
         if self.depthwise:
             work = self.c.batch * self.in_vectors * (forward + back + 4 * self.image_tiles * self.frequencies)
-            cycles = work / OPERATIONS_PER_CYCLE
-            memory = self.spectrum_floats * 4 / SPECTRUM_BYTES_PER_CYCLE
+            cycles = work / operations_per_cycle
+            memory = self.spectrum_floats * 4 / spectrum_bytes_per_cycle
         else:
             work = self.c.batch * (self.in_vectors * self.blocks * forward + self.out_vectors * back)
             pairs = self.frequencies * self.tiles * (self.in_vectors * self.blocks + self.out_vectors)
             steps = self.frequencies * self.tiles * self.c.in_channels * self.blocks * self.block
-            step = max(2.0, 8.0 / (self.rows * self.vectors))
-            cycles = work / OPERATIONS_PER_CYCLE + CYCLES_PER_PAIR * pairs + steps * step
-            memory = self.spectrum_floats * 4 * self.groups / SPECTRUM_BYTES_PER_CYCLE
+            step = max(4 / core.fma_per_cycle, 2 * core.fma_latency / (self.rows * self.vectors))
+            cycles = work / operations_per_cycle + PAIR_FMAS / core.fma_per_cycle * pairs + steps * step
+            memory = self.spectrum_floats * 4 * self.groups / spectrum_bytes_per_cycle
         return max(cycles, memory) + 0.2 * min(cycles, memory)
 
     def code(self) -> Code:

@@ -32,8 +32,8 @@ __all__ = ["WindowTileKernel", "grouped_reject"]
 TASKS_PER_CORE = 8
 OVERLAP = 0.55
 """Share of the shorter of arithmetic and memory traffic that is not hidden behind the longer."""
-NEAR_BYTES_PER_CYCLE = 17.0
-FAR_READ_BYTES_PER_CYCLE, FAR_WRITE_BYTES_PER_CYCLE = 16.0, 40.0
+NEAR_SHARE, FAR_READ_SHARE, FAR_WRITE_SHARE = 17 / 22, 16 / 28, 40 / 28
+"""Of the bandwidths from the second-level cache and from behind it."""
 CHUNK_BYTES = 256
 """Gaps between what is read cost as much as so many bytes."""
 
@@ -122,8 +122,10 @@ class _Tiling:
         if weights > target.l1_bytes // 2:
             tiles = self.tiles_down * sum(c.tiles for c in self.across)
             near += self.channels * FLOAT_BYTES * self.steps * tiles * self.batch
-        far = x_bytes * waste / (FAR_READ_BYTES_PER_CYCLE if x_bytes > target.l2_bytes // 2 else NEAR_BYTES_PER_CYCLE)
-        return far + y_bytes / FAR_WRITE_BYTES_PER_CYCLE + near / NEAR_BYTES_PER_CYCLE
+        core = target.core
+        near_rate, far_rate = NEAR_SHARE * core.l2_bytes_per_cycle, FAR_READ_SHARE * core.far_bytes_per_cycle
+        read = x_bytes * waste / (far_rate if x_bytes > target.l2_bytes // 2 else near_rate)
+        return read + y_bytes / (FAR_WRITE_SHARE * core.far_bytes_per_cycle) + near / near_rate
 
 
 def grouped_reject(problem: Problem) -> Reject | None:

@@ -12,7 +12,8 @@ from edgesmith.kernels.tile import TileShape, cycles_per_step
 __all__ = ["nanoseconds"]
 
 STEP_NS = 100.0
-OPERATIONS_PER_CYCLE = 1.3
+OPERATIONS_PER_FMA = 0.65
+"""Operations of a transform in the time of one multiply-add of many."""
 TILE_CYCLES = 6.0
 """For each register tile, besides its steps."""
 SHARED_SHARE = 10 / 28
@@ -82,7 +83,7 @@ def _both(t: Tiling, vertical: Matrix, horizontal: Matrix) -> float:
     columns, rows = len(horizontal[0]), len(vertical)
     operations = columns * _operations(vertical) + rows * _operations(horizontal)
     moves = columns * len(vertical[0]) / 2 + rows * len(horizontal)
-    return (operations + moves) / OPERATIONS_PER_CYCLE
+    return (operations + moves) / (OPERATIONS_PER_FMA * t.problem.target.core.fma_per_cycle)
 
 
 @cache
