@@ -42,8 +42,8 @@ from edgesmith.errors import TargetError
 from edgesmith.packaging import PACKAGES
 from edgesmith.quantize.precisions import PRECISIONS
 from edgesmith.recipe import PARTS, Recipe
-from edgesmith.report.units import count, nbytes
-from edgesmith.target import runs_here
+from edgesmith.report.units import count, duration, nbytes
+from edgesmith.target import cores, runs_here
 
 
 def command(
@@ -186,6 +186,7 @@ def _summary(artifact: Artifact, seconds: float) -> None:
         *_code(artifact, manifest.get("weights_bytes", memory["weights_bytes"])),
         ("resident", f"{nbytes(_resident_bytes(memory))}; {nbytes(memory['prepared_bytes'])} of it by prepare"),
         *_device_memory(manifest),
+        *_predicted(manifest),
         *_proofs(artifact),
         *((("packages" if i == 0 else ""), str(p)) for i, p in enumerate(sorted(artifact.path.glob(f"{PACKAGES}/*")))),
         ("time", f"{seconds:.1f} s"),
@@ -248,6 +249,16 @@ def _device_memory(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
     if patches:
         rows.append(("patches", f"{patches['rows']} x {patches['columns']} up to {patches['value']}"))
     return rows
+
+
+def _predicted(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What a run is predicted to take on a core that is not here."""
+    found = manifest.get("predicted")
+    if not found:
+        return []
+    core = cores()[found["core"]].title
+    text = f"{duration(found['ns'])} (x/÷ {found['factor']:g}) on {core} at {found['gigahertz']:g} GHz, one thread"
+    return [("predicted", f"{text}; not measured")]
 
 
 def _unverified(artifact: Artifact) -> str:

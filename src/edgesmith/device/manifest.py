@@ -96,9 +96,20 @@ def _describe(
         "passes": dict(passes.applied),
         "skipped": [{"pass": p, "node": n, "reason": reason} for (p, n), reason in passes.skipped.items()],
         "steps": [_step(graph, s, f) for s, f in zip(plan.steps, package.functions, strict=True)],
+        "predicted": _predicted(plan),
         "free": dict(plan.free),
         "copies": dict(plan.copies),
     }
+
+
+def _predicted(plan: Plan) -> dict[str, Any] | None:
+    """Time of one run on one thread by the kernels' models, and the factor within which it is likely right."""
+    target = plan.target
+    if not target.core.uncertainty:
+        return None
+    time_ns = sum(step.kernel.cost(step.problem, step.schedule) for step in plan.steps)
+    factor = target.core.uncertainty
+    return {"core": target.core.name, "gigahertz": target.gigahertz, "ns": round(time_ns, 1), "factor": factor}
 
 
 def _tensor(name: str, type: TensorType) -> dict[str, Any]:
