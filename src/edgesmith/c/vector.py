@@ -17,7 +17,8 @@ Kernels are written against these names; a header of ``static inline`` functions
 ``es_load_i32(p)``, ``es_load_i32_n``, ``es_store_i32``, ``es_store_i32_n``  vectors of i32, whose type is ``es_m``
 ``es_round_u8(p, v, x)``  store the lanes of v, rounded to the nearest even, plus the number x of 16 bits, saturated;
                     v is below 2**31 and NaN counts as negative; ``es_round_i8``; ``es_round_u8_4(p, a, b, c, v, x)``
-                    stores four vectors one behind the other, ``es_round_i8_4``
+                    stores four vectors one behind the other, ``es_round_i8_4``; ``es_round_number_u8``, ... the same
+                    where no lane is NaN
 ``es_from_i32(m)``  integers as floats, rounded to nearest; ``es_to_i32(v)`` floats that are integers as such
 ``es_dot2(c,a,b)``  c + the two products of i16 neighbours in each lane of a and b; ``es_dot4`` the four of u8 with i8,
                     ``es_dot4_i8`` of i8 with i8; modulo 2**32, nothing saturates
@@ -184,15 +185,19 @@ def _rounded() -> dict[str, VectorPrimitive]:
         low, high = (f"es_set1({number}.0f)" for number in (int(limits.min), int(limits.max)))
         one = f"es_store_{name}(p, es_min(es_max(es_rint(v) + es_set1((float)x), {low}), {high}));"
         four = " ".join(f"es_round_{name}(p + {i} * ES_LANES, {v}, x);" for i, v in enumerate("abcv"))
-        found |= {
-            f"round_{name}": _p("void", f"{element} *p, es_v v, int32_t x", one, meaning.stored_rounded),
-            f"round_{name}_4": _p(
-                "void",
-                f"{element} *p, es_v a, es_v b, es_v c, es_v v, int32_t x",
-                four,
-                lambda p, a, b, c, v, x: meaning.stored_rounded(p, np.concatenate([a, b, c, v]), x),
-            ),
-        }
+        for kind, body, bodies in (
+            ("round", one, four),
+            ("round_number", f"es_round_{name}(p, v, x);", f"es_round_{name}_4(p, a, b, c, v, x);"),
+        ):
+            found |= {
+                f"{kind}_{name}": _p("void", f"{element} *p, es_v v, int32_t x", body, meaning.stored_rounded),
+                f"{kind}_{name}_4": _p(
+                    "void",
+                    f"{element} *p, es_v a, es_v b, es_v c, es_v v, int32_t x",
+                    bodies,
+                    lambda p, a, b, c, v, x: meaning.stored_rounded(p, np.concatenate([a, b, c, v]), x),
+                ),
+            }
     return found
 
 

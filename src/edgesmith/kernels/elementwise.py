@@ -8,13 +8,14 @@ from typing import ClassVar
 
 import numpy as np
 
-from edgesmith.c.expr import Expr, const, emit, var, vectorizable
+from edgesmith.c.expr import Expr, const, emit, emit_together, var, vectorizable
 from edgesmith.c.mathfunctions import functions_of
 from edgesmith.c.writer import Writer
 from edgesmith.ir import Graph, Node, TensorType, View
 from edgesmith.kernels.base import SIGNATURE, Code, Kernel, Problem, Reject, Schedule, kernel, operands, unpack
 from edgesmith.kernels.cycles import cycles_of, far_cycles
 from edgesmith.kernels.lanes import VECTOR_TYPES, load, repeat, store
+from edgesmith.kernels.quantized_store import VECTORS_AT_ONCE, Rounding, largest_of
 from edgesmith.kernels.region import Region, epilogue_chains
 from edgesmith.ops import Array, Elementwise
 
@@ -126,6 +127,7 @@ class _Loop:
             and vectorizable(self.expr) is None
             and shape[-1] >= problem.target.lanes // 2
         )
+        self.rounding = self._rounding() if self.vector else None
         self.rows, self.inner = math.prod(shape[:-1]), shape[-1] if shape else 1
         self.grain = problem.target.lanes if self.vector else 1
         self.segments = 1
@@ -136,6 +138,12 @@ class _Loop:
         else:
             self.chunk = max(1, TASK_ELEMENTS // max(self.inner, 1))
             self.tasks = max(1, -(-self.rows // self.chunk))
+
+    def _rounding(self) -> Rounding | None:
+        """How results are stored where they are rounded to bytes."""
+        arrays = dict(self.constants)
+        largest = {a.pointer: largest_of(a.view.dtype, arrays.get(a.pointer)) for a in self.inputs}
+        return Rounding.of(self.expr, largest, self.problem.target)
 
     def cycles(self) -> float:
         """Arithmetic and loads, or the memory beyond the second-level cache, whichever takes longer."""
@@ -194,6 +202,13 @@ class _Loop:
                 self._element(w, index)
             return
         w.line(f"int32_t {i} = {first};")
+        if self.rounding and self.y.view.shape[-1] >= VECTORS_AT_ONCE * lanes:
+            some = VECTORS_AT_ONCE * lanes
+            with w.block(f"for (; {i} + {some} <= {last}; {i} += {some})"):
+                neighbours = [[*index[:-1], f"({i} + {k * lanes})"] for k in range(VECTORS_AT_ONCE)]
+                copies = [self._leaves(at, None) for at in neighbours]
+                values = emit_together(self.rounding.value, copies, w, vector=True)
+                w.line(self.rounding.store(f"&{self.y.at(*index)}", values))
         with w.block(f"for (; {i} + {lanes} <= {last}; {i} += {lanes})"):
             value = self._vector(w, index, None)
             w.line(store(self.y.view.dtype, f"&{self.y.at(*index)}", value))
@@ -205,12 +220,16 @@ class _Loop:
 
     def _vector(self, w: Writer, index: list[str], lanes: str | None) -> str:
         """``lanes``: number of elements of a partial vector."""
+        return emit(self.expr, self._leaves(index, lanes), w, vector=True)
+
+    def _leaves(self, index: list[str], lanes: str | None) -> dict[str, str]:
+        """C text of each variable of the expression, in vectors."""
         leaves = {}
         for a in self.inputs:
             element, dtype = a.at(*index), a.view.dtype
             whole = a.view.strides[-1] == 1
             leaves[a.pointer] = load(dtype, f"&{element}", lanes) if whole else repeat(dtype, element)
-        return emit(self.expr, leaves, w, vector=True)
+        return leaves
 
     def _element(self, w: Writer, index: list[str]) -> None:
         value = emit(self.expr, {a.pointer: a.at(*index) for a in self.inputs}, w)

@@ -14,7 +14,7 @@ from edgesmith.ir import DType, View
 from edgesmith.kernels.base import Problem
 from edgesmith.kernels.elementwise import array_constants, compose, like_output
 from edgesmith.kernels.lanes import VECTOR_TYPES, load, repeat, store
-from edgesmith.kernels.quantized_store import VECTORS_AT_ONCE, Rounding
+from edgesmith.kernels.quantized_store import VECTORS_AT_ONCE, Rounding, largest_of
 from edgesmith.ops import Array, Elementwise
 
 __all__ = ["Epilogue", "strided"]
@@ -102,8 +102,8 @@ class Epilogue:
         self.reject = vectorizable(self.expr) or (None if self.dtype in allowed else f"the result is {self.dtype}")
         self.functions = functions_of(self.expr)
         arrays = dict(self.constants)
-        limits = {a.pointer: _largest(a.view.dtype, arrays.get(a.pointer)) for a in self.operands}
-        self.rounding = Rounding.of(self.expr, {**limits, "acc": _largest(self.accumulator.dtype)})
+        limits = {a.pointer: largest_of(a.view.dtype, arrays.get(a.pointer)) for a in self.operands}
+        self.rounding = Rounding.of(self.expr, {**limits, "acc": largest_of(self.accumulator.dtype)}, problem.target)
 
     @property
     def label(self) -> str:
@@ -297,13 +297,6 @@ def strided(view: View, index: Sequence[tuple[int, str]]) -> str:
         factor = wide + (text if text.isidentifier() or text.isdigit() else f"({text})")
         terms.append(factor if stride == 1 else f"{factor} * {stride}")
     return " + ".join(terms) or "0"
-
-
-def _largest(dtype: DType, values: np.ndarray | None = None) -> float:
-    """The largest magnitude of some values, or of a type's."""
-    if values is not None:
-        return float(np.abs(values.astype(np.float64)).max(initial=0.0))
-    return np.inf if dtype.is_float else float(max(map(abs, dtype.limits)))
 
 
 def _divisor(number: int, most: int) -> int:

@@ -36,18 +36,33 @@ def _zipped(kind: str) -> str:
     return f"({{{{ {loads} vmovl_{kind}(vzip1_{kind}(vcreate_{kind}(x), vcreate_{kind}(y))); }}}})"
 
 
-def _rounded(kind: str, vectors: int) -> str:
-    """A store of vectors of floats as bytes; NaN becomes a negative number."""
+def _rounded(kind: str, vectors: int, steps: str) -> str:
+    """A store of vectors of floats as bytes.
+
+    Args:
+        steps: template of the integers of a vector.
+    """
     shift = f"vdupq_n_s16((int16_t){{{vectors + 1}}})"
-    integers = [f"vcvtnq_s32_f32(vmaxnmq_f32({{{i + 1}}}, vdupq_n_f32(-65536.0f)))" for i in range(vectors)]
+    moved = f"{{{vectors + 1}}} ? vqaddq_s16(%s, {shift}) : %s"
+    integers = [steps % f"{{{i + 1}}}" for i in range(vectors)]
     narrow = "vqmovun" if kind == "u8" else "vqmovn"
     if vectors == 1:
-        shorts = f"vqaddq_s16(vcombine_s16(vqmovn_s32({integers[0]}), vdup_n_s16(0)), {shift})"
+        shorts = f"vcombine_s16(vqmovn_s32({integers[0]}), vdup_n_s16(0))"
         element = "uint8x8_t" if kind == "u8" else "int8x8_t"
-        return f"const {element} bytes = {narrow}_s16({shorts}); memcpy({{0}}, &bytes, 4)"
+        start = f"const int16x8_t shorts = {shorts}; "
+        return f"{start}const {element} bytes = {narrow}_s16({moved % ('shorts', 'shorts')}); memcpy({{0}}, &bytes, 4)"
     pairs = zip(integers[::2], integers[1::2], strict=True)
-    low, high = (f"vqaddq_s16(vqmovn_high_s32(vqmovn_s32({a}), {b}), {shift})" for a, b in pairs)
-    return f"vst1q_{kind.replace('i', 's')}({{0}}, {narrow}_high_s16({narrow}_s16({low}), {high}))"
+    halves = zip(("low", "high"), (f"vqmovn_high_s32(vqmovn_s32({a}), {b})" for a, b in pairs), strict=True)
+    start = "".join(f"const int16x8_t {name} = {text}; " for name, text in halves)
+    bytes_ = f"{narrow}_high_s16({narrow}_s16({moved % ('low', 'low')}), {moved % ('high', 'high')})"
+    return f"{start}vst1q_{kind.replace('i', 's')}({{0}}, {bytes_})"
+
+
+ROUNDINGS = {
+    "round": "vcvtnq_s32_f32(vmaxnmq_f32(%s, vdupq_n_f32(-65536.0f)))",
+    "round_number": "vcvtnq_s32_f32(%s)",
+}
+"""How floats become integers; NaN becomes a negative number first."""
 
 
 def _extremum(instruction: str, better: str) -> str:
@@ -88,8 +103,8 @@ NEON = ISAS.register("neon")(
             "fma": "vfmaq_f32({2}, {0}, {1})",
             "fma_lane": "vfmaq_n_f32({2}, {0}, {1}[{3}])",
             "sqrt": "vsqrtq_f32({0})",
-            **{f"round_{kind}": _rounded(kind, 1) for kind in ("u8", "i8")},
-            **{f"round_{kind}_4": _rounded(kind, 4) for kind in ("u8", "i8")},
+            **{f"{name}_{kind}": _rounded(kind, 1, ROUNDINGS[name]) for name in ROUNDINGS for kind in ("u8", "i8")},
+            **{f"{name}_{kind}_4": _rounded(kind, 4, ROUNDINGS[name]) for name in ROUNDINGS for kind in ("u8", "i8")},
             "floor": "vrndmq_f32({0})",
             "ceil": "vrndpq_f32({0})",
             "rint": "vrndnq_f32({0})",
