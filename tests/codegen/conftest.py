@@ -36,7 +36,7 @@ def missing(compiler: str, sanitizers: tuple[str, ...]) -> str:
 
 
 def compiled(folder: Path, files: Sequence[str | Path], options: Sequence[str] = (), compiler: str = "gcc") -> Path:
-    """A program in ``folder`` from C files of it, of tests/codegen/runtime or of the runtime; skips without the compiler."""
+    """A program in ``folder`` from C files of it, of the runtime or of its tests; skips without the compiler."""
     folders = (folder, SOURCES, RUNTIME)
     reason = missing(compiler, tuple(option for option in options if option.startswith("-fsanitize=")))
     if reason:

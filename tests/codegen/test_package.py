@@ -108,6 +108,7 @@ def test_function_names_follow_the_convention() -> None:
         ("7up", "net_7up"),
         ("é", "net"),
         *((n, f"net_{n}") for n in ("model", "main", "src", "objects", "weights", "es_abi", "kernels_000", "es")),
+        *((n, f"net_{n}") for n in ("include", "lib", "packages", "m", "c", "pthread")),
         ("pthread_mutex", "net_pthread_mutex"),
         ("x" * 90, "x" * 48),
     ],
