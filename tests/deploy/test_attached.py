@@ -112,3 +112,12 @@ def test_a_device_of_another_kind() -> None:
     foreign = parse("aarch64-linux-gnu")
     with pytest.raises(DeviceError, match="the programs are for aarch64"), attach("local:", foreign):
         pass
+
+
+def test_a_folder_that_takes_no_files(built: tuple[Path, Path], tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with (
+        pytest.raises(DeviceError, match=r"(?s)mkdir.*Name a folder of the device"),
+        attach(f"local:{tmp_path}/file", HERE) as device,
+    ):
+        device.open(load(built[0]))

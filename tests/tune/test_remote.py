@@ -269,6 +269,7 @@ def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_tuning_over_ssh(server: int, database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("edgesmith.tune.search.BATCH_TRIALS", 4)
+    monkeypatch.setattr("edgesmith.tune.search.is_available", lambda: False)
     there = tmp_path / "there"
     there.mkdir()
     address = f"ssh://{getpass.getuser()}@127.0.0.1:{server}{there}"

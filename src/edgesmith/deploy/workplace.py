@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 from edgesmith.deploy.transport import Transport, quoted
 from edgesmith.device.artifact import sha256
-from edgesmith.device.channel import Channel
-from edgesmith.errors import DeviceError
+from edgesmith.device.channel import Channel, Lost
+from edgesmith.errors import DeviceError, Unreachable
 
 __all__ = ["Workplace"]
 
@@ -35,7 +35,8 @@ class Workplace(AbstractContextManager["Workplace"]):
         wanted = {f: sha256(f) for f in files}
         names = " ".join(quoted(f.name) for f in wanted)
         self._used = True
-        self.device.run(f"mkdir -p -m 700 {self._folder}")
+        with _another_folder():
+            self.device.run(f"mkdir -p -m 700 {self._folder}")
         present = self.device.hashes(self._folder, names)
         missing = [f for f, digest in wanted.items() if present.get(f.name) != digest]
         for file in missing:
@@ -61,7 +62,8 @@ class Workplace(AbstractContextManager["Workplace"]):
 
     def serve(self, program: str, arguments: Sequence[str], service: int, seconds: float = 120.0) -> Channel:
         """Start a program that answers; see ``Transport.serve``."""
-        return self.device.serve(self._path(program), arguments, service, seconds)
+        with _another_folder():
+            return self.device.serve(self._path(program), arguments, service, seconds)
 
     def _path(self, program: str) -> str:
         return f"{self._folder}/{quoted(program)}"
@@ -70,3 +72,22 @@ class Workplace(AbstractContextManager["Workplace"]):
         if self._used:
             with suppress(DeviceError):
                 self.device.run(f"rm -rf {self._folder}")
+
+
+@contextmanager
+def _another_folder() -> Iterator[None]:
+    """What is not the connection's fault may be the folder's: some hold no files, some no programs."""
+    try:
+        yield
+    except Unreachable:
+        raise
+    except DeviceError as error:
+        status = error.status if isinstance(error, Lost) else CANNOT_START
+        if status != CANNOT_START or error.hint:
+            raise
+        raise DeviceError(error.why, where=error.where, hint=_HINT) from error
+
+
+CANNOT_START = 126
+"""Exit status of a shell that may not start a program."""
+_HINT = "Name a folder of the device for files and programs: ssh://user@host/folder"
