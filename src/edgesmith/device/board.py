@@ -60,7 +60,16 @@ class EmulatedBoard(Device):
         command = [self.qemu, "-M", self.board.machine, "-nographic", "-monitor", "none", "-serial", "none"]
         command += [*self.options, "-semihosting-config", ",".join(semihosting), "-kernel", str(program)]
         try:
-            return subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=LIMIT_SECONDS)
+            # What programs print by semihosting goes to the emulator's standard error.
+            done = subprocess.run(
+                command,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+                timeout=LIMIT_SECONDS,
+            )
+            return subprocess.CompletedProcess(done.args, done.returncode, done.stdout, "")
         except OSError as error:
             raise ArtifactError(f"cannot start {self.qemu}: {error}", where=str(program)) from error
         except subprocess.TimeoutExpired as error:

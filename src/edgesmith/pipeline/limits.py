@@ -17,7 +17,7 @@ from edgesmith.toolchain.size import flash_bytes
 __all__ = ["Limits"]
 
 CONTEXT_ROOM = 4096
-BARE_CONTEXT_ROOM = 256
+BARE_CONTEXT_ROOM = 128
 """Of a context, beside the memory that is planned."""
 
 
