@@ -23,8 +23,9 @@ from .problems import Check, checks, failures, operator_cases
 
 CHECKS_OF_A_KERNEL = 5
 CHECKS_OF_INTEGERS = 10
-FEWER = {"riscv64": 3, "wasm32": 3}
+FEWER = {"riscv64": 5, "wasm32": 5}
 """How many times fewer on architectures whose instructions compilers choose, mostly, and not the kernels."""
+TESTED_BY_OTHERS = ("rvv256", "relaxed_simd")
 
 pytestmark = pytest.mark.toolchain
 
@@ -66,7 +67,7 @@ def sample(isa: str, target: Target) -> list[Check]:
     return chosen
 
 
-@pytest.mark.parametrize("isa", FOREIGN)
+@pytest.mark.parametrize("isa", [name for name in FOREIGN if name not in TESTED_BY_OTHERS])
 def test_kernels_agree_with_the_reference(isa: str, tmp_path: Path) -> None:
     if missing := missing_emulator(isa):
         pytest.skip(missing)
