@@ -12,7 +12,8 @@ A set that multiplies matrices in registers of their own also fills the table of
 one that the system grants to each process by itself says how to ask (``Permission``); ``amx.py`` does both. Kernels for
 such a set compute the same without it where it is refused.
 
-A set of another architecture names the processor with which QEMU runs it (``emulator_cpu``); ``neon.py`` is one. A
+A set of another architecture names the processor with which QEMU runs it (``emulator_cpu``); ``neon.py`` is one. Where
+the compiler chooses instructions well, a table needs no intrinsics; ``rvv128.py`` has none. A
 device is described by one TOML file in ``src/edgesmith/target/profiles/``.
 
 This guide runs: it adds a set of 128-bit vectors with fused multiply-adds, and compiles a network for it.
