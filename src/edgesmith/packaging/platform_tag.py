@@ -5,6 +5,7 @@ from __future__ import annotations
 from edgesmith.device import Artifact
 from edgesmith.errors import ArtifactError
 from edgesmith.packaging.elf import ElfLibrary
+from edgesmith.packaging.mach_o import oldest_macos
 
 __all__ = ["platform_tag"]
 
@@ -12,7 +13,8 @@ OLDEST_GLIBC = (2, 17)
 """Of the names that installers know for every architecture (PEP 600)."""
 MUSL = "1_2"
 """The version that the bundled compiler links for (PEP 656)."""
-MACOS = {"aarch64": "macosx_11_0_arm64", "x86_64": "macosx_11_0_x86_64"}
+MACOS = {"aarch64": "arm64", "x86_64": "x86_64"}
+"""Architectures in the words of Apple's tools; from version 11 on, the minor version is 0."""
 WINDOWS = {"aarch64": "win_arm64", "x86_64": "win_amd64"}
 LINUX_ARCHS = {"arm": "armv7l"}
 _PERMITTED = frozenset(
@@ -29,10 +31,11 @@ def platform_tag(artifact: Artifact) -> str:
     """
     target = artifact.target
     system, where = target.system.name, str(artifact.library)
-    if system in ("macos", "windows"):
-        tag = (MACOS if system == "macos" else WINDOWS).get(target.arch)
-        if tag:
-            return tag
+    if system == "windows" and target.arch in WINDOWS:
+        return WINDOWS[target.arch]
+    if system == "macos" and target.arch in MACOS:
+        major, minor = oldest_macos(artifact.library)
+        return f"macosx_{major}_{minor if major < 11 else 0}_{MACOS[target.arch]}"
     if system != "linux":
         raise ArtifactError(
             f"there are no Python wheels for {target.triple}", where=where, hint="compile for Linux, macOS or Windows"

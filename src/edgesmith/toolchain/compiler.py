@@ -19,6 +19,8 @@ from edgesmith.target import Target, parse
 
 __all__ = ["Compiler", "system", "zig"]
 
+OLDEST_MACOS = "11.0"
+"""The first for its AArch64 processors."""
 FLAGS = (
     "-std=gnu99",
     "-O3",
@@ -123,10 +125,12 @@ def _reserved(target: Target) -> list[str]:
 
 
 def _zig_triple(target: Target) -> str:
-    """The triple with the oldest C library that programs run with."""
+    """The triple with the oldest C library, or the oldest macOS, that programs run with."""
     if target.system.name == "android":
         # For its 64-bit processors musl's headers serve: bionic's functions take the same there (linking.py).
         return f"{target.arch}-linux-musl"
+    if target.system.name == "macos":
+        return f"{target.triple}.{OLDEST_MACOS}"
     oldest = "2.27" if target.arch == "riscv64" else "2.17"
     return f"{target.triple}.{oldest}" if "-linux-gnu" in target.triple else target.triple
 

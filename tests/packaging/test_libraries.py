@@ -1,8 +1,9 @@
-"""What is read from ELF files: as readelf reads it, and nothing but errors from damaged ones."""
+"""What is read from libraries: as readelf reads it, and nothing but errors from damaged ones."""
 
 from __future__ import annotations
 
 import re
+import struct
 import subprocess
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from edgesmith.errors import ArtifactError
 from edgesmith.packaging.elf import ElfLibrary
+from edgesmith.packaging.mach_o import oldest_macos
 from edgesmith.target import parse
 from edgesmith.toolchain import zig
 
@@ -66,3 +68,30 @@ def test_damaged(native: Path, tmp_path: Path, cut: float, places: list[tuple[in
         ElfLibrary.read(path)
     except ArtifactError as error:
         assert "is no ELF file" in str(error)
+
+
+def mach_o(*commands: tuple[int, ...]) -> bytes:
+    """A header and load commands, each of 16 bytes or more."""
+    body = b"".join(struct.pack(f"<{len(c) + 1}I", c[0], 4 * (len(c) + 1), *c[1:]) for c in commands)
+    return struct.pack("<8I", 0xFEEDFACF, 0x0100000C, 0, 6, len(commands), len(body), 0, 0) + body
+
+
+@pytest.mark.parametrize(
+    ("data", "version"),
+    [
+        (mach_o((0x19, 0, 0, 0), (0x32, 1, 0x000B0000, 0x001B0000)), (11, 0)),
+        (mach_o((0x24, 0x000A0D01, 0)), (10, 13)),
+        (mach_o((0x19, 0, 0)), "no version"),
+        (mach_o((0x32, 1, 0x000B0000, 0))[:40], "is no library for macOS"),
+        (b"\x7fELF" + bytes(60), "wrong magic"),
+        (b"", "is no library for macOS"),
+    ],
+)
+def test_versions_of_macos(data: bytes, version: tuple[int, int] | str, tmp_path: Path) -> None:
+    path = tmp_path / "f.dylib"
+    path.write_bytes(data)
+    if isinstance(version, tuple):
+        assert oldest_macos(path) == version
+        return
+    with pytest.raises(ArtifactError, match=version):
+        oldest_macos(path)
