@@ -19,6 +19,10 @@ from edgesmith.toolchain.compiler import Compiler
         ("aarch64-linux-gnu+portable", ()),
         ("arm-linux-gnueabihf", ()),
         ("arm-linux-gnueabihf+neon32", ("neon32",)),
+        ("riscv64-linux-gnu", ()),
+        ("riscv64-linux-gnu+rvv256", ("rvv128", "rvv256")),
+        ("wasm32-wasi", ()),
+        ("wasm32-wasi+relaxed_simd", ("simd128", "relaxed_simd")),
         ("x86_64-linux-gnu", ("sse2",)),
         ("x86_64-linux-gnu+avx2", ("sse2", "sse4", "avx2")),
     ],
@@ -63,6 +67,8 @@ def test_a_device_with_fewer_sets() -> None:
         ("portable+avx2", "means no instruction sets"),
         ("toaster", "not a target"),
         ("z80-cpm-none", "not a target"),
+        ("wasm32-freestanding", "no such system(.|\n)*wasm32-wasi"),
+        ("wasm32-linux-gnu", "no such system"),
     ],
 )
 def test_what_is_no_target(text: str, why: str) -> None:

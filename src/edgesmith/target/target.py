@@ -213,6 +213,10 @@ def parse(text: str) -> Target:
     short = len(system) == 1 and system_of(base).name == system[0]
     if not (short or len(system) == 2) or arch not in {isa.arch for isa in ISAS.values()} | {"arm"}:
         raise TargetError("not a target", where=text, hint=HINT)
+    if (arch == "wasm32") != (system == ["wasi"]):
+        raise TargetError(
+            "no such system", where=text, hint="use wasm32-wasi; its library imports nothing and needs no system"
+        )
     if system[-1] == "androideabi":
         raise TargetError("Android is a target on 64-bit processors", where=text, hint="use arm-linux-musleabihf")
     isas = () if names == [PORTABLE] else _closure(names or _baseline(arch), arch)

@@ -36,9 +36,8 @@ def _rounded(kind: str, low: int, high: int) -> dict[str, str]:
     }
 
 
-_ZIPPED = "wasm_i8x16_shuffle(%s, %s, 0, 16, 1, 17, 2, 18, 3, 19, 0, 0, 0, 0, 0, 0, 0, 0)" % tuple(
-    f"wasm_v128_load32_zero({{{i}}})" for i in range(2)
-)
+_BYTES = "wasm_v128_load32_zero({%d})"
+_ZIPPED = f"wasm_i8x16_shuffle({_BYTES % 0}, {_BYTES % 1}, 0, 16, 1, 17, 2, 18, 3, 19, 0, 0, 0, 0, 0, 0, 0, 0)"
 
 SIMD128 = ISAS.register("simd128")(
     Isa(
