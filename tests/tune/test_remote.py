@@ -216,6 +216,17 @@ def test_a_device_that_stays_away_or_refuses(measure, tmp_path: Path, monkeypatc
         measure(Full(tmp_path, 0), [[0]])
 
 
+def test_a_connection_that_never_lasts(measure, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    class Short(Cut):
+        def serve(self, program: str, arguments: Sequence[str], service: int, seconds: float) -> Channel:
+            self.at = self.operations + 3  # the second request
+            return super().serve(program, arguments, service, seconds)
+
+    with pytest.raises(DeviceError, match=r"(?s)was lost 20 times in a row.*What was measured is kept"):
+        measure(Short(tmp_path, 0), [[0, 1]])
+    assert not list(tmp_path.iterdir())
+
+
 def test_when_nothing_runs_something_else_is_wrong(measure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
     monkeypatch.setattr(remote, "HOPELESS", 2)
     with pytest.raises(DeviceError, match=r"none of 2 candidates runs there; the last one crashes"):

@@ -44,8 +44,11 @@ ATTEMPTS = 3
 """How often what the device refuses is tried."""
 FAULTS = ("SIGSEGV", "SIGILL", "SIGBUS", "SIGFPE", "SIGABRT", "SIGALRM")
 """Signals that say that a candidate is wrong; others may come from elsewhere, so it gets another chance."""
+LOSSES = 20
+"""So many in a row, with a connection in between but no turn that comes to its end, are not waited out."""
 HOPELESS = 16
 """When so many candidates fail and none runs, something else is wrong."""
+AGAIN = "What was measured is kept; the same command goes on from there."
 RUNTIME = ("es_frame.h", "es_frame.c", "es_affinity.h", "es_affinity.c", "es_session.h", "es_pool.h", "es_abi.h")
 
 
@@ -70,12 +73,7 @@ class Runner:
         notify: told why nothing is measured, and, with an empty text, that it goes on.
     """
 
-    def __init__(
-        self,
-        place: Workplace,
-        cpu: int | None,
-        notify: Callable[[str], None],
-    ) -> None:
+    def __init__(self, place: Workplace, cpu: int | None, notify: Callable[[str], None]) -> None:
         self._place, self._cpu, self._notify = place, cpu, notify
         self._program: Path | None = None
         self._channel: Channel | None = None
@@ -129,7 +127,7 @@ class Runner:
                     raise DeviceError(
                         error.why,
                         where=error.where,
-                        hint="What was measured is kept; the same command goes on from there.",
+                        hint=AGAIN,
                     ) from error
                 self._notify(f"{error.why.splitlines()[0]}; trying again in {delay:.0f} s")
             time.sleep(delay)
@@ -252,14 +250,18 @@ class _RemoteRace:
 
     def turn(self, which: Sequence[int]) -> list[float | Refused]:
         """One run of each; begins again whenever the program was lost."""
+        refused, lost = len(self.refused), 0
         while True:
             try:
                 times = self._times([i for i in which if i not in self.refused])
+                return [self.refused.get(i) or times[i] for i in which]
             except Ended as ended:
                 self._loaded.clear()
                 self._one_by_one = self._one_by_one or bool(ended.why)
-                continue
-            return [self.refused.get(i) or times[i] for i in which]
+                lost = 0 if len(self.refused) > refused else lost + 1
+                refused = len(self.refused)
+                if lost >= LOSSES:
+                    raise DeviceError(f"the program there was lost {lost} times in a row", hint=AGAIN) from ended
 
     def clear(self) -> None:
         """Free the device's memory."""
