@@ -13,9 +13,11 @@ from edgesmith.kernels.base import SIGNATURE, Code, Kernel, Problem, Reject, Sch
 from edgesmith.kernels.region import Region, region
 from edgesmith.ops import Array, Operator
 
-STEP_CYCLES = 350.0
-CYCLES_PER_MAC = 3.5
-CYCLES_PER_ELEMENT = 5.25
+STEP_UOPS = 1400.0
+UOPS_PER_MAC = 14.0
+UOPS_PER_ELEMENT = 21.0
+MULTIPLY_ADDS_PER_FLOP = 10.5
+"""Time of a float operation, in those of the core's multiply-adds."""
 
 
 @kernel
@@ -38,7 +40,9 @@ class Portable(Kernel):
     def cost(self, problem: Problem, schedule: Schedule) -> float:
         cost = problem.cost
         moved = sum(problem.type(v).size for v in (*problem.region.inputs, *problem.region.outputs))
-        cycles = STEP_CYCLES + CYCLES_PER_MAC * cost.macs + CYCLES_PER_ELEMENT * (cost.flops + moved)
+        core = problem.target.core
+        cycles = (STEP_UOPS + UOPS_PER_MAC * cost.macs + UOPS_PER_ELEMENT * moved) / core.uops_per_cycle
+        cycles += MULTIPLY_ADDS_PER_FLOP / core.fma_per_cycle * cost.flops
         return cycles / problem.target.gigahertz
 
     def emit(self, problem: Problem, schedule: Schedule) -> Code:

@@ -12,6 +12,9 @@ from edgesmith.target import Target
 
 __all__ = ["Dot", "dot2_cycles"]
 
+SCALAR_REGISTERS = 13
+"""Integers of one lane lie in the processor's general registers, however many it has for floats."""
+
 
 def dot2_cycles(target: Target) -> float:
     """Cycles of one use: one instruction, or a multiplication and an addition, three of which take two cycles.
@@ -90,9 +93,10 @@ class Dot:
         """Whether the operands and intermediate results of a register tile fit the registers beside its sums."""
         if self.lane:
             return rows * (vectors + self.held) + 1 + self.spare <= target.registers
+        registers = min(target.registers, SCALAR_REGISTERS) if target.lanes == 1 else target.registers
         if self.vector == "es_q":
-            return rows * vectors + self.held * (min(rows, vectors) + 1) + self.spare <= target.registers
-        return TileShape(rows, vectors).registers + self.spare < target.registers
+            return rows * vectors + self.held * (min(rows, vectors) + 1) + self.spare <= registers
+        return TileShape(rows, vectors).registers + self.spare < registers
 
     @classmethod
     def of(cls, target: Target, weights: np.ndarray, inputs: DType = DType.U8) -> Dot:
