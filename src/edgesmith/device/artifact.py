@@ -251,7 +251,7 @@ def _check_machine(manifest: Mapping[str, Any], path: Path) -> None:
             f"was compiled for {triple}, this machine is {here}",
             where=str(path),
             hint=f"Copy the folder there and run ./{manifest['name']} --selftest; "
-            "'edgesmith verify' runs it here where QEMU is installed.",
+            "'edgesmith verify' runs it here where QEMU or wasmtime is installed.",
         )
     missing = {i for i in manifest.get("isas", ()) if i not in ISAS or ISAS[i].permission is None} - set(here.isas)
     if missing:
