@@ -118,7 +118,7 @@ def _module(content: bytes, counts: bool) -> wasmtime.Module:
 
 
 class WasmInstance(Instance):
-    """A model's library in an engine of its own.
+    """A model's library with memory of its own.
 
     Args:
         counts: count what is executed (see ``executed``), which takes longer.
@@ -130,7 +130,7 @@ class WasmInstance(Instance):
     def __init__(self, artifact: Artifact, *, counts: bool = False) -> None:
         import wasmtime
 
-        self._artifact, self._prefix, self._counts = artifact, artifact.name, counts
+        self._artifact, self._prefix = artifact, artifact.name
         engine = _engine(counts)
         self._store = wasmtime.Store(engine)
         if counts:
@@ -140,8 +140,9 @@ class WasmInstance(Instance):
             self._exports = wasmtime.Instance(self._store, module, []).exports(self._store)
         except (OSError, wasmtime.WasmtimeError, wasmtime.Trap) as error:
             raise ArtifactError(f"cannot load the program: {error}", where=str(artifact.library)) from error
-        memory = self._exports["memory"]
-        assert isinstance(memory, wasmtime.Memory)
+        memory = dict(self._exports).get("memory")
+        if not isinstance(memory, wasmtime.Memory):
+            raise ArtifactError("exports no memory", where=str(artifact.library), hint="compile the model again")
         self._memory = memory
         self._call("_initialize")
         found = self._call(f"{self._prefix}_abi_version")
