@@ -8,7 +8,7 @@ from rich.table import Table
 
 from edgesmith.cli.console import console, figures, print_json, table
 from edgesmith.counting import Inference
-from edgesmith.counting.mca import each_cycles
+from edgesmith.counting.mca import each_cycles, tool
 from edgesmith.errors import BadInput
 from edgesmith.report.units import count
 from edgesmith.target import Core, cores
@@ -18,12 +18,26 @@ __all__ = ["core_named", "print_counts"]
 LANES = 4
 
 
-def core_named(name: str) -> Core:
-    """A core of which a processor model is known; raises ``BadInput``."""
+ARM = ("aarch64", "arm")
+"""Architectures of the cores of which models are known."""
+
+
+def core_named(name: str, arch: str) -> Core:
+    """A core of which a processor model is known, for code of an architecture.
+
+    Raises:
+        BadInput: there is none.
+        MissingDependency: ``llvm-mca`` is not installed.
+    """
     core = cores().get(name)
     if core is None or not core.model:
         known = ", ".join(c.name for c in cores().values() if c.model)
         raise BadInput(f"no processor model is known of {name!r}", where="--core", hint=f"one of {known}")
+    if arch not in ARM:
+        raise BadInput(
+            f"{core.title} runs no code for {arch}", where="--core", hint="--count alone counts instructions"
+        )
+    tool()
     return core
 
 

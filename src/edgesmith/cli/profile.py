@@ -58,7 +58,7 @@ def command(
     """
     program = load(artifact, threads)
     if counted or core:
-        given = core_named(core) if core else None
+        given = core_named(core, program.target.arch) if core else None
         with error_console().status("counting"):
             inference = count_inference(program)
         print_counts(inference, given, in_order=in_order, limit=limit, as_json=as_json)

@@ -13,7 +13,8 @@ from typing import Any
 from edgesmith.counting.counts import Block, Counts
 from edgesmith.counting.plugin import count
 from edgesmith.device import Artifact, Emulator
-from edgesmith.errors import ArtifactError
+from edgesmith.errors import ArtifactError, TargetError
+from edgesmith.target import runs_here
 from edgesmith.toolchain.compiler import FLAGS, Compiler, zig
 
 __all__ = ["Inference", "count_inference"]
@@ -65,11 +66,15 @@ def count_inference(artifact: Artifact, compiler: Compiler | None = None) -> Inf
     library; the artifact stays as it is.
 
     Raises:
-        TargetError: QEMU is not installed, or emulates no such processor.
+        TargetError: the program is for this machine; or QEMU is not installed, or emulates no such processor.
         DeviceError: QEMU takes no plugins.
         ArtifactError: the artifact has no static library or no sources, or its program fails.
     """
-    target, emulator = artifact.target, Emulator.of(artifact.target)
+    target = artifact.target
+    if runs_here(target):
+        hint = "Measure its time instead: edgesmith profile, without --count."
+        raise TargetError("the program is for this machine; QEMU counts those of others", where=str(target), hint=hint)
+    emulator = Emulator.of(target)
     archive, source = (artifact.path / f"lib{artifact.name}.a").absolute(), artifact.path / "src"
     needed = [archive, *(source / file for file in (SELFTEST, "model.h"))]
     for path in needed:
