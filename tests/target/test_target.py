@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from edgesmith.errors import CompilerFailed, TargetError
-from edgesmith.target import ISAS, parse, profiles, runs_here
+from edgesmith.target import ISAS, board_of, parse, profiles, runs_here
 from edgesmith.toolchain import zig
 from edgesmith.toolchain.compiler import Compiler
 
@@ -23,6 +23,8 @@ from edgesmith.toolchain.compiler import Compiler
         ("riscv64-linux-gnu+rvv256", ("rvv128", "rvv256")),
         ("wasm32-wasi", ()),
         ("wasm32-wasi+relaxed_simd", ("simd128", "relaxed_simd")),
+        ("thumb-freestanding-eabi", ("armv6m",)),
+        ("thumb-freestanding-eabihf+fpv5", ("armv6m", "dsp", "fpv4", "fpv5")),
         ("x86_64-linux-gnu", ("sse2",)),
         ("x86_64-linux-gnu+avx2", ("sse2", "sse4", "avx2")),
     ],
@@ -38,7 +40,13 @@ def test_a_device(name: str) -> None:
     profile, target = profiles()[name], parse(name)
     fastest = profile.clusters[0]
     assert (target.device, target.cpu, target.cores) == (name, fastest.cpu, profile.cores)
-    assert (target.l1_bytes, target.l2_bytes) == (fastest.l1_bytes, fastest.l2_bytes)
+    if target.is_bare:
+        # Kernels still need to know how much to keep at hand.
+        assert 0 < target.l1_bytes <= 16 << 10 < target.l2_bytes
+        assert target.ram_bytes >= 256 << 10 and target.flash_bytes >= 512 << 10
+        assert board_of(target) is not None and target.core.name == target.cpu
+    else:
+        assert (target.l1_bytes, target.l2_bytes) == (fastest.l1_bytes, fastest.l2_bytes)
     assert set(profile.isas) <= set(target.isas)
     assert fastest.gigahertz == max(c.gigahertz for c in profile.clusters)
     assert all(s.startswith("https://") for s in profile.sources) and profile.sources
@@ -103,4 +111,4 @@ def test_a_compiler_for_this_machine_alone() -> None:
 
 
 def test_sets_that_every_processor_has() -> None:
-    assert {name for name, isa in ISAS.items() if isa.baseline} == {"neon", "sse2"}
+    assert {name for name, isa in ISAS.items() if isa.baseline} == {"armv6m", "neon", "sse2"}
