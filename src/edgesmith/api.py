@@ -18,7 +18,7 @@ from edgesmith.atomic import write_file
 from edgesmith.codegen import Package, generate, generate_variants
 from edgesmith.codegen.selftest import selftest_header, selftest_inputs
 from edgesmith.deploy import connect
-from edgesmith.device import Artifact, Device, runnable
+from edgesmith.device import Artifact, Device, runnable, runnable_variant
 from edgesmith.device.artifact import LOCK, MANIFEST, PRECISION, TIMES, UNHASHED, VERIFICATION, sha256
 from edgesmith.device.folder import FAILED, failed_folder, replacing
 from edgesmith.device.local import checked_threads
@@ -57,7 +57,7 @@ from edgesmith.preprocess import Preprocess
 from edgesmith.quantize import Quantized, Settings, Source
 from edgesmith.quantize.precisions import PRECISIONS
 from edgesmith.recipe import PARTS, Recipe
-from edgesmith.target import baseline_of, parse, refused, runs_here
+from edgesmith.target import baseline_of, parse, runs_here
 from edgesmith.toolchain import Compiler, build, zig
 from edgesmith.toolchain.compiler import system
 from edgesmith.verify import Accumulated, Verification, accumulate
@@ -330,7 +330,7 @@ def compile_graph(
             (folder / file).write_text(json.dumps(data, indent=1) + "\n")
         found = {}
         for variant, one in plans.items():
-            if not verify or not runnable(one.target) or (recipe.isas and refused(one.target)):
+            if not verify or not runnable(one.target) or (recipe.isas and not runnable_variant(one.target)):
                 continue
             found[variant] = compare_layers(
                 Artifact(folder, isa=variant if recipe.isas else None),
@@ -343,8 +343,8 @@ def compile_graph(
             if not found[variant].ok:
                 _keep_evidence(found[variant], folder, failed_folder(output))
         if found:
-            data = _by_variant(package, {v: result.to_json() for v, result in found.items()})
-            (folder / VERIFICATION).write_text(json.dumps(data, indent=1) + "\n")
+            results = _by_variant(package, {v: result.to_json() for v, result in found.items()})
+            (folder / VERIFICATION).write_text(json.dumps(results, indent=1) + "\n")
         forms = [f for f in recipe.emit if f not in PARTS]
         if forms:
             report("pack", 0, 1)

@@ -264,7 +264,7 @@ def _check_machine(manifest: Mapping[str, Any], path: Path) -> None:
 
 def _variant(manifest: Mapping[str, Any], isa: str | None, path: Path) -> str | None:
     """The variant that is meant; None where there are none."""
-    known = list(manifest.get("variants", ()))
+    known = [str(name) for name in manifest.get("variants", ())]
     wanted = isa or (knobs.ISA() if known else "")
     if wanted and wanted not in known:
         what = ", ".join(known) if known else f"one instruction set: {manifest.get('target')}"
