@@ -24,6 +24,7 @@ typedef struct {
 } service;
 
 static int malformed(service *s, const char *what) {
+    if (feof(s->channel.in)) return EXIT_FILE;
     return es_refuse(&s->channel, EXIT_USAGE, "request %u: %s", (unsigned)s->channel.kind, what);
 }
 
