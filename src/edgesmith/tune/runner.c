@@ -1,7 +1,7 @@
 /* Trials as a service, on a device: they are loaded with their operands, and run in turn. docs/serving.md specifies it.
  *
  * A trial that does not come to an end within the time that the request allows ends the program, by SIGALRM. */
-#define _POSIX_C_SOURCE 200809L
+#define _GNU_SOURCE /* sysconf(_SC_PHYS_PAGES) */
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -60,10 +60,11 @@ static int no_memory(uint64_t bytes) {
 
 static int sent(void) { return es_send(&channel) ? 0 : EXIT_OUTPUT; }
 
-/* NULL when there is no memory. */
+/* NULL when the machine has less. */
 static void *memory(uint64_t bytes) {
     void *made = NULL;
-    if (bytes > SIZE_MAX / 2 || posix_memalign(&made, ALIGNMENT, bytes ? (size_t)bytes : 1)) return NULL;
+    const uint64_t most = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
+    if (bytes > most || bytes > SIZE_MAX / 2 || posix_memalign(&made, ALIGNMENT, bytes ? (size_t)bytes : 1)) return NULL;
     return made;
 }
 
