@@ -53,15 +53,24 @@ def model() -> onnx.ModelProto:
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
 
 
-def compiled(folder: Path, **options: object) -> Artifact:
+def small_model() -> onnx.ModelProto:
+    """The least that has weights and a function."""
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["s"]), helper.make_node("Sigmoid", ["s"], ["y"])]
+    kinds = [helper.make_tensor_value_info(n, TensorProto.FLOAT, [1, 8]) for n in "xy"]
+    weights = numpy_helper.from_array(np.random.default_rng(0).standard_normal((8, 8)).astype(np.float32), "w")
+    graph = helper.make_graph(nodes, NAME, kinds[:1], kinds[1:], [weights])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+
+
+def compiled(folder: Path, network: onnx.ModelProto, **options: object) -> Artifact:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("edgesmith.codegen.package.FILE_BYTES", 1000)
-        return edgesmith.compile(model(), output=folder, name=NAME, cache=False, **options)  # type: ignore[arg-type]
+        return edgesmith.compile(network, output=folder, name=NAME, cache=False, **options)  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="session")
 def artifact(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
-    return compiled(tmp_path_factory.mktemp("packaging") / "out", verify=False, threads=2)
+    return compiled(tmp_path_factory.mktemp("packaging") / "out", model(), verify=False, threads=2)
 
 
 @pytest.fixture(scope="session")

@@ -28,7 +28,7 @@ from edgesmith.packaging.sources import Sources
 from edgesmith.recipe import PARTS
 from edgesmith.target import ISAS, parse
 
-from .conftest import IDENTIFIER, INPUTS, compiled, installed, unpacked
+from .conftest import IDENTIFIER, compiled, installed, small_model, unpacked
 
 pytestmark = pytest.mark.toolchain
 
@@ -125,20 +125,20 @@ def test_header_only_for_another_processor(artifact: Artifact, packages: dict[st
     assert done.returncode and f"was made for {artifact.target}" in done.stderr
 
 
-@pytest.mark.parametrize("compiler", [pytest.param(c, marks=installed(c)) for c in ("gcc", "clang")])
-def test_source(packages: dict[str, Path], compiler: str, tmp_path: Path) -> None:
+@installed("gcc", "clang")
+def test_source(packages: dict[str, Path], tmp_path: Path) -> None:
     """The page's commands build it, without a warning, with the weights by the assembler or as an array."""
     folder = unpacked(packages["source"], tmp_path)
     assert folder.name == f"{IDENTIFIER}-2.3.1"
-    page = (folder / "README.md").read_text()
-    build = next(line for line in page.splitlines() if line.startswith("cc @options *.c"))
-    array = next(line for line in page.splitlines() if line.startswith("cc tools/"))
-    again = next(line for line in page.splitlines() if "-DES_WEIGHTS_ARRAY" in line)
-    strict = f"{compiler} -O0 -Wall -Wextra -Wpedantic -Werror "
-    commands = [build] if compiler == "clang" else [array, again]
-    for command in commands:
-        command = command.replace("cc ", strict, 1).replace("@options", "@options -O0")
-        subprocess.run(command, cwd=folder, shell=True, check=True)
+    library, archive, array, program = [
+        next(line for line in (folder / "README.md").read_text().splitlines() if line.startswith(start))
+        for start in ("cc @options -c", "ar rcs", "cc tools/", "cc @options -DES_WEIGHTS_ARRAY")
+    ]
+    for compiler, commands in (("clang", [library, archive]), ("gcc", [array, program])):
+        for command in commands:
+            words = command.replace("cc ", f"{compiler} -Wall -Wextra -Wpedantic -Werror ", 1)
+            subprocess.run(words.replace("@options", "@options -O0"), cwd=folder, shell=True, check=True)
+    assert (folder / f"lib{IDENTIFIER}.a").is_file()
     done = subprocess.run([folder / IDENTIFIER, "--selftest"], capture_output=True, text=True)
     assert done.returncode == 0 and done.stdout.endswith("selftest passed\n")
 
@@ -184,7 +184,9 @@ def test_same_bytes(artifact: Artifact, packages: dict[str, Path], tmp_path: Pat
 
 def test_wheel_and_header_for_aarch64(tmp_path: Path) -> None:
     """Packages for another machine: the right tag, the right file, and code that asks for its instructions."""
-    other = compiled(tmp_path / "out", target="aarch64-linux-gnu+dotprod", verify=False, emit=("wheel", "header-only"))
+    other = compiled(
+        tmp_path / "out", small_model(), target="aarch64-linux-gnu+dotprod", verify=False, emit=("wheel", "header-only")
+    )
     made = sorted((other.path / PACKAGES).iterdir())
     assert [p.name for p in made] == [f"{IDENTIFIER}-1.0.0-py3-none-manylinux_2_17_aarch64.whl", f"{IDENTIFIER}.h"]
     with zipfile.ZipFile(made[0]) as archive:
@@ -198,7 +200,7 @@ def test_wheel_and_header_for_aarch64(tmp_path: Path) -> None:
 
 def test_android(tmp_path: Path) -> None:
     """What Gradle and Prefab look for, and a library that needs nothing but Android's C library."""
-    made = compiled(tmp_path / "out", target="aarch64-linux-android", verify=False, emit=("android",))
+    made = compiled(tmp_path / "out", small_model(), target="aarch64-linux-android", verify=False, emit=("android",))
     (path,) = (made.path / PACKAGES).iterdir()
     assert path.name == f"{IDENTIFIER}-1.0.0-arm64-v8a.aar"
     with zipfile.ZipFile(path) as archive:
@@ -220,24 +222,26 @@ def test_android(tmp_path: Path) -> None:
         platform_tag(made)
 
 
-def test_several_variants_in_a_wheel(tmp_path: Path) -> None:
-    """It asks for what every variant needs; forms of one instruction set say what to do instead."""
-    best = next((i for i in ("avx2", "neon") if i in parse("native").isas), None)
-    if best is None:
-        pytest.skip("one variant on this machine")
-    made = compiled(tmp_path / "out", isas=("portable", best), verify=False, emit=("wheel", "shared"))
-    with zipfile.ZipFile(next((made.path / PACKAGES).iterdir())) as archive:
+def test_several_variants(artifact: Artifact, tmp_path: Path) -> None:
+    """The wheel asks for what every variant needs; forms of one instruction set say what to do instead."""
+    copy = shutil.copytree(artifact.path, tmp_path / "copy")
+    manifest = json.loads((copy / "manifest.json").read_text())
+    here, baseline = parse("native"), parse(parse("native").triple)
+    manifest["variants"] = {t.variant: {"target": str(t), "isas": list(t.isas)} for t in (here, baseline)}
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    several = Artifact(copy)
+    with zipfile.ZipFile(pack(several, ["wheel"], tmp_path)["wheel"]) as archive:
         module = archive.read(f"{IDENTIFIER}/__init__.py").decode()
-    flags = {f for i in parse(parse("native").triple).isas for f in ISAS[i].cpuinfo}
+    flags = {f for i in baseline.isas for f in ISAS[i].cpuinfo}
     assert set(ast.literal_eval(re.findall(r"^_FLAGS.* = (.*)$", module, re.MULTILINE)[0])) == flags
     for form in ("source", "header-only"):
         with pytest.raises(ArtifactError, match="several variants"):
-            pack(made, [form], tmp_path)
+            pack(several, [form], tmp_path)
 
 
 def test_parts_of_an_artifact(tmp_path: Path) -> None:
     """The executable alone is in one piece; packages are files of the artifact, and everything has its hash."""
-    made = compiled(tmp_path / "out", emit=("exe", "wheel"), package_version="0.3")
+    made = compiled(tmp_path / "out", small_model(), emit=("exe", "wheel"), package_version="0.3")
     names = {p.name for p in made.path.iterdir()}
     assert IDENTIFIER in names and not names & {"include", "lib", f"lib{IDENTIFIER}.so", f"lib{IDENTIFIER}.a"}
     assert made.verification and made.verification["ok"]
@@ -250,7 +254,7 @@ def test_parts_of_an_artifact(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match="--emit shared,wheel"):
         pack(made, ["wheel"], tmp_path)
     with pytest.raises(ArtifactError, match="missing"):
-        made(*(np.zeros(shape, dtype) for shape, dtype in INPUTS.values()))
+        made(np.zeros((1, 8), np.float32))
 
 
 def test_what_cannot_be_packed(artifact: Artifact, tmp_path: Path) -> None:
