@@ -61,6 +61,8 @@ compilers:
 	@{ command -v qemu-aarch64 && test -d /usr/aarch64-linux-gnu && test -d /usr/arm-linux-gnueabihf && test -d /usr/riscv64-linux-gnu; } >/dev/null || { $(AS_DEBIAN_ROOT) && echo "installing QEMU" && \
 		apt-get update -qq && $(APT_INSTALL) qemu-user libc6-arm64-cross libc6-armhf-cross libc6-riscv64-cross >/dev/null; } || \
 		echo "QEMU cannot be installed here: programs for ARM and RISC-V are built and not run"
+	@command -v qemu-system-arm >/dev/null || { $(AS_DEBIAN_ROOT) && echo "installing QEMU's boards" && apt-get update -qq && \
+		$(APT_INSTALL) qemu-system-arm >/dev/null; } || echo "QEMU's boards cannot be installed here: programs for Cortex-M are built and not run"
 	@{ command -v sshd || test -x /usr/sbin/sshd; } >/dev/null || { $(AS_DEBIAN_ROOT) && echo "installing an SSH server" && \
 		apt-get update -qq && $(APT_INSTALL) openssh-server openssh-client >/dev/null; } || \
 		echo "OpenSSH cannot be installed here: deploying over SSH is not tested"

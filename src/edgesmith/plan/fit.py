@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from edgesmith.errors import DoesNotFit
 from edgesmith.ir import DType
 from edgesmith.plan.memory import Space
+from edgesmith.plan.patches import shortened
 from edgesmith.plan.plan import Plan
 
 __all__ = ["Demand", "demands", "ram_bytes", "require_flash", "require_ram"]
@@ -36,9 +37,9 @@ class Demand:
         return self.scratch_bytes + sum(n for _, n in self.buffers)
 
     def __str__(self) -> str:
-        parts = [f"{value} {nbytes}" for value, nbytes in self.buffers]
+        parts = [f"{shortened(value)} {nbytes}" for value, nbytes in self.buffers]
         parts += [f"scratch {self.scratch_bytes}"] if self.scratch_bytes else []
-        return f"{self.step} ({self.operators}): {self.nbytes} bytes: {', '.join(parts)}"
+        return f"{shortened(self.step)} ({self.operators}): {self.nbytes} bytes: {', '.join(parts)}"
 
 
 def demands(plan: Plan) -> tuple[Demand, ...]:
@@ -104,7 +105,7 @@ def require_flash(plan: Plan, weights: int, code: int, limit: int, owner: str) -
     lines = [
         f"needs {weights + code} bytes of flash ({weights} weights, {code} code), the limit of {owner} is {limit}."
     ]
-    lines += [f"  {name}: {nbytes} bytes of weights" for nbytes, name in largest]
+    lines += [f"  {shortened(name)}: {nbytes} bytes of weights" for nbytes, name in largest]
     floats = any(a.dtype.kind == "f" and a.size > 1 for s in plan.steps for a in s.code.constants)
     remedies = ["--precision int8 (a quarter of the weights)"] if floats else []
     hint = "; ".join((*remedies, "a network with fewer channels", "a device with more flash"))

@@ -24,11 +24,19 @@ from edgesmith.ops.slice import Slice
 from edgesmith.ops.window import Window
 from edgesmith.passes.editing import Names, merged_origin
 
-__all__ = ["Box", "Head", "Patching", "divided", "head_of"]
+__all__ = ["Box", "Head", "Patching", "divided", "head_of", "shortened"]
 
 RULE = "patches"
 Box = tuple[tuple[int, int], tuple[int, int]]
 """Lines and columns of a value, from the first to before the last."""
+
+
+LONGEST_NAME = 48
+
+
+def shortened(name: str) -> str:
+    """A name for messages: converters join those of all layers that they merged."""
+    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME // 2]}...{name[-LONGEST_NAME // 2 :]}"
 
 
 @dataclass(frozen=True)
@@ -45,7 +53,7 @@ class Patching:
         return cls(str(data["value"]), int(data["rows"]), int(data["columns"]))
 
     def __str__(self) -> str:
-        return f"{self.rows} x {self.columns} patches up to {self.value}"
+        return f"{self.rows} x {self.columns} patches up to {shortened(self.value)}"
 
     def boxes(self, graph: Graph) -> list[Box]:
         """The parts of the value, line by line."""
