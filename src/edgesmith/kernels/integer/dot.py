@@ -113,8 +113,10 @@ class Dot:
         if narrow and target.has("dot4_i16"):
             dot = cls("dot4_i16", 4, DType.I16, DType.I8, "quad_i16", "halves_i8", 2.0, vector="es_q")
             return replace(dot, load_uops=3.0, held=2, spare=3, input_uops=2.0, order=(0, 2, 1, 3))
-        if narrow and inputs.itemsize == 1 and target.lanes == 1:
-            return cls("dot1", 1, inputs, DType.I8, f"one_{inputs}", "each_i8", 2.0, 2.0, input_uops=2.0)
+        if narrow and inputs.itemsize == 1 and (target.lanes == 1 or target.has("dot1")):
+            dot = cls("dot1", 1, inputs, DType.I8, f"one_{inputs}", "each_i8", 2.0, 2.0, input_uops=2.0)
+            # Beside vectors, the input stays in a scalar register.
+            return replace(dot, uops=1.0, input_uops=0.5) if target.has("dot1") else dot
         uops = dot2_cycles(target) * target.core.uops_per_cycle
         if narrow:
             return cls("dot2", 2, DType.I16, DType.I8, "pair", "pairs_i8", uops, 2.5)

@@ -3,7 +3,7 @@
 Registers of V may be longer: instructions take a number of elements, so that a program of four f32 lanes runs alike on
 each length. Specification: "V" Standard Extension for Vector Operations, version 1.0 (RISC-V Unprivileged ISA, chapter
 31). Clang lowers GNU vectors and its ``__builtin_elementwise`` functions to it; the product of a number in all lanes
-becomes ``vfmacc.vf``, which reads that number from a scalar register.
+becomes ``vfmacc.vf``, which reads that number from a scalar register, that of bytes ``vwmacc.vx``.
 
 Floats become integers without the instructions that truncate (``vfcvt.rtz``), at which QEMU 7.2 aborts: small ones by
 the addition of a number whose unit in the last place is 1, which leaves them in the low bits.
@@ -53,6 +53,7 @@ RVV128 = ISAS.register("rvv128")(
         cpuinfo=("v",),
         emulator_cpu="rv64,v=true,vlen=128,vext_spec=v1.0",
         instr={
+            "dot1": "(es_u){0} + (es_u){1} * (es_u){2}",
             "fma": "__builtin_elementwise_fma({0}, {1}, {2})",
             "sqrt": "__builtin_elementwise_sqrt({0})",
             "floor": "__builtin_elementwise_floor({0})",
