@@ -172,8 +172,8 @@ def test_what_does_not_fit_is_named(tmp_path: Path) -> None:
         edgesmith.compile(model(), max_flash=1024, **options)
     assert "bytes of weights" in flash.value.why
     assert not (tmp_path / "out").exists()
-    with pytest.raises(DoesNotFit, match="of RAM"):
-        edgesmith.compile(model(), max_ram=4096, **{**options, "target": "native"})
+    with pytest.raises(DoesNotFit, match="--max-flash is 500"):
+        edgesmith.compile(model(), max_flash=500, **{**options, "target": "native"})
 
 
 def test_patches_survive_verification_and_the_artifact(tmp_path: Path, artifact: Artifact) -> None:

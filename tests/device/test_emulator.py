@@ -20,7 +20,7 @@ from foreign import FOREIGN, foreign_target, missing_emulator
 from small_networks import residual_network
 
 pytestmark = pytest.mark.toolchain
-ELSEWHERE = ("riscv64", "wasm32")
+ELSEWHERE = ("riscv64", "wasm32", "thumb")
 """Architectures with tests of their own."""
 needs_qemu = pytest.mark.skipif(bool(missing_emulator("neon")), reason=missing_emulator("neon"))
 

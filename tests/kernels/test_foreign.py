@@ -23,9 +23,9 @@ from .problems import Check, checks, failures, operator_cases
 
 CHECKS_OF_A_KERNEL = 5
 CHECKS_OF_INTEGERS = 10
-FEWER = {"riscv64": 5, "wasm32": 5}
+FEWER = {"riscv64": 5, "wasm32": 5, "thumb": 6}
 """How many times fewer on architectures whose instructions compilers choose, mostly, and not the kernels."""
-TESTED_BY_OTHERS = ("rvv256", "relaxed_simd")
+TESTED_BY_OTHERS = ("rvv256", "relaxed_simd", "dsp")
 
 pytestmark = pytest.mark.toolchain
 
@@ -62,7 +62,7 @@ def sample(isa: str, target: Target) -> list[Check]:
     chosen = []
     for name, all_of_one in found.items():
         most = CHECKS_OF_INTEGERS if name.startswith("integer") else CHECKS_OF_A_KERNEL
-        wanted = -(-most // FEWER.get(target.arch, 1))
+        wanted = -(-most // FEWER.get(ISAS[isa].arch, 1))
         chosen += all_of_one[:: max(1, len(all_of_one) // wanted)][:wanted]
     return chosen
 

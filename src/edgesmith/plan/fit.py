@@ -11,7 +11,7 @@ from edgesmith.plan.memory import Space
 from edgesmith.plan.patches import shortened
 from edgesmith.plan.plan import Plan
 
-__all__ = ["Demand", "demands", "ram_bytes", "require_flash", "require_ram"]
+__all__ = ["Demand", "as_json", "demands", "ram_bytes", "require_flash", "require_ram"]
 
 SHOWN_STEPS = 3
 
@@ -101,7 +101,8 @@ def require_flash(plan: Plan, weights: int, code: int, limit: int, owner: str) -
     """Check that weights and code fit; raises ``DoesNotFit`` naming the layers with the largest weights."""
     if weights + code <= limit:
         return
-    largest = sorted(((_constant_bytes(s.code.constants), s.name) for s in plan.steps), reverse=True)[:SHOWN_STEPS]
+    sizes = ((sum(a.nbytes for a in s.code.constants), s.name) for s in plan.steps)
+    largest = sorted(sizes, reverse=True)[:SHOWN_STEPS]
     lines = [
         f"needs {weights + code} bytes of flash ({weights} weights, {code} code), the limit of {owner} is {limit}."
     ]
@@ -119,10 +120,6 @@ def _remedies(plan: Plan, worst: Sequence[Demand]) -> list[str]:
     if any(plan.graph.type(v).rank == 4 for v in plan.graph.inputs):
         remedies.append("a smaller input")
     return [*remedies, "a network with fewer channels in these layers", "a device with more RAM"]
-
-
-def _constant_bytes(constants: Sequence[object]) -> int:
-    return sum(int(getattr(a, "nbytes", 0)) for a in constants)
 
 
 def as_json(plan: Plan) -> list[Mapping[str, object]]:
