@@ -124,6 +124,9 @@ class Artifact:
     def program(self) -> Program:
         """The shared library, checked and loaded at first use; raises ``ArtifactError``."""
         if self._program is None:
+            if self.library.name not in self._digests:
+                hint = "compile the model with --emit shared"
+                raise ArtifactError("has no shared library", where=str(self.path), hint=hint)
             self._check_file(self.library.name)
             _check_machine(self.manifest, self.path)
             self._program = Program(self.library, self.name, self.variant, alone=self._alone)
