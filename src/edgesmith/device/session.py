@@ -23,6 +23,8 @@ MODEL_SERVICE = 1
 MOST_DESCRIPTION_BYTES = 64 << 20
 MOST_TIMES = 1 << 20
 """Times that one request may ask for."""
+RUN_SECONDS = 3600.0
+"""After which a run counts as hung: emulated ones take their time."""
 
 
 class Request(IntEnum):
@@ -121,7 +123,9 @@ class Session(Instance):
 
     def run_ns(self, begin: int, end: int) -> int:
         """Run steps; gives the nanoseconds that they took, by the clock of the machine."""
-        (taken,) = struct.unpack("<q", self._ask(Request.RUN, _u32(begin), _u32(end), most_bytes=8))
+        (taken,) = struct.unpack(
+            "<q", self._ask(Request.RUN, _u32(begin), _u32(end), most_bytes=8, seconds=RUN_SECONDS)
+        )
         return int(taken)
 
     def outputs(self) -> list[np.ndarray]:
@@ -147,7 +151,7 @@ class Session(Instance):
         parts = []
         while repetitions > 0:
             count = min(repetitions, at_once)
-            content = self._ask(Request.TIME, _u32(count), most_bytes=8 * count * columns)
+            content = self._ask(Request.TIME, _u32(count), most_bytes=8 * count * columns, seconds=RUN_SECONDS)
             parts.append(np.frombuffer(content, "<i8").reshape(count, columns))
             repetitions -= count
         times = np.concatenate(parts).astype(np.float64)
@@ -160,8 +164,10 @@ class Session(Instance):
     def close(self) -> None:
         self._channel.close()
 
-    def _ask(self, kind: Request, *parts: bytes | memoryview, most_bytes: int = 0) -> bytes:
-        return self._channel.ask(kind, *parts, most_bytes=most_bytes)
+    def _ask(
+        self, kind: Request, *parts: bytes | memoryview, most_bytes: int = 0, seconds: float | None = None
+    ) -> bytes:
+        return self._channel.ask(kind, *parts, most_bytes=most_bytes, seconds=seconds)
 
     def _describe(self) -> Description:
         content = self._ask(Request.DESCRIBE, most_bytes=MOST_DESCRIPTION_BYTES)
