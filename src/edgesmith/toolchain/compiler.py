@@ -66,7 +66,7 @@ class Compiler:
         Raises:
             CompilerFailed: it compiles for another machine.
         """
-        return [*self.link_flags(target), *self.processor_flags(target), *_reserved(target)]
+        return [*self.link_flags(target), *self.processor_flags(target), *_system_flags(target)]
 
     def link_flags(self, target: Target) -> list[str]:
         """The target's system: what it links for, whatever the processor.
@@ -119,9 +119,13 @@ class Compiler:
             yield {**common, self.scratch: folder}
 
 
-def _reserved(target: Target) -> list[str]:
-    """Registers that a system keeps for itself: x18, where Android's libraries store return addresses."""
-    return ["-ffixed-x18"] if (target.system.name, target.arch) == ("android", "aarch64") else []
+def _system_flags(target: Target) -> list[str]:
+    """What compiling for a system needs beside its name."""
+    if target.system.name == "windows":
+        return ["-s"]  # else objects hold the name of a temporary file
+    if (target.system.name, target.arch) == ("android", "aarch64"):
+        return ["-ffixed-x18"]  # where Android's libraries store return addresses
+    return []
 
 
 def _zig_triple(target: Target) -> str:
