@@ -79,9 +79,8 @@ static int accepted(const char *path, const es_npy_header *h, const es_tensor_in
     const int32_t rank = info->rank;
     const int unbatched = rank > 0 && info->shape[0] == 1 && same_shape(h, rank - 1, info->shape + 1);
     if (!same_type(h->descr, type_descr(info->dtype))) {
-        fprintf(stderr, "%s: input %s takes %s (numpy '%s'), the file holds '%s'; convert it with x.astype(...)%s\n", path,
-                info->name, es_type_name(info->dtype), type_descr(info->dtype), h->descr,
-                *h->descr == '>' ? " to little-endian elements" : "");
+        fprintf(stderr, "%s: input %s takes %s, the file holds '%s'; save x.astype('%s')\n", path, info->name,
+                es_type_name(info->dtype), h->descr, type_descr(info->dtype));
         return 0;
     }
     if (!same_shape(h, rank, info->shape) && !unbatched) {
