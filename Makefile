@@ -50,12 +50,15 @@ $(INSTALLED): pyproject.toml
 
 # The tests use every C compiler that they find: gcc with its sanitizers, clang, and zig, which comes with the Python packages;
 # SIMDe computes AVX-512 on processors without it; QEMU runs programs for other architectures;
-# an SSH server on the loopback interface stands for a device.
+# an SSH server on the loopback interface stands for a device; CMake and pkg-config build programs that use libraries.
 compilers:
 	@command -v clang >/dev/null || { $(AS_DEBIAN_ROOT) && echo "installing clang" && apt-get update -qq && \
 		$(APT_INSTALL) clang >/dev/null; } || echo "clang is missing and cannot be installed here: its tests will be skipped"
 	@command -v gcc >/dev/null || { $(AS_DEBIAN_ROOT) && echo "installing gcc" && apt-get update -qq && \
 		$(APT_INSTALL) gcc libc6-dev >/dev/null; } || echo "gcc is missing and cannot be installed here: its tests will be skipped"
+	@{ command -v cmake && command -v pkg-config && command -v g++; } >/dev/null || { $(AS_DEBIAN_ROOT) && echo "installing CMake" && \
+		apt-get update -qq && $(APT_INSTALL) cmake make pkg-config g++ >/dev/null; } || \
+		echo "CMake, pkg-config or g++ cannot be installed here: programs that find libraries by them are not tested"
 	@test -d /usr/include/simde || { $(AS_DEBIAN_ROOT) && echo "installing SIMDe" && apt-get update -qq && \
 		$(APT_INSTALL) libsimde-dev >/dev/null; } || echo "SIMDe cannot be installed here: AVX-512 is not tested where the processor lacks it"
 	@{ command -v qemu-aarch64 && test -d /usr/aarch64-linux-gnu && test -d /usr/arm-linux-gnueabihf && test -d /usr/riscv64-linux-gnu; } >/dev/null || { $(AS_DEBIAN_ROOT) && echo "installing QEMU" && \
