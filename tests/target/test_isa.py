@@ -34,6 +34,7 @@ PER_LANE = {"pair": 2, "pairs": 2, "quad": 4, "quads": 4, "halves": 4, "shuffle1
 """Elements for each lane of the loads that put several into one."""
 MULTIPLIED = {
     "dot2": (np.int16, np.int16),
+    "dot2_planes": (np.int16, np.int16),
     "dot4": (np.uint8, np.int8),
     "dot4_i8": (np.int8, np.int8),
     "dot4_planes": (np.int8, np.int8),
@@ -159,8 +160,8 @@ def multiplicands(name: str, lanes: int, rng: np.random.Generator) -> list[np.nd
     numbers, factors = integers(first, size, rng), integers(second, size, rng)
     if name.startswith("dot4_planes"):
         factors = np.maximum(factors, -127).astype(np.int8)
-    if name == "dot4_planes":
-        numbers = np.tile(numbers[:4], lanes)
+    if name.endswith("_planes"):
+        numbers = np.tile(numbers[: size // lanes], lanes)
     return [integers(np.int32, lanes, rng), numbers.view(np.int32), factors.view(np.int32)]
 
 

@@ -13,6 +13,7 @@ __all__ = [
     "convert",
     "divide",
     "dot2",
+    "dot2_planes",
     "dot4",
     "dot4_i8",
     "dot4_planes",
@@ -142,6 +143,11 @@ def stored_rounded(p: np.ndarray, v: np.ndarray, x: int) -> np.ndarray:
     return np.asarray(np.clip(np.rint(np.nan_to_num(v, nan=-np.inf)) + np.float32(x), limits.min, limits.max)).astype(
         p.dtype
     )
+
+
+def dot2_planes(c: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """As ``dot2``; a is the same in all lanes, b holds the first i16 of every lane, then the other ones."""
+    return dot2(c, a, b.view(np.int16).reshape(2, -1).T.reshape(-1).view(np.int32))
 
 
 def dot4_planes(c: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:

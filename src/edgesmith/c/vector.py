@@ -24,6 +24,7 @@ Kernels are written against these names; a header of ``static inline`` functions
                     ``es_dot4_i8`` of i8 with i8; modulo 2**32, nothing saturates
 ``es_dot4_planes(c,a,b)``  ``es_dot4_i8`` for instruction sets that sum two products in 16 bits: all lanes of a are
                     equal; b holds the first two numbers of every lane, then the other two of every lane, none is -128
+``es_dot2_planes(c,a,b)``  ``es_dot2``; all lanes of a are equal, b holds the first number of every lane, then the other
 ``es_mul_i8_low(a,b)``  2 ES_LANES products, as i16, of the i8 in the lower halves of a and b; ``es_mla_i8_low(c,a,b)``
                     c + those, modulo 2**16; ``es_add_i16_low(c,a)`` c + the i16 in the lower half of a; ``_high``
 ``es_dot4_lane(c,a,b,n)``  ``es_dot4`` with lane n of a in every lane; ``es_dot4_i8_lane``, ``es_dot4_planes_lane``
@@ -357,6 +358,14 @@ VECTOR_PRIMITIVES: dict[str, VectorPrimitive] = {
         "const es_m low = ((es_m)((es_u)a << 16) >> 16) * ((es_m)((es_u)b << 16) >> 16); "
         "return (es_m)((es_u)c + (es_u)low + (es_u)((a >> 16) * (b >> 16)));",
         meaning.dot2,
+    ),
+    "dot2_planes": _p(
+        "es_m",
+        "es_m c, es_m a, es_m b",
+        "int16_t x[2 * ES_LANES], y[2 * ES_LANES]; memcpy(x, &a, sizeof a); memcpy(y, &b, sizeof b); "
+        "for (int32_t i = 0; i < ES_LANES; ++i) { c[i] = (int32_t)((uint32_t)c[i] + (uint32_t)(x[2 * i] * y[i]) "
+        "+ (uint32_t)(x[2 * i + 1] * y[i + ES_LANES])); } return c;",
+        meaning.dot2_planes,
     ),
     "dot4": _p("es_m", "es_m c, es_m a, es_m b", _FOUR_PRODUCTS.format("((a >> i) & 255)"), meaning.dot4),
     "dot4_i8": _p("es_m", "es_m c, es_m a, es_m b", _FOUR_PRODUCTS.format(_BYTE.format("a")), meaning.dot4_i8),

@@ -16,13 +16,17 @@ SCALAR_REGISTERS = 13
 """Integers of one lane lie in the processor's general registers, however many it has for floats."""
 
 
-def dot2_cycles(target: Target) -> float:
+def dot2_cycles(target: Target, *, planes: bool = False) -> float:
     """Cycles of one use: one instruction, or a multiplication and an addition, three of which take two cycles.
 
-    NEON multiplies the halves apart, adds neighbours, and adds these to the sums, two instructions a cycle.
+    NEON multiplies the first numbers, then the second ones, two instructions a cycle; where these lie side by side it
+    multiplies halves apart, adds neighbours, and adds these to the sums.
+
+    Args:
+        planes: the first numbers of all lanes lie before the second ones.
     """
-    if target.has("dot4_planes"):
-        return 2.0
+    if target.has("dot2_planes"):
+        return 1.0 if planes else 2.0
     return 0.5 if target.has("dot4") else 0.66
 
 
@@ -117,7 +121,9 @@ class Dot:
             dot = cls("dot1", 1, inputs, DType.I8, f"one_{inputs}", "each_i8", 2.0, 2.0, input_uops=2.0)
             # Beside vectors, the input stays in a scalar register.
             return replace(dot, uops=1.0, input_uops=0.5) if target.has("dot1") else dot
-        uops = dot2_cycles(target) * target.core.uops_per_cycle
+        planes = target.has("dot2_planes")
+        uops = dot2_cycles(target, planes=planes) * target.core.uops_per_cycle
+        name, count = ("dot2_planes", 2) if planes else ("dot2", 1)
         if narrow:
-            return cls("dot2", 2, DType.I16, DType.I8, "pair", "pairs_i8", uops, 2.5)
-        return cls("dot2", 2, DType.I16, DType.I16, "pair", "pairs_i16", uops)
+            return cls(name, 2, DType.I16, DType.I8, "pair", "pairs_i8", uops, 2.5, planes=count)
+        return cls(name, 2, DType.I16, DType.I16, "pair", "pairs_i16", uops, planes=count)

@@ -126,6 +126,9 @@ def _transform(m: int, r: int, stride: int) -> Transform:
 class _Integers(Numbers):
     """Inputs less their zero point as i16, products of pairs of channels, sums modulo 2**32.
 
+    Weights of a pair lie side by side, or, where the target multiplies them so, in a vector of the first and one of the
+    second ones.
+
     Args:
         multiple: what the transformed sums are a multiple of the convolution by.
     """
@@ -137,14 +140,16 @@ class _Integers(Numbers):
 
     def __init__(self, window: IntegerWindow, multiple: int) -> None:
         self.source, self.zero = window.input_type, window.x_zero
+        target = window.problem.target
+        self.planes = target.has("dot2_planes")
         self.products = Products(
             group=2,
             element=DType.I16,
             vector="es_m",
             repeat="es_pair({0} + {1})",
             load="es_pairs_i16({0})",
-            add="es_dot2({0}, {1}, {2})",
-            cycles=dot2_cycles(window.problem.target) * window.problem.target.core.fma_per_cycle,
+            add=f"es_dot2{'_planes' if self.planes else ''}({{0}}, {{1}}, {{2}})",
+            cycles=dot2_cycles(target, planes=self.planes) * target.core.fma_per_cycle,
             registers=1,
         )
         self.multiple = multiple
@@ -171,6 +176,9 @@ class _Integers(Numbers):
         return f"es_load_{self.weight}({address})"
 
     def store_weights(self, address: str, values: Sequence[str]) -> str:
+        if self.planes:
+            first, second = values
+            return f"es_store_i16({address}, {first}); es_store_i16({address} + ES_LANES, {second});"
         even, odd = (f"es_to_i32({v})" for v in values)
         return f"es_store_i32((int32_t *)(void *)({address}), ({even} & 0xffff) | (es_m)((es_u){odd} << 16));"
 

@@ -90,6 +90,10 @@ NEON = ISAS.register("neon")(
             "shuffle16": "vqtbl1q_u8(vld1q_u8({0}), vandq_u8((uint8x16_t){1}, vdupq_n_u8(0x8f)))",
             "minus16": "vqsubq_s8((int8x16_t){0}, vdupq_n_s8(16))",
             "dot2": f"vaddq_s32((int32x4_t){{0}}, vpaddq_s32({', '.join(_PRODUCTS)}))",
+            "dot2_planes": (
+                "vmlal_high_laneq_s16(vmlal_lane_s16((int32x4_t){0}, vget_low_s16((int16x8_t){2}), "
+                "vget_low_s16((int16x8_t){1}), 0), (int16x8_t){2}, (int16x8_t){1}, 1)"
+            ),
             "dot4_planes": _four_products("0"),
             "dot4_planes_lane": _four_products("{3}"),
             "mul_i8_low": "vmull_s8(vget_low_s8((int8x16_t){0}), vget_low_s8((int8x16_t){1}))",

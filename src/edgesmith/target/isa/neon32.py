@@ -34,6 +34,10 @@ NEON32 = ISAS.register("neon32")(
         emulator_cpu="cortex-a7",
         instr={
             "dot2": f"vaddq_s32((int32x4_t){{0}}, vcombine_s32({', '.join(_ADDED)}))",
+            "dot2_planes": (
+                "vmlal_lane_s16(vmlal_lane_s16((int32x4_t){0}, vget_low_s16((int16x8_t){2}), "
+                "vget_low_s16((int16x8_t){1}), 0), vget_high_s16((int16x8_t){2}), vget_low_s16((int16x8_t){1}), 1)"
+            ),
             **_products("low"),
             **_products("high"),
             "fma": "vfmaq_f32({2}, {0}, {1})",
