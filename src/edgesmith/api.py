@@ -421,8 +421,8 @@ def tune(
 
     Args:
         budget_seconds: most time for measuring; it ends earlier when nothing is left to gain.
-        modelled: by what a model of the target's core takes (QEMU and ``llvm-mca``), instead of by measuring; for targets
-            that this machine cannot run.
+        modelled: by what a model of the target's core takes (QEMU and ``llvm-mca``), instead of by measuring; for
+            targets that this machine cannot run.
         on: address of the device where candidates run, such as ``ssh://pi@host`` (default: this machine). Records are
             then of that device's processor. A lost connection is waited for.
         progress: told about each layer that was measured, and why nothing is.
