@@ -216,8 +216,11 @@ def main() -> None:
     chosen = [m for m in MODELS if not options.models or any(word in m.name for word in options.models)]
     if not chosen:
         parser.error(f"no model is called {' or '.join(options.models)}; known: {', '.join(m.name for m in MODELS)}")
-    for target in options.targets or ():
-        parse(target)
+    try:
+        for target in options.targets or ():
+            parse(target)
+    except TargetError as error:
+        parser.error(str(error))
     results: dict[str, dict[str, Any]] = json.loads(options.output.read_text()) if options.output.is_file() else {}
     jobs = [(m, t) for m in chosen for t in options.targets or m.targets]
     known = {(name, t) for name, found in results.items() for t, r in found.items() if r["ok"] is not False}
@@ -240,4 +243,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        raise SystemExit("\ninterrupted; the same command goes on from here") from None
