@@ -151,9 +151,9 @@ def table(data: Mapping[str, Any]) -> str:
     lines = ["# AArch64 without a device", "", (__doc__ or "").split("\n\n")[2].replace("\n", " "), ""]
     lines += [
         "Each cell: millions of instructions of one inference / millions of cycles by llvm-mca; in bold the fewest.",
-        "'Ratio' is ours over the best of the others, of those whose outputs are right. Cycles are those of blocks in the",
-        "first-level cache, on the core of the device; no silicon has confirmed them. What a runtime does with its inputs",
-        "and outputs counts.",
+        "'Ratio' is ours over the best of the others whose outputs are right. Cycles are those of blocks in the",
+        "first-level cache, on the core of the device; no silicon has confirmed them. What a runtime does with its",
+        "inputs and outputs counts.",
         "",
     ]
     for precision in PRECISIONS:
@@ -208,8 +208,12 @@ def _cell(found: Mapping[str, Any], method: str) -> str:
         best = min(r[what] for r in found.values() if _is_right(r))
         return f"**{value / 1e6:.1f}**" if value == best else f"{value / 1e6:.1f}"
 
-    if "instructions" not in found.get(method, {}):
-        return "failed" if method in found else ""
+    if method not in found:
+        return ""
+    if "instructions" not in found[method]:
+        return "failed"
+    if not _is_right(found[method]):
+        return f"{found[method]['instructions'] / 1e6:.1f}, wrong outputs"
     return f"{text('instructions')} / {text('cycles')}"
 
 
