@@ -4,7 +4,8 @@ A form is a function that writes an artifact, with a version, into a folder, and
 ``src/edgesmith/packaging/forms/``, registered under the word that ``--emit`` takes. What it gets was checked: the
 artifact's files have their hashes, the version is numbers and dots, the folder exists. So a form does three things:
 
-- It says why it cannot, where the artifact lacks what it needs, with an ``ArtifactError`` that names the way out.
+- It says why it cannot: for a target, by a function that is asked before anything is compiled; where the artifact
+  lacks something, with an ``ArtifactError`` that names the way out.
 - It takes what it packs from the artifact alone: ``library``, ``inputs``, ``outputs``, ``target``, the sources
   (``packaging/sources.py``), the public headers (``packaging/libraries.py``).
 - It writes the same bytes every time, without times and paths of this machine. ``packaging/archive.py`` does so for
@@ -25,11 +26,19 @@ from pathlib import Path
 from edgesmith.atomic import write_file
 from edgesmith.device import Artifact
 from edgesmith.errors import ArtifactError
-from edgesmith.packaging import FORMS
+from edgesmith.packaging import form
 from edgesmith.packaging.libraries import public_headers
+from edgesmith.target import Target
 
 
-@FORMS.register("prefix")
+def not_under_a_prefix(target: Target, several: bool) -> tuple[str, str] | None:
+    """Why there is none for a target, and what to do; asked before anything is compiled."""
+    if target.system.name == "linux":
+        return None
+    return f"{target.system.name} has no prefixes", "compile for Linux"
+
+
+@form("prefix", not_under_a_prefix)
 def prefix(artifact: Artifact, version: str, folder: Path) -> Path:
     """``<name>-<version>.tar.gz`` with ``lib/`` and ``include/``."""
     if not artifact.library.is_file():

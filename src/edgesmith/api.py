@@ -28,7 +28,7 @@ from edgesmith.frontend.normalize import normalize
 from edgesmith.frontend.onnx import bind
 from edgesmith.frontend.torch import export
 from edgesmith.ir import Graph
-from edgesmith.packaging import PACKAGES, checked_forms, checked_version, library_files, pack
+from edgesmith.packaging import PACKAGES, check_target, checked_forms, checked_version, library_files, pack
 from edgesmith.passes import optimize
 from edgesmith.pipeline.limits import Limits
 from edgesmith.pipeline.planning import (
@@ -178,6 +178,7 @@ def compile(
         isas=checked_isas(isas, locked, precision == AUTO),
     )
     targets = targets_of(recipe)
+    check_target((f for f in wanted if f not in PARTS), targets[0], bool(isas), target)
     quantizer = None
     if precision != FLOAT:
         settings = settings_for("int8" if precision == AUTO else precision, quantization)

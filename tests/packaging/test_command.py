@@ -63,6 +63,8 @@ def test_compile_refuses_before_it_works(run: Run) -> None:
     for arguments, message in (
         ("--emit shared,weel", "'weel' is not one of shared, static, exe"),
         ("--package-version x", "x"),
+        ("--emit shared,android", "compile with --target aarch64-linux-android"),
+        ("--emit wheel --target wasm32-wasi", "there is no Python for wasm32-wasi"),
     ):
         result = run("compile", "zoo:lenet-5", "-o", "out", *arguments.split())
         assert result.exit_code == 2 and message in result.stderr

@@ -4,20 +4,52 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from edgesmith.device import Artifact
 from edgesmith.errors import ArtifactError, BadInput
 from edgesmith.recipe import PARTS
 from edgesmith.registry import Registry
+from edgesmith.target import Target
 
-__all__ = ["FORMS", "PACKAGES", "Form", "checked_forms", "checked_version", "pack"]
+__all__ = ["FORMS", "PACKAGES", "Form", "check_target", "checked_forms", "checked_version", "form", "pack"]
 
-Form = Callable[[Artifact, str, Path], Path]
-"""Writes a package of an artifact, with a version, into a folder, and gives its path. The bytes depend on nothing else.
-Raises ``ArtifactError`` where the artifact has not what the form needs."""
+Write = Callable[[Artifact, str, Path], Path]
+Refusal = Callable[[Target, bool], tuple[str, str] | None]
+
+
+@dataclass(frozen=True)
+class Form:
+    """A way to hand a model on.
+
+    Args:
+        write: writes a package of an artifact, with a version, into a folder, and gives its path. The bytes depend on
+            nothing else. Raises ``ArtifactError`` where the artifact has not what the form needs.
+        refusal: why artifacts for a target cannot be packaged so, and what to do; None where they can. It is told
+            whether they have several variants.
+    """
+
+    write: Write
+    refusal: Refusal
+
 
 FORMS: Registry[Form] = Registry("packaging form", "edgesmith.packaging.forms")
+
+
+def _no_refusal(target: Target, several: bool) -> None:
+    """The form takes every artifact."""
+
+
+def form(name: str, refusal: Refusal = _no_refusal) -> Callable[[Write], Write]:
+    """Decorator that registers a form under the word by which ``--emit`` knows it; see ``Form``."""
+
+    def add(write: Write) -> Write:
+        FORMS.register(name)(Form(write, refusal))
+        return write
+
+    return add
+
 
 PACKAGES = "packages"
 """The folder of an artifact that holds packages made when it was compiled."""
@@ -37,6 +69,18 @@ def checked_forms(names: Iterable[str], extra: Iterable[str] = ()) -> tuple[str,
     if not found:
         raise BadInput("nothing to make", where="--emit", hint=f"There are: {', '.join(known)}")
     return found
+
+
+def check_target(names: Iterable[str], target: Target, several: bool, where: str) -> None:
+    """Raises ``ArtifactError`` where artifacts for a target cannot be packaged in one of the forms.
+
+    Args:
+        several: whether they have several variants.
+        where: whose target it is, for the message.
+    """
+    for name in names:
+        if refused := FORMS[name].refusal(target, several):
+            raise ArtifactError(f"cannot become {name}: {refused[0]}", where=where, hint=refused[1])
 
 
 def checked_version(text: str) -> str:
@@ -63,10 +107,11 @@ def pack(artifact: Artifact, names: Iterable[str], folder: Path, version: str | 
     """
     forms = checked_forms(names)
     checked = checked_version(version or str(artifact.manifest.get("version", "")))
+    check_target(forms, artifact.target, bool(artifact.variants), str(artifact.path))
     artifact.check()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        return {name: FORMS[name](artifact, checked, folder) for name in forms}
+        return {name: FORMS[name].write(artifact, checked, folder) for name in forms}
     except OSError as error:
         raise ArtifactError(
             f"cannot write the package: {error.strerror or error}",

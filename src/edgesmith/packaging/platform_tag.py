@@ -6,8 +6,9 @@ from edgesmith.device import Artifact
 from edgesmith.errors import ArtifactError
 from edgesmith.packaging.elf import ElfLibrary
 from edgesmith.packaging.mach_o import oldest_macos
+from edgesmith.target import Target
 
-__all__ = ["platform_tag"]
+__all__ = ["no_platform", "platform_tag"]
 
 OLDEST_GLIBC = (2, 17)
 """Of the names that installers know for every architecture (PEP 600)."""
@@ -23,23 +24,27 @@ _PERMITTED = frozenset(
 """Libraries that every glibc system has (PEP 513, the policy's list); the loader is another."""
 
 
+def no_platform(target: Target, several: bool) -> tuple[str, str] | None:
+    """Why there is no wheel for a target; see ``Form.refusal``."""
+    archs = {"windows": WINDOWS, "macos": MACOS, "linux": {target.arch: ""}}
+    if target.arch in archs.get(target.system.name, {}):
+        return None
+    return f"there is no Python for {target.triple}", "compile for Linux, macOS or Windows"
+
+
 def platform_tag(artifact: Artifact) -> str:
     """The tag of the systems that can load an artifact's shared library.
 
     Raises:
-        ArtifactError: no Python that installers know runs on its target, or the library needs others.
+        ArtifactError: the library needs others that not every system has.
     """
     target = artifact.target
     system, where = target.system.name, str(artifact.library)
-    if system == "windows" and target.arch in WINDOWS:
+    if system == "windows":
         return WINDOWS[target.arch]
-    if system == "macos" and target.arch in MACOS:
+    if system == "macos":
         major, minor = oldest_macos(artifact.library)
         return f"macosx_{major}_{minor if major < 11 else 0}_{MACOS[target.arch]}"
-    if system != "linux":
-        raise ArtifactError(
-            f"there are no Python wheels for {target.triple}", where=where, hint="compile for Linux, macOS or Windows"
-        )
     arch = LINUX_ARCHS.get(target.arch, target.arch)
     library = ElfLibrary.read(artifact.library)
     if "-musl" in target.triple:

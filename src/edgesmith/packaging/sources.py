@@ -7,9 +7,19 @@ from pathlib import Path
 
 from edgesmith.codegen.package import PROGRAM
 from edgesmith.device import Artifact
-from edgesmith.errors import ArtifactError
+from edgesmith.target import Target
 
-__all__ = ["Sources"]
+__all__ = ["Sources", "no_sources"]
+
+
+def no_sources(target: Target, several: bool) -> tuple[str, str] | None:
+    """Why forms that consist of C sources cannot be made; see ``Form.refusal``."""
+    if several:
+        hint = "compile the model without --isa, with --target such as native+avx2 or portable"
+        return "it has several variants, and C files are for one instruction set", hint
+    if target.is_bare:
+        return "there is no operating system", "the folder src/ of the artifact is what a firmware project takes"
+    return None
 
 
 @dataclass(frozen=True)
@@ -27,20 +37,7 @@ class Sources:
     kernels: tuple[str, ...]
 
     @classmethod
-    def of(cls, artifact: Artifact, form: str) -> Sources:
-        """Raises ``ArtifactError``: there are several variants, or no system that the form is for."""
-        if artifact.variants:
-            raise ArtifactError(
-                f"holds several variants; {form} is for one instruction set",
-                where=str(artifact.path),
-                hint="compile the model without --isa, with --target such as native+avx2 or portable",
-            )
-        if artifact.target.is_bare:
-            raise ArtifactError(
-                f"is for a system without an operating system; {form} is for programs with one",
-                where=str(artifact.path),
-                hint="its folder src/ is what a firmware project takes",
-            )
+    def of(cls, artifact: Artifact) -> Sources:
         folder = artifact.path / "src"
         return cls(artifact.name, folder, tuple(sorted(p.name for p in folder.glob("kernels_*.c"))))
 

@@ -13,8 +13,9 @@ from edgesmith.device import Artifact
 from edgesmith.errors import ArtifactError
 from edgesmith.packaging.archive import write_archive
 from edgesmith.packaging.elf import ElfLibrary
-from edgesmith.packaging.form import FORMS
+from edgesmith.packaging.form import form
 from edgesmith.packaging.libraries import INCLUDE, public_headers
+from edgesmith.target import Target
 
 __all__: list[str] = []
 
@@ -26,10 +27,17 @@ PAGE_BYTES = 16384
 SYSTEM_LIBRARIES = frozenset(("libc.so", "libm.so", "libdl.so"))
 
 
-@FORMS.register("android")
+def _not_android(target: Target, several: bool) -> tuple[str, str] | None:
+    if target.system.name == "android" and target.arch in ABIS:
+        return None
+    return f"it is for {target.triple}", "compile with --target aarch64-linux-android"
+
+
+@form("android", _not_android)
 def android(artifact: Artifact, version: str, folder: Path) -> Path:
     """``<name>-<version>-<abi>.aar``."""
-    name, abi = artifact.name, _checked(artifact)
+    name, abi = artifact.name, ABIS[artifact.target.arch]
+    _check_library(artifact)
     library = artifact.library.read_bytes()
     module = f"prefab/modules/{name}"
     libraries = f"{module}/libs/android.{abi}"
@@ -47,23 +55,17 @@ def android(artifact: Artifact, version: str, folder: Path) -> Path:
     return path
 
 
-def _checked(artifact: Artifact) -> str:
-    """The name of the architecture among Android's, when the library fits that system."""
-    target, where = artifact.target, str(artifact.path)
-    abi = ABIS.get(target.arch)
-    if target.system.name != "android" or abi is None:
-        raise ArtifactError(
-            f"is for {target.triple}, not for Android", where=where, hint="compile with --target aarch64-linux-android"
-        )
+def _check_library(artifact: Artifact) -> None:
+    """Raises ``ArtifactError`` where Android would refuse the library."""
     if not artifact.library.is_file():
-        raise ArtifactError("has no shared library", where=where, hint="compile the model with --emit shared,android")
+        hint = "compile the model with --emit shared,android"
+        raise ArtifactError("has no shared library", where=str(artifact.path), hint=hint)
     library = ElfLibrary.read(artifact.library)
     foreign = sorted(set(library.needed) - SYSTEM_LIBRARIES)
     if foreign:
         raise ArtifactError(f"needs {', '.join(foreign)}, which Android has not", where=str(artifact.library))
-    if target.arch != "arm" and library.page_bytes < PAGE_BYTES:
+    if artifact.target.arch != "arm" and library.page_bytes < PAGE_BYTES:
         raise ArtifactError(f"is for pages of {library.page_bytes} bytes alone", where=str(artifact.library))
-    return abi
 
 
 def _manifest(name: str, version: str) -> str:

@@ -13,8 +13,8 @@ from edgesmith.codegen.weights_source import array_source
 from edgesmith.device import Artifact
 from edgesmith.packaging.c_names import file_scope_names, renamed
 from edgesmith.packaging.compiler_options import pragmas
-from edgesmith.packaging.form import FORMS
-from edgesmith.packaging.sources import Sources
+from edgesmith.packaging.form import form
+from edgesmith.packaging.sources import Sources, no_sources
 
 __all__: list[str] = []
 
@@ -22,10 +22,10 @@ _OWN_INCLUDE = re.compile(r'^#include "[^"]*"\n', re.MULTILINE)
 _SYSTEM_INCLUDE = re.compile(r"^#include <[^>]*>\n", re.MULTILINE)
 
 
-@FORMS.register("header-only")
+@form("header-only", no_sources)
 def header_only(artifact: Artifact, version: str, folder: Path) -> Path:
     """``<name>.h``, in the manner of the stb libraries."""
-    sources = Sources.of(artifact, "header-only")
+    sources = Sources.of(artifact)
     path = folder / f"{sources.name}.h"
     write_file(path, _header(artifact, sources, version).encode())
     return path

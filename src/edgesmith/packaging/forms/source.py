@@ -8,9 +8,9 @@ from pathlib import Path
 from edgesmith.device import Artifact
 from edgesmith.packaging.archive import write_archive
 from edgesmith.packaging.compiler_options import OPTIMIZATION, options
-from edgesmith.packaging.form import FORMS
+from edgesmith.packaging.form import form
 from edgesmith.packaging.libraries import public_headers
-from edgesmith.packaging.sources import Sources
+from edgesmith.packaging.sources import Sources, no_sources
 
 __all__: list[str] = []
 
@@ -18,10 +18,10 @@ OPTIONS = "options"
 """A file of options, which compilers take as ``@options``."""
 
 
-@FORMS.register("source")
+@form("source", no_sources)
 def source(artifact: Artifact, version: str, folder: Path) -> Path:
     """``<name>-<version>-source.zip``, which unpacks into ``<name>-<version>/``."""
-    sources = Sources.of(artifact, "source")
+    sources = Sources.of(artifact)
     root = f"{sources.name}-{version}"
     flags = ("-std=gnu99", *OPTIMIZATION, "-fvisibility=hidden", *options(artifact.target))
     files = {

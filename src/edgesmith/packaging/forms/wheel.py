@@ -16,8 +16,8 @@ from edgesmith.device import Artifact
 from edgesmith.errors import ArtifactError
 from edgesmith.ir import TensorType
 from edgesmith.packaging.archive import write_archive
-from edgesmith.packaging.form import FORMS
-from edgesmith.packaging.platform_tag import platform_tag
+from edgesmith.packaging.form import form
+from edgesmith.packaging.platform_tag import no_platform, platform_tag
 from edgesmith.target import ISAS, Target, baseline_of
 from edgesmith.version import __version__
 
@@ -34,7 +34,7 @@ def module_name(name: str) -> str:
     return f"net_{name}" if taken else name
 
 
-@FORMS.register("wheel")
+@form("wheel", no_platform)
 def wheel(artifact: Artifact, version: str, folder: Path) -> Path:
     """``<name>-<version>-py3-none-<platform>.whl``, which needs numpy and nothing else."""
     if not artifact.library.is_file():
