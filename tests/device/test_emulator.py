@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 import edgesmith
@@ -101,11 +103,20 @@ def test_what_cannot_be_emulated() -> None:
 @needs_qemu
 def test_a_network_for_a_device(tmp_path: Path) -> None:
     artifact = edgesmith.compile(
-        build("mobilenet-v3-small"), target="raspberry-pi-4", output=tmp_path / "out", cache=False
+        build("mobilenet-v3-small", image_size=64),
+        target="raspberry-pi-4",
+        output=tmp_path / "out",
+        cache=False,
+        emit=("exe",),
     )
     found = artifact.verification
     assert artifact.manifest["device"] == "raspberry-pi-4"
     assert found is not None and found["ok"] and found["device"] == "qemu-aarch64 (cortex-a72)"
+
+
+@cache
+def quantized_network() -> onnx.ModelProto:
+    return api.quantize(build("mobilenet-v2", width=0.35, image_size=32), "none", samples=2).model
 
 
 @pytest.mark.parametrize("isa", [name for name in FOREIGN if ISAS[name].arch not in ELSEWHERE])
@@ -113,7 +124,7 @@ def test_integers_are_the_simulators(isa: str, tmp_path: Path) -> None:
     """Bit for bit, up to the last dequantisation."""
     if missing := missing_emulator(isa):
         pytest.skip(missing)
-    model = api.quantize(build("mobilenet-v2", width=0.35, image_size=32), "none", samples=2).model
+    model = quantized_network()
     graph, _ = optimize(read(model))
     artifact = edgesmith.compile(
         model,
@@ -123,6 +134,7 @@ def test_integers_are_the_simulators(isa: str, tmp_path: Path) -> None:
         verify=False,
         cache=False,
         name="net",
+        emit=("exe",),
     )
     feeds = dict(zip(graph.inputs, selftest_inputs([graph.type(v) for v in graph.inputs]), strict=True))
     want = graph.reference(feeds)

@@ -26,6 +26,7 @@ from edgesmith.target import parse
 from edgesmith.toolchain import build, zig
 from edgesmith.toolchain.compiler import Compiler, system
 from edgesmith.verify import accumulate
+from instruction_sets import native_sets
 
 from .random_graphs import random_model
 
@@ -43,7 +44,7 @@ DRIVER = Path(__file__).parent / "driver.c"
 
 
 def targets() -> list[str]:
-    return ["portable", "native", *(f"native+{isa}" for isa in parse("native").isas[:-1])]
+    return ["portable", "native", *(f"native+{isa}" for isa in native_sets()[:-1])]
 
 
 def batches(offset: int) -> Iterator[range]:

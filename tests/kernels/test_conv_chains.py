@@ -19,11 +19,12 @@ from edgesmith.ops.conv import Conv
 from edgesmith.ops.window import Window
 from edgesmith.target import parse
 from edgesmith.tune.trial import Trial, TrialLibrary
+from instruction_sets import native_sets
 
 from .problems import Check, feeds, places, references
 
 FLAGS = ("-Werror", "-O1")
-TARGETS = [f"native+{isa}" for isa in parse("native").isas]
+TARGETS = [f"native+{isa}" for isa in native_sets()]
 CHAINS = {name: k for name, k in KERNELS.items() if isinstance(k, ChainKernel)}
 POINT = Window((1, 1), (1, 1), (0, 0), (0, 0), (1, 1))
 PROBLEMS = 10

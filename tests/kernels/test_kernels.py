@@ -15,6 +15,8 @@ from edgesmith.ops import OPS
 from edgesmith.target import parse
 from edgesmith.toolchain.compiler import Compiler, system, zig
 from edgesmith.tune.trial import TrialLibrary
+from foreign import foreign_target
+from instruction_sets import native_sets
 
 from .problems import Check, checks, failures, operator_cases
 
@@ -24,8 +26,12 @@ pytestmark = pytest.mark.toolchain
 FLAGS = ("-Werror", "-O1")
 
 
+FOREIGN_KERNELS = {"integer-depthwise-bytes": "neon", "integer-mean": "fpv4", "integer-planes": "fpv4"}
+"""Kernels for other processors, with an instruction set of theirs (``test_foreign.py``)."""
+
+
 def available_targets() -> list[str]:
-    return ["portable", *(f"native+{isa}" for isa in parse("native").isas)]
+    return ["portable", *(f"native+{isa}" for isa in native_sets())]
 
 
 @cache
@@ -52,9 +58,12 @@ def test_code_is_clean_under_gcc(target: str) -> None:
 
 
 def test_every_kernel_is_exercised() -> None:
-    """On this machine, or emulated (``test_amx.py``, ``test_amx_bf16.py``)."""
+    """On this machine, or emulated (``test_amx.py``, ``test_amx_bf16.py``, ``test_foreign.py``)."""
     used = {c.trial.kernel.name for target in available_targets() for c in all_checks(target)}
     used |= {"integer-amx", "bf16-amx"}
+    for kernel, isa in FOREIGN_KERNELS.items():
+        if any(checks(case, name, foreign_target(isa), [kernel]) for name, case in operator_cases()):
+            used.add(kernel)
     of_several_convolutions = {name for name, k in KERNELS.items() if isinstance(k, ChainKernel)}
     assert used == set(KERNELS) - of_several_convolutions
 

@@ -11,6 +11,7 @@ from edgesmith.ops.base import Case
 from edgesmith.ops.lrn import LRN
 from edgesmith.target import Target, parse
 from edgesmith.tune.trial import Trial, TrialLibrary
+from instruction_sets import native_sets
 
 from .problems import case_graph, places
 
@@ -34,7 +35,7 @@ def trial(op: LRN, shape: tuple[int, ...], target: Target) -> Trial:
     return Trial(problem, kernel, {})
 
 
-@pytest.mark.parametrize("isa", parse("native").isas)
+@pytest.mark.parametrize("isa", native_sets())
 def test_every_power_and_shape(isa: str) -> None:
     target = parse(f"native+{isa}")
     ops = [LRN(5, 0.5, beta, 2.0) for beta in POWERS]

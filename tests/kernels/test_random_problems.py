@@ -23,12 +23,13 @@ from edgesmith.ops.window import Window
 from edgesmith.plan.layout import channels_last
 from edgesmith.target import Target, parse
 from edgesmith.tune.trial import Trial, TrialLibrary
+from instruction_sets import native_sets
 
 from .problems import Check, case_graph, feeds, references
 
 pytestmark = pytest.mark.toolchain
 
-TARGETS = [f"native+{isa}" for isa in parse("native").isas]
+TARGETS = [f"native+{isa}" for isa in native_sets()]
 FLAGS = ("-Werror", "-O1")
 PROBLEMS = 24
 PROBLEMS_OF = {"signs": 6}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 
 import edgesmith
@@ -39,7 +41,21 @@ REAL = {
 
 
 def targets() -> list[str]:
-    return ["portable", *(f"native+{isa}" for isa in parse("native").isas)]
+    """Plain C, and the first and the last set of vectors here."""
+    isas = parse("native").isas
+    return ["portable", *(f"native+{isa}" for isa in dict.fromkeys((isas[0], isas[-1])))]
+
+
+@cache
+def quantized(name: str) -> onnx.ModelProto:
+    return api.quantize(build(name, **NETWORKS[name]), "none", samples=2).model
+
+
+def program(model: onnx.ModelProto | Path, folder: Path, **options: Any) -> Artifact:
+    """Its library alone, unverified."""
+    return edgesmith.compile(
+        model, output=folder / "out", tune="off", verify=False, cache=False, name="network", emit=("shared",), **options
+    )
 
 
 def inputs(graph: Graph) -> dict[str, np.ndarray]:
@@ -57,13 +73,9 @@ def differences(artifact: Artifact, graph: Graph) -> tuple[dict[str, int], int]:
 def test_networks_of_the_zoo(name: str, target: str, tmp_path: Path) -> None:
     if target != targets()[-1] and name not in EVERYWHERE:
         pytest.skip("some networks stand for all on the lesser instruction sets")
-    model = build(name, **NETWORKS[name])
-    quantized = api.quantize(model, "none", samples=2).model
-    graph, _ = optimize(read(quantized))
-    artifact = edgesmith.compile(
-        quantized, target=target, output=tmp_path / "program", tune="off", verify=False, cache=False, name="network"
-    )
-    wrong, compared = differences(artifact, graph)
+    model = quantized(name)
+    graph, _ = optimize(read(model))
+    wrong, compared = differences(program(model, tmp_path, target=target), graph)
     assert compared
     assert not wrong, f"of {compared} integers"
 
@@ -78,10 +90,7 @@ def test_networks_with_values_of_several_widths(wide: DType, target: str, tmp_pa
     found = api.quantize(model, data, settings=Settings(wide=wide, recovery=("wide-values", "gptq")))
     assert found.wide
     graph, _ = optimize(read(found.model))
-    artifact = edgesmith.compile(
-        found.model, target=target, output=tmp_path / "program", tune="off", verify=False, cache=False, name="network"
-    )
-    wrong, compared = differences(artifact, graph)
+    wrong, compared = differences(program(found.model, tmp_path, target=target), graph)
     assert compared
     assert not wrong, f"of {compared} integers"
 
@@ -93,9 +102,6 @@ def test_real_models(name: str, tmp_path: Path) -> None:
         pytest.skip(f"{path.name} is not here")
     shapes = REAL[name]
     graph, _ = optimize(read(path, shapes=shapes))
-    artifact = edgesmith.compile(
-        path, output=tmp_path / "program", shapes=shapes, tune="off", verify=False, cache=False, name="network"
-    )
-    wrong, compared = differences(artifact, graph)
+    wrong, compared = differences(program(path, tmp_path, shapes=shapes), graph)
     assert compared
     assert not wrong, f"of {compared} integers"
