@@ -154,7 +154,7 @@ def test_a_device_of_another_kind_or_without_room(built: tuple[Path, Path], root
                 return subprocess.CompletedProcess([], 0, self.answer, "")
             return super().shell(script, stdin=stdin)
 
-    with pytest.raises(DeviceError, match="check the device: is mips64, the artifact is for"):
+    with pytest.raises(DeviceError, match="check the device: is mips64, the programs are for"):
         deploy(load(built[0]), Other(root, "uname", "mips64\n"))
     with pytest.raises(DeviceError, match="compare: 7 KiB are free"):
         deploy(load(built[0]), Other(root, "df", "7\n"))

@@ -178,7 +178,7 @@ class _Loop:
                     self._inner(w, index, "first", "last")
             else:
                 self._bounds(w, "begin", "end", self.rows)
-                with w.block(f"for ({_index_type(self.rows)} row = first; row < last; ++row)"):
+                with w.block(f"for ({index_type(self.rows)} row = first; row < last; ++row)"):
                     w.unravel("row", outer)
                     self._inner(w, index, "0", str(self.inner))
         return w.text()
@@ -189,7 +189,7 @@ class _Loop:
             w.line(f"const int32_t first = {begin} * {count};")
             w.line(f"const int32_t last = {end} * {count};")
             return
-        kind = _index_type(count)
+        kind = index_type(count)
         wide = f"({kind})" if kind != "int32_t" else ""
         w.line(f"const {kind} first = {wide}{begin} * {self.chunk};")
         stop = f"{wide}{end} * {self.chunk}"
@@ -236,7 +236,8 @@ class _Loop:
         w.line(f"{self.y.at(*index)} = {value};")
 
 
-def _index_type(count: int) -> str:
+def index_type(count: int) -> str:
+    """C type of an index of so many things, and of the end of the last task's share of them."""
     return "int32_t" if count <= MAX_EXTENT else "ptrdiff_t"
 
 

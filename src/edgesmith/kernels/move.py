@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from edgesmith.c.writer import Writer
 from edgesmith.ir import DType
+from edgesmith.kernels.elementwise import index_type
 from edgesmith.ops import Array
 from edgesmith.target import Target
 
@@ -254,9 +255,11 @@ class Moves:
         if self.pieces == 1:
             first, last, guard = "0", str(self._extent), f"if ({begin} < {end})"
         else:
-            w.line(f"const int32_t first = {begin} * {self._chunk};")
-            stop = f"{end} * {self._chunk}"
-            w.line(f"const int32_t last = {stop} < {self._extent} ? {stop} : {self._extent};")
+            kind = index_type(self._extent)
+            wide = f"({kind})" if kind != "int32_t" else ""
+            w.line(f"const {kind} first = {wide}{begin} * {self._chunk};")
+            stop = f"{wide}{end} * {self._chunk}"
+            w.line(f"const {kind} last = {stop} < {self._extent} ? {stop} : {self._extent};")
             first, last, guard = "first", "last", ""
         with w.block(guard):
             if not self._outer:
