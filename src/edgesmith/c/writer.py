@@ -33,15 +33,21 @@ class Writer:
         self.line("}")
 
     @contextmanager
-    def loop(self, index: str, count: int | str, start: int | str = 0, step: int = 1) -> Iterator[None]:
-        """A counting loop; one that runs exactly once becomes a constant index in a plain block."""
+    def loop(
+        self, index: str, count: int | str, start: int | str = 0, step: int = 1, kind: str = "int32_t"
+    ) -> Iterator[None]:
+        """A counting loop; one that runs exactly once becomes a constant index in a plain block.
+
+        Args:
+            kind: C type of the index.
+        """
         if start == 0 and count == step == 1:
             with self.block(""):
                 self.line(f"enum {{ {index} = 0 }};")
                 yield
             return
         advance = f"++{index}" if step == 1 else f"{index} += {step}"
-        with self.block(f"for (int32_t {index} = {start}; {index} < {count}; {advance})"):
+        with self.block(f"for ({kind} {index} = {start}; {index} < {count}; {advance})"):
             yield
 
     @contextmanager

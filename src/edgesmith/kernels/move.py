@@ -268,7 +268,8 @@ class Moves:
             index = [f"o{a}" for a in range(len(self._outer))]
             start: str | int = 0 if self.pieces == 1 else first
             inner = list(zip(index[1:], self._outer[1:], strict=True))
-            with w.loop(index[0], self._extent if self.pieces == 1 else last, start), w.nest(inner):
+            until = self._extent if self.pieces == 1 else last
+            with w.loop(index[0], until, start, kind=index_type(self._extent)), w.nest(inner):
                 for move in self.moves:
                     with w.block("") if len(self.moves) > 1 else nullcontext():
                         move.write(w, index)
