@@ -196,12 +196,12 @@ class _Loop:
         w.line(f"const {kind} last = {stop} < {count} ? {stop} : {count};")
 
     def _inner(self, w: Writer, index: list[str], first: str, last: str) -> None:
-        i, lanes = index[-1], self.problem.target.lanes
+        i, lanes, kind = index[-1], self.problem.target.lanes, index_type(self.inner)
         if not self.vector:
-            with w.block(f"for (int32_t {i} = {first}; {i} < {last}; ++{i})"):
+            with w.block(f"for ({kind} {i} = {first}; {i} < {last}; ++{i})"):
                 self._element(w, index)
             return
-        w.line(f"int32_t {i} = {first};")
+        w.line(f"{kind} {i} = {first};")
         if self.rounding and self.y.view.shape[-1] >= VECTORS_AT_ONCE * lanes:
             some = VECTORS_AT_ONCE * lanes
             with w.block(f"for (; {i} + {some} <= {last}; {i} += {some})"):
