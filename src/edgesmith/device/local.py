@@ -12,6 +12,7 @@ import time
 import zlib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -168,6 +169,15 @@ def checked_threads(threads: int) -> int:
     return count
 
 
+@dataclass(frozen=True, eq=False)
+class _Bound:
+    """Memory of inputs and outputs, and the arrays of their addresses, which the program reads."""
+
+    inputs: list[np.ndarray]
+    outputs: list[np.ndarray]
+    addresses: tuple[object, object]
+
+
 class Context(Instance):
     """A program in this process.
 
@@ -193,7 +203,7 @@ class Context(Instance):
                 self._memory.madvise(mmap.MADV_HUGEPAGE)
         self._address = c.addressof(c.c_char.from_buffer(self._memory))
         self._pool = c.c_void_p()
-        self._bound: tuple[object, ...] = ()
+        self._bound: _Bound | None = None
         self._start()
 
     def _start(self) -> None:
@@ -214,7 +224,7 @@ class Context(Instance):
         if self.threads > 1 and self._pid != os.getpid():
             self._start()
             if self._bound:
-                self.bind(*self._bound[:2])  # type: ignore[arg-type]
+                self.bind(self._bound.inputs, self._bound.outputs)
 
     def __del__(self) -> None:
         if getattr(self, "_pool", None) and self._pid == os.getpid():
@@ -230,7 +240,7 @@ class Context(Instance):
             outputs = [np.zeros(t.shape, t.dtype.numpy) for t in self.program.outputs.values()]
         pointers = _pointers(inputs), _pointers(outputs)
         self._check(self.program._bind(self._handle, *pointers))
-        self._bound = (list(inputs), list(outputs), *pointers)
+        self._bound = _Bound(list(inputs), list(outputs), pointers)
 
     def run(self, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> None:
         """One inference into ``outputs``; the GIL is released meanwhile."""
@@ -251,8 +261,8 @@ class Context(Instance):
         else:
             if not self._bound:
                 raise BadInput("bind inputs and outputs first", where=name)
-            arrays = self._bound[0 if kind == _INPUT else 1]
-            base = arrays[index].ctypes.data  # type: ignore[index]
+            arrays = self._bound.inputs if kind == _INPUT else self._bound.outputs
+            base = arrays[index].ctypes.data
         itemsize = view.dtype.itemsize
         low = sum(min(0, (n - 1) * s) for n, s in zip(view.shape, view.strides, strict=True)) * itemsize
         buffer = (c.c_char * max(view.span * itemsize, 1)).from_address(base + offset + low)
@@ -262,7 +272,9 @@ class Context(Instance):
         return np.ndarray(view.shape, view.dtype.numpy, memoryview(buffer).cast("B"), -low, strides)
 
     def outputs(self) -> list[np.ndarray]:
-        return [a.copy() for a in self._bound[1]]  # type: ignore[attr-defined]
+        if not self._bound:
+            raise BadInput("bind inputs first")
+        return [a.copy() for a in self._bound.outputs]
 
     def read(self, value: str) -> np.ndarray:
         return self.value(value).copy()

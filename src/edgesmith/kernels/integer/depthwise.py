@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import ClassVar
 
-from edgesmith.ir import Graph, Node
-from edgesmith.kernels.base import Code, Kernel, Problem, Reject, Schedule, kernel
+from edgesmith.kernels.base import Code, Problem, Reject, Schedule, kernel
 from edgesmith.kernels.integer.depthwise_code import DepthwiseCode
+from edgesmith.kernels.integer.depthwise_kernel import DepthwiseKernel
 from edgesmith.kernels.integer.depthwise_tiling import Blocking, Tile, blockings, multiplied_weights, nanoseconds
 from edgesmith.kernels.integer.window import integer_window
-from edgesmith.kernels.region import Region, epilogue_chains
-from edgesmith.ops.integer_products import ConvInteger
 
 KEPT = 8
 
 
 @kernel
-class IntegerDepthwise(Kernel):
+class IntegerDepthwise(DepthwiseKernel):
     """Each lane multiplies two neighbouring lines of one channel at once.
 
     Input lines of some channels are copied side by side, with the padding in place. Two lines of a column, interleaved
@@ -30,18 +28,10 @@ class IntegerDepthwise(Kernel):
 
     name: ClassVar[str] = "integer-depthwise"
 
-    def regions(self, graph: Graph, anchor: Node) -> Iterator[Region]:
-        if isinstance(anchor.op, ConvInteger) and anchor.op.group > 1:
-            yield from epilogue_chains(graph, anchor)
-
     def accepts(self, problem: Problem) -> Reject | None:
         window = integer_window(problem, any_width=True)
-        if window.reject is not None:
-            return Reject(window.reject)
-        if window.group != window.channels or window.x.shape[3] != window.channels:
-            return Reject(f"{window.group} groups of {window.x.shape[3]} channels, {window.channels} filters")
-        if window.dilations[0] != 1:
-            return Reject("lines are dilated")
+        if refusal := self.refusal(window):
+            return Reject(refusal)
         return (
             Reject("sums of one byte of the weights do not fit 32 bits") if multiplied_weights(window) is None else None
         )

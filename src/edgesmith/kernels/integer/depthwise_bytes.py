@@ -10,15 +10,14 @@ from typing import ClassVar
 import numpy as np
 
 from edgesmith.c.writer import Writer
-from edgesmith.ir import DType, Graph, Node
-from edgesmith.kernels.base import Code, Kernel, Problem, Reject, Schedule, kernel
+from edgesmith.ir import DType
+from edgesmith.kernels.base import Code, Problem, Reject, Schedule, kernel
 from edgesmith.kernels.cycles import cycles_of
 from edgesmith.kernels.gemm.row_tiles import RowTiles
+from edgesmith.kernels.integer.depthwise_kernel import DepthwiseKernel
 from edgesmith.kernels.integer.depthwise_loops import DepthwiseLoops
 from edgesmith.kernels.integer.depthwise_tiling import Cut, columns_read
 from edgesmith.kernels.integer.window import IntegerWindow, integer_window
-from edgesmith.kernels.region import Region, epilogue_chains
-from edgesmith.ops.integer_products import ConvInteger
 
 KEPT = 8
 VECTORS = 4
@@ -58,7 +57,7 @@ def runs(weights: np.ndarray) -> list[Run]:
 
 
 @kernel
-class DepthwiseBytes(Kernel):
+class DepthwiseBytes(DepthwiseKernel):
     """Each byte of a vector is multiplied with the weight of its channel, and products are summed in lanes of 16 bits.
 
     Where the weights let a sum exceed 16 bits it is added to sums in 32 bits before; how many products that takes is
@@ -67,20 +66,12 @@ class DepthwiseBytes(Kernel):
 
     name: ClassVar[str] = "integer-depthwise-bytes"
 
-    def regions(self, graph: Graph, anchor: Node) -> Iterator[Region]:
-        if isinstance(anchor.op, ConvInteger) and anchor.op.group > 1:
-            yield from epilogue_chains(graph, anchor)
-
     def accepts(self, problem: Problem) -> Reject | None:
         window = integer_window(problem)
-        if window.reject is not None:
-            return Reject(window.reject)
+        if refusal := self.refusal(window):
+            return Reject(refusal)
         if not problem.target.has("mla_i8_low"):
             return Reject("no instruction multiplies bytes lane by lane")
-        if window.group != window.channels or window.x.shape[3] != window.channels:
-            return Reject(f"{window.group} groups of {window.x.shape[3]} channels, {window.channels} filters")
-        if window.dilations[0] != 1:
-            return Reject("lines are dilated")
         if abs(window.weights).max(initial=0) > 128 or window.weights.max(initial=0) > 127:
             return Reject("weights do not fit bytes")
         return None

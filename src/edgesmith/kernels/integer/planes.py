@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import ClassVar
 
 import numpy as np
 
 from edgesmith.c.writer import Writer
-from edgesmith.ir import DType, Graph, Node
-from edgesmith.kernels.base import SIGNATURE, Code, Kernel, Problem, Reject, Schedule, kernel, unpack
+from edgesmith.ir import DType
+from edgesmith.kernels.base import SIGNATURE, Code, Problem, Reject, Schedule, kernel, unpack
 from edgesmith.kernels.cycles import cycles_of
 from edgesmith.kernels.epilogue import strided
+from edgesmith.kernels.integer.depthwise_kernel import DepthwiseKernel
 from edgesmith.kernels.integer.lines import starting_sums
 from edgesmith.kernels.integer.window import IntegerWindow, integer_window
-from edgesmith.kernels.region import Region, epilogue_chains
 from edgesmith.ops import Array
-from edgesmith.ops.integer_products import ConvInteger
 
 STEP_NS = 60.0
 COPY_CYCLES = 5.0
@@ -29,7 +28,7 @@ WIDTHS = (1, 2, 4)
 
 
 @kernel
-class IntegerPlanes(Kernel):
+class IntegerPlanes(DepthwiseKernel):
     """One channel after another, for processors without vectors.
 
     Some input lines of the channel are copied, with the padding in place; lines that the next ones share move up. What
@@ -39,20 +38,14 @@ class IntegerPlanes(Kernel):
 
     name: ClassVar[str] = "integer-planes"
 
-    def regions(self, graph: Graph, anchor: Node) -> Iterator[Region]:
-        if isinstance(anchor.op, ConvInteger) and anchor.op.group > 1:
-            yield from epilogue_chains(graph, anchor)
-
     def accepts(self, problem: Problem) -> Reject | None:
         window = integer_window(problem)
-        if window.reject is not None:
-            return Reject(window.reject)
+        if refusal := self.refusal(window):
+            return Reject(refusal)
         if problem.target.lanes > 1:
             return Reject(f"computes one channel at a time; the target has vectors of {problem.target.lanes}")
-        if window.group != window.channels or window.x.shape[3] != window.channels:
-            return Reject(f"{window.group} groups of {window.x.shape[3]} channels, {window.channels} filters")
-        if window.dilations != (1, 1):
-            return Reject("the window is dilated")
+        if window.dilations[1] != 1:
+            return Reject("columns are dilated")
         if not _PlanesCode.narrow(window) and not problem.target.has("dot2"):
             return Reject("weights beyond 8 bits need products of 16 bits")
         return None
