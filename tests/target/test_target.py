@@ -15,7 +15,7 @@ from edgesmith.toolchain.compiler import Compiler
     [
         ("aarch64-linux-gnu", ("neon",)),
         ("aarch64-linux-musl+dotprod", ("neon", "dotprod")),
-        ("aarch64-linux-gnu+dotprod+i8mm", ("neon", "dotprod", "i8mm")),
+        ("aarch64-linux-gnu+dotprod+i8mm", ("neon", "dotprod", "fp16", "i8mm")),
         ("aarch64-linux-gnu+portable", ()),
         ("arm-linux-gnueabihf", ()),
         ("arm-linux-gnueabihf+neon32", ("neon32",)),
@@ -62,7 +62,7 @@ def test_products_of_bytes_that_devices_have() -> None:
 def test_a_device_with_fewer_sets() -> None:
     """A compiler that was told the processor would use the rest."""
     assert parse("raspberry-pi-5+neon").cpu == ""
-    assert parse("raspberry-pi-5+dotprod") == parse("raspberry-pi-5")
+    assert parse("raspberry-pi-5+fp16") == parse("raspberry-pi-5")
     assert parse("raspberry-pi-5+portable").isas == ()
 
 
@@ -93,8 +93,8 @@ def test_what_runs_here() -> None:
 
 def test_what_compilers_are_told() -> None:
     assert zig().flags(parse("aarch64-linux-gnu")) == ["-target", "aarch64-linux-gnu.2.17"]
-    assert zig().flags(parse("aarch64-linux-musl+i8mm"))[-1] == "-mcpu=baseline+dotprod+i8mm"
-    assert zig().flags(parse("raspberry-pi-5"))[-1] == "-mcpu=cortex_a76+dotprod"
+    assert zig().flags(parse("aarch64-linux-musl+i8mm"))[-1] == "-mcpu=baseline+dotprod+fullfp16+i8mm"
+    assert zig().flags(parse("raspberry-pi-5"))[-1] == "-mcpu=cortex_a76+dotprod+fullfp16"
     assert zig().flags(parse("arm-linux-gnueabihf+neon32")) == [
         "-target",
         "arm-linux-gnueabihf.2.17",

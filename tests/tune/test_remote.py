@@ -357,5 +357,5 @@ def test_processors_of_devices() -> None:
     }
     found, cpu = processor_there(Described(RK3399, facts), parse("rk3399"))
     assert (cpu, found.family, found.l2_bytes) == (4, "0xd08", 1 << 20)
-    with pytest.raises(DeviceError, match="its processor lacks dotprod"):
+    with pytest.raises(DeviceError, match="its processor lacks dotprod, fp16"):
         processor_there(Described(PI_4, {}), parse("raspberry-pi-5"))

@@ -38,6 +38,8 @@ BARE_FLAGS = (
     "-fomit-frame-pointer",
 )
 """For programs without a system, which leave out every function and table that nobody calls for."""
+ZIG_NAMES = {"fp16": "fullfp16"}
+"""Features that Zig calls otherwise than GCC and Clang."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,8 @@ class Compiler:
         if not target.features and not target.cpu:
             return []
         if self.takes_triple:
-            return ["-mcpu=" + "+".join((target.cpu.replace("-", "_") or "baseline", *target.features))]
+            features = (ZIG_NAMES.get(f, f) for f in target.features)
+            return ["-mcpu=" + "+".join((target.cpu.replace("-", "_") or "baseline", *features))]
         return [f"-mcpu={target.cpu or 'generic'}" + "".join(f"+{f}" for f in target.features)]
 
     def run(self, arguments: Sequence[str], *, cwd: Path, archive: bool = False) -> str:

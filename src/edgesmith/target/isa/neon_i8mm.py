@@ -2,7 +2,7 @@
 
 from edgesmith.target.isa import ISAS, Isa
 from edgesmith.target.isa.neon import ONE_LANE
-from edgesmith.target.isa.neon_dotprod import DOTPROD
+from edgesmith.target.isa.neon_fp16 import FP16
 
 I8MM = ISAS.register("i8mm")(
     Isa(
@@ -11,13 +11,13 @@ I8MM = ISAS.register("i8mm")(
         vector_bits=128,
         registers=32,
         features=("i8mm",),
-        implies=("dotprod",),
+        implies=("fp16",),
         header="arm_neon.h",
-        cpuinfo=("i8mm", *DOTPROD.cpuinfo),
+        cpuinfo=("i8mm", *FP16.cpuinfo),
         detect=('es_auxiliary(26, 13, "FEAT_I8MM")',),
         emulator_cpu="max",
         instr={
-            **DOTPROD.instr,
+            **FP16.instr,
             "dot4": "vusdotq_s32((int32x4_t){0}, (uint8x16_t){1}, (int8x16_t){2})",
             "dot4_lane": f"vusdotq_s32((int32x4_t){{0}}, (uint8x16_t){ONE_LANE}, (int8x16_t){{2}})",
         },

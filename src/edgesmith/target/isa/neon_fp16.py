@@ -1,0 +1,20 @@
+"""NEON with FEAT_FP16: arithmetic on eight numbers of fp16 (Cortex-A55, A75, A76 and later)."""
+
+from edgesmith.target.isa import ISAS, Isa
+from edgesmith.target.isa.neon_dotprod import DOTPROD
+
+FP16 = ISAS.register("fp16")(
+    Isa(
+        name="fp16",
+        arch="aarch64",
+        vector_bits=128,
+        registers=32,
+        features=("fp16",),
+        implies=("dotprod",),
+        header="arm_neon.h",
+        cpuinfo=("fphp", "asimdhp", *DOTPROD.cpuinfo),
+        detect=('es_auxiliary(16, 9, "FEAT_FP16")', 'es_auxiliary(16, 10, "FEAT_FP16")'),
+        emulator_cpu="cortex-a76",
+        instr=DOTPROD.instr,
+    )
+)
