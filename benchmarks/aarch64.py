@@ -227,7 +227,8 @@ def main() -> None:
     parser.add_argument("--device", default=",".join(DEVICES))
     parser.add_argument("--against", default=",".join(PEERS))
     parser.add_argument("--tune", default="cached", choices=("off", "cached"))
-    parser.add_argument("--fresh", default="", metavar="METHOD", help="measure this one again: edgesmith, ncnn, ...")
+    parser.add_argument("--fresh", default="", metavar="METHODS", help="measure these again: edgesmith, ncnn, ...")
+    parser.add_argument("--only", default="", metavar="METHODS", help="measure nothing but these")
     options = parser.parse_args()
     data: dict[str, Any] = json.loads(DATA.read_text()) if DATA.is_file() else {}
     root = Arm64Root(knobs.CACHE_DIR() / "arm64")
@@ -241,7 +242,8 @@ def main() -> None:
                     (device, method)
                     for device, key in keys.items()
                     for method in (OURS, *peers)
-                    if method == options.fresh or "instructions" not in data.get(key, {}).get(method, {})
+                    if not options.only or method in options.only.split(",")
+                    if method in options.fresh.split(",") or "instructions" not in data.get(key, {}).get(method, {})
                 ]
                 subject = Subject(network, precision, folder) if wanted else None
                 for device, method in wanted:

@@ -29,6 +29,9 @@ EXACT_PARAMETERS = {
     "googlenet-bn": 6_624_904,
     "inception-v3": 23_834_568,
     "lenet-5": 61_706,
+    "mlperf-tiny-anomaly-detection": 267_928,  # Keras' 269,992 less its 2,064 running statistics
+    "mlperf-tiny-image-classification": 78_186,  # Keras' 78,666 less its 480 running statistics
+    "mlperf-tiny-person-detection": 216_322,  # Keras' 221,794 less its 5,472 running statistics
     "mnasnet-1.0": 4_383_312,
     "mobilenet-v1": 4_231_976,  # Keras' 4,253,864 less its 21,888 running statistics
     "mobilenet-v2": 3_504_872,

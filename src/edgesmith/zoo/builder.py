@@ -272,8 +272,9 @@ class Builder:
         rng = self._stream(name)
         gamma = spread * (1.0 + 0.1 * rng.standard_normal(x.channels))
         beta = 0.1 * rng.standard_normal(x.channels)
-        mean = x.batch.mean(axis=(0, 2, 3))
-        squared = x.batch.var(axis=(0, 2, 3)) + ((1.0 - MEAN_REMOVED) * mean) ** 2
+        inner = (0, *range(2, x.batch.ndim))
+        mean = x.batch.mean(axis=inner)
+        squared = x.batch.var(axis=inner) + ((1.0 - MEAN_REMOVED) * mean) ** 2
         variance = probe.round_bits(np.maximum(squared, VARIANCE_FLOOR * squared.mean()))
         mean = probe.round_mean(MEAN_REMOVED * mean, np.sqrt(variance))
         parameters = {"weight": gamma, "bias": beta, "running_mean": mean, "running_var": variance}
@@ -281,7 +282,8 @@ class Builder:
 
         def normalise(batch: Array) -> Array:
             scale = gamma / np.sqrt(variance + epsilon)
-            return batch * scale[:, None, None] + (beta - mean * scale)[:, None, None]
+            per_channel = (-1,) + (1,) * (batch.ndim - 2)
+            return batch * scale.reshape(per_channel) + (beta - mean * scale).reshape(per_channel)
 
         return self._pointwise("BatchNormalization", x, normalise, *constants, name=name, epsilon=epsilon)
 
