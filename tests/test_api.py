@@ -30,6 +30,7 @@ from edgesmith.errors import (
     TargetError,
 )
 from edgesmith.frontend import torch as torch_frontend
+from edgesmith.pipeline import making
 from edgesmith.recipe import Recipe
 from small_networks import residual_network, shuffle_network, two_inputs
 
@@ -323,7 +324,7 @@ def test_too_little_memory_is_no_traceback(tmp_path: Path, monkeypatch: pytest.M
     def exhausted(*arguments: object, **options: object) -> None:
         raise MemoryError("Unable to allocate 8.00 GiB")
 
-    monkeypatch.setattr(api, "accumulate", exhausted)
+    monkeypatch.setattr(making, "accumulate", exhausted)
     with pytest.raises(ResourceLimit, match=r"8\.00 GiB"):
         api.compile(two_inputs(), output=tmp_path / "out", cache=False)
     assert entries(tmp_path) == []

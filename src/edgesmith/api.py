@@ -15,29 +15,26 @@ import onnx
 from edgesmith import cache as artifacts
 from edgesmith import tune as tuning
 from edgesmith.atomic import write_file
-from edgesmith.codegen import Package, generate, generate_variants
-from edgesmith.codegen.selftest import selftest_header, selftest_inputs
+from edgesmith.codegen.selftest import selftest_inputs
 from edgesmith.deploy import connect
-from edgesmith.device import Artifact, Device, runnable, runnable_variant
-from edgesmith.device.artifact import LOCK, MANIFEST, PRECISION, TIMES, UNHASHED, VERIFICATION, sha256
-from edgesmith.device.folder import FAILED, failed_folder, replacing
+from edgesmith.device import Artifact, Device, runnable
+from edgesmith.device.artifact import MANIFEST, PRECISION, VERIFICATION
+from edgesmith.device.folder import failed_folder, replacing
 from edgesmith.device.local import checked_threads
-from edgesmith.device.manifest import describe
-from edgesmith.errors import BadInput, ResourceLimit, VerificationFailed
+from edgesmith.errors import BadInput, ResourceLimit
 from edgesmith.frontend.normalize import normalize
 from edgesmith.frontend.onnx import bind
 from edgesmith.frontend.torch import export
 from edgesmith.ir import Graph
-from edgesmith.packaging import PACKAGES, check_target, checked_forms, checked_version, library_files, pack
+from edgesmith.packaging import check_target, checked_forms, checked_version
 from edgesmith.passes import optimize
-from edgesmith.pipeline.limits import Limits
+from edgesmith.pipeline.making import Making, write_manifest
 from edgesmith.pipeline.planning import (
     allowed_kernels,
     checked_isas,
     compiler_of,
     lock_text,
     mixed_precision,
-    planned,
     targets_of,
 )
 from edgesmith.pipeline.progress import Progress, silent
@@ -52,17 +49,16 @@ from edgesmith.pipeline.source import (
     roundoff_of,
     sorted_shapes,
 )
-from edgesmith.plan import Plan, divided, own_memory
+from edgesmith.plan import divided, own_memory
 from edgesmith.preprocess import Preprocess
 from edgesmith.quantize import Quantized, Settings, Source
 from edgesmith.quantize.precisions import PRECISIONS
 from edgesmith.recipe import PARTS, Recipe
-from edgesmith.target import baseline_of, parse, runs_here
-from edgesmith.toolchain import Compiler, build, zig
+from edgesmith.target import parse
+from edgesmith.toolchain import zig
 from edgesmith.toolchain.compiler import system
-from edgesmith.verify import Accumulated, Verification, accumulate
+from edgesmith.verify import Verification
 from edgesmith.verify import verify as compare_layers
-from edgesmith.verify.tolerance import Computed
 from edgesmith.version import __version__
 
 __all__ = ["Progress", "compile", "compile_graph", "from_torch", "quantize", "tune", "verify"]
@@ -270,91 +266,30 @@ def compile_graph(
         roundoff: its unit roundoff where that is coarser than the graph's.
         budget_seconds: most time for measuring, when the recipe says so.
     """
-    report = progress or silent
-    targets, tool = targets_of(recipe), compiler_of(recipe)
-    source = source or {"name": graph.name}
-    feeds = dict(zip(graph.inputs, selftest_inputs([graph.type(v) for v in graph.inputs]), strict=True))
-    graph, passes = optimize(graph)
-    plans = {t.variant: planned(graph, t, tool, recipe, budget_seconds / len(targets), report) for t in targets}
-    report("reference", 0, 1)
-    known = {v: accumulate(p.graph, feeds, computed=_computed(p), roundoff=roundoff) for v, p in plans.items()}
-    plan, reference = next(iter(plans.values())), next(iter(known.values()))
-    expected = original(feeds) if original else reference.outputs
-    report("reference", 1, 1)
-    title = source["name"].rsplit(".onnx", 1)[0]
-    package = generate_variants(plans, title, __version__) if recipe.isas else generate(plan, title, __version__)
-    target = baseline_of(plan.target) if recipe.isas else plan.target
-    limits = Limits.of(recipe, target)
-    limits.require(plan, package, plan.tried)
+    made = Making(
+        graph,
+        recipe,
+        source or {"name": graph.name},
+        original=original,
+        roundoff=roundoff,
+        budget_seconds=budget_seconds,
+        report=progress or silent,
+    )
     with replacing(output) as folder:
-        src = folder / "src"
-        src.mkdir()
-        header = _selftest(plan.graph, feeds, expected, list(known.values()))
-        package.write(src)
-        for variant, one in plans.items():
-            (folder / (f"lock.{variant}.json" if recipe.isas else LOCK)).write_text(one.lock.to_json())
-        (src / "selftest_data.h").write_bytes(header)
+        made.write_sources(folder)
         for file, data in (files or {}).items():
             (folder / file).write_bytes(data)
-        built = build(
-            src,
-            folder,
-            package.name,
-            target,
-            tool,
-            variants={variant: plans[variant].target for variant in package.variants},
-            extra=recipe.flags,
-            executable="exe" in recipe.emit or (verify and not all(map(runs_here, targets))),
-            one_piece="shared" not in recipe.emit,
-            progress=lambda i, n: report("compile", i, n),
-        )
-        files_of_libraries = library_files(src, package.name, recipe.version, target, built.keys() & set(recipe.emit))
-        for file, data in files_of_libraries.items():
-            (folder / file).parent.mkdir(parents=True, exist_ok=True)
-            (folder / file).write_bytes(data)
-        manifest = describe(
-            plans,
-            package,
-            tolerances={variant: k.tolerances for variant, k in known.items()},
-            threads=recipe.threads,
-            model=source,
-            tools={"edgesmith": __version__, "compiler": f"{tool.name} {tool.version}"},
-            passes=passes,
-        )
-        needed = limits.measured(plan, package, built, tool)
-        for described in manifest.get("variants", {"": manifest}).values():
-            described["memory"] |= needed
-        manifest["version"] = recipe.version
-        _write_manifest(folder, manifest)
-        times = {v: _times(p, tool, recipe) for v, p in plans.items()}
-        for file, data in {TIMES: _by_variant(package, times), **(measured or {})}.items():
-            (folder / file).write_text(json.dumps(data, indent=1) + "\n")
-        found = {}
-        for variant, one in plans.items():
-            if not verify or not runnable(one.target) or (recipe.isas and not runnable_variant(one.target)):
-                continue
-            found[variant] = compare_layers(
-                Artifact(folder, isa=variant if recipe.isas else None),
-                one.graph,
-                feeds,
-                expected=expected,
-                accumulated=known[variant],
-                progress=lambda i, n: report("verify", i, n),
-            )
-            if not found[variant].ok:
-                _keep_evidence(found[variant], folder, failed_folder(output))
-        if found:
-            results = _by_variant(package, {v: result.to_json() for v, result in found.items()})
-            (folder / VERIFICATION).write_text(json.dumps(results, indent=1) + "\n")
-        forms = [f for f in recipe.emit if f not in PARTS]
-        if forms:
-            report("pack", 0, 1)
-            pack(Artifact(folder), forms, folder / PACKAGES)
-            report("pack", 1, 1)
+        for file, found in (measured or {}).items():
+            (folder / file).write_text(json.dumps(found, indent=1) + "\n")
+        built = made.build(folder, verify=verify)
+        manifest = made.describe(folder, built)
+        if verify:
+            made.compare(folder, failed_folder(output))
+        made.pack(folder)
         for part, path in built.items():
             if part not in recipe.emit:
                 path.unlink()
-        _write_manifest(folder, manifest)
+        write_manifest(folder, manifest)
     return Artifact(output)
 
 
@@ -492,44 +427,6 @@ def verify(
         progress=lambda i, n: report("verify", i, n),
         device=device,
     )
-
-
-def _write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
-    """The manifest with the hashes of all files but those that differ from run to run."""
-    written = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
-    files = {p: sha256(folder / p) for p in written if p not in UNHASHED}
-    (folder / MANIFEST).write_text(json.dumps({**manifest, "files": files}, indent=1) + "\n")
-
-
-def _computed(plan: Plan) -> Computed:
-    return {s.name: (s.kernel, s.schedule) for s in plan.steps}
-
-
-def _times(plan: Plan, tool: Compiler, recipe: Recipe) -> dict[str, Any]:
-    """What was measured of the kernels that the plan considered."""
-    return tuning.known_times(plan, tuning.recorded(plan.target, tool), recipe.only) if recipe.tune != "off" else {}
-
-
-def _by_variant(package: Package, data: dict[str, Any]) -> dict[str, Any]:
-    """What files of an artifact hold: data of each variant, or of the only one."""
-    return data if package.variants else next(iter(data.values()))
-
-
-def _selftest(graph: Graph, feeds: Arrays, expected: Arrays, known: Sequence[Accumulated]) -> bytes:
-    tolerances = [max(k.tolerances[v] for k in known) for v in graph.outputs]
-    return selftest_header(list(feeds.values()), [expected[v] for v in graph.outputs], tolerances).encode()
-
-
-def _keep_evidence(result: Verification, folder: Path, failed: Path) -> None:
-    """Move the program that failed to ``failed`` together with the evidence, and raise ``VerificationFailed``."""
-    with replacing(failed) as kept:
-        for part in folder.iterdir():
-            part.rename(kept / part.name)
-        (kept / MANIFEST).rename(kept / FAILED)
-        result.keep(kept)
-    result.evidence_path = failed
-    result.require()
-    raise VerificationFailed("unreachable")
 
 
 def _from_cache(key: str, output: Path, verified: bool, report: Progress) -> bool:

@@ -16,6 +16,7 @@ from edgesmith.errors import ArtifactError, VerificationFailed
 from edgesmith.ir import Graph
 from edgesmith.kernels import KERNELS, Code, Kernel, Problem, Schedule
 from edgesmith.ops import OPS
+from edgesmith.pipeline import making
 from edgesmith.plan.arena import Arena, Lifetime, allocate
 from edgesmith.verify.accumulate import accumulate
 from small_networks import NETWORKS, residual_network, shuffle_network, two_inputs
@@ -109,7 +110,7 @@ def test_no_verify_lets_a_wrong_program_through(tmp_path: Path, monkeypatch: pyt
 
 
 def test_a_wrong_pass_is_caught_end_to_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    honest = api.optimize
+    honest = making.optimize
 
     def wrong(graph: Graph):  # type: ignore[no-untyped-def]
         graph, report = honest(graph)
@@ -117,7 +118,7 @@ def test_a_wrong_pass_is_caught_end_to_end(tmp_path: Path, monkeypatch: pytest.M
         changed = {**graph.constants, bias: graph.constants[bias] + np.float32(0.01)}
         return Graph(graph.inputs, graph.outputs, graph.nodes, graph.types, changed, graph.name), report
 
-    monkeypatch.setattr(api, "optimize", wrong)
+    monkeypatch.setattr(making, "optimize", wrong)
     with pytest.raises(VerificationFailed, match="a conversion or a pass changed"):
         compile_quietly(residual_network(), tmp_path / "out")
     assert not (tmp_path / "out").exists()
