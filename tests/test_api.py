@@ -29,6 +29,7 @@ from edgesmith.errors import (
     ResourceLimit,
     TargetError,
 )
+from edgesmith.eviction import evict
 from edgesmith.frontend import torch as torch_frontend
 from edgesmith.pipeline import making
 from edgesmith.recipe import Recipe
@@ -53,7 +54,10 @@ def entries(folder: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("model", [residual_network(), shuffle_network()], ids=["residual", "shuffle"])
-def test_building_twice_gives_the_same_bytes(model: onnx.ModelProto, tmp_path: Path) -> None:
+def test_building_twice_gives_the_same_bytes(
+    model: onnx.ModelProto, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(knobs.CACHE_MB.name, "0")  # without objects of earlier builds
     places = (tmp_path / "first" / "out", tmp_path / "elsewhere" / "second")
     found = [contents(api.compile(model, output=place, cache=False).path) for place in places]
     assert found[0].keys() == found[1].keys()
@@ -170,7 +174,7 @@ def test_entries_in_use_stay(own_cache: Path, monkeypatch: pytest.MonkeyPatch) -
         (own_cache / name).mkdir(parents=True)
         (own_cache / name / "data").write_bytes(bytes(10))
         os.utime(own_cache / name, (time.time() - age,) * 2)
-    cache.evict(own_cache, "newest", idle_seconds=50)
+    evict(own_cache, "newest", idle_seconds=50)
     assert entries(own_cache) == ["newest", "recent"]
 
 

@@ -8,8 +8,7 @@ import json
 import os
 import shutil
 import tempfile
-import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from importlib import resources
@@ -19,15 +18,13 @@ import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from edgesmith import knobs
+from edgesmith.eviction import INDEX, evict, nbytes, remove
 from edgesmith.frontend.tensors import attribute_tensors
 
-__all__ = ["evict", "find", "insert", "model_digest", "source_digest"]
+__all__ = ["find", "insert", "model_digest", "source_digest"]
 
 _FOLDER = "artifacts"
-_INDEX = "entry.json"
 _CHUNK = 1 << 20
-_STALE_SECONDS = 24 * 3600.0
-"""Age at which an unfinished entry is what a killed process left."""
 
 
 @cache
@@ -86,7 +83,7 @@ def find(key: str, needed: str, into: Path) -> bool:
     """
     entry = _root() / key
     try:
-        digests = json.loads((entry / _INDEX).read_text())["files"]
+        digests = json.loads((entry / INDEX).read_text())["files"]
         if needed not in digests:
             return False
         if _copy_all(entry / "files", into, digests) != digests:
@@ -96,7 +93,7 @@ def find(key: str, needed: str, into: Path) -> bool:
         return False
     except (OSError, ValueError, TypeError, AttributeError, KeyError):
         _clear(into)
-        _remove(entry)
+        remove(entry)
         return False
     with contextlib.suppress(OSError):
         os.utime(entry)
@@ -115,8 +112,8 @@ def insert(key: str, folder: Path) -> None:
         part = Path(tempfile.mkdtemp(prefix=".part.", dir=root))
         files = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
         digests = _copy_all(folder, part / "files", files)
-        (part / _INDEX).write_text(json.dumps({"bytes": _size(part), "files": digests}))
-        _remove(root / key)
+        (part / INDEX).write_text(json.dumps({"bytes": nbytes(part), "files": digests}))
+        remove(root / key)
         part.rename(root / key)
         evict(root, key)
     except OSError:
@@ -153,50 +150,3 @@ def _copy(source: Path, target: Path) -> str:
 def _clear(folder: Path) -> None:
     for path in folder.iterdir():
         shutil.rmtree(path) if path.is_dir() else path.unlink()
-
-
-def evict(root: Path, newest: str, idle_seconds: float = 0.0) -> None:
-    """Remove the entries of a folder used longest ago, by their modification times, beyond ``EDGESMITH_CACHE_MB``.
-
-    Several processes may do so at once. An entry vanishes as a whole; who is reading it finds files missing.
-
-    Args:
-        newest: stays even if it alone is too large.
-        idle_seconds: entries used within this time stay too.
-    """
-    limit, now, total = knobs.CACHE_MB() << 20, time.time(), 0
-    for used, size, entry in sorted(_entries(root), reverse=True):
-        total += size
-        if total > limit and entry.name != newest and now - used >= idle_seconds:
-            _remove(entry)
-
-
-def _entries(root: Path) -> Iterator[tuple[float, int, Path]]:
-    """Time of last use, bytes and folder of each entry; what killed processes left unfinished goes."""
-    for entry in root.iterdir():
-        with contextlib.suppress(OSError):
-            used = entry.stat().st_mtime
-            if not entry.name.startswith("."):
-                yield used, _recorded_size(entry), entry
-            elif time.time() - used > _STALE_SECONDS:
-                shutil.rmtree(entry, ignore_errors=True)
-
-
-def _recorded_size(entry: Path) -> int:
-    """Bytes of an entry: artifacts record it, so that their files need not be looked at."""
-    with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
-        return int(json.loads((entry / _INDEX).read_text())["bytes"])
-    return _size(entry)
-
-
-def _size(folder: Path) -> int:
-    return sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
-
-
-def _remove(entry: Path) -> None:
-    """Remove an entry, if there is one, so that no process finds a part of it."""
-    with contextlib.suppress(OSError):
-        gone = Path(tempfile.mkdtemp(prefix=".gone.", dir=entry.parent))
-        with contextlib.suppress(OSError):
-            entry.rename(gone / entry.name)
-        shutil.rmtree(gone, ignore_errors=True)

@@ -68,7 +68,8 @@ TUNING_DB = Knob(
 CACHE_MB = Knob(
     "EDGESMITH_CACHE_MB",
     4096,
-    "Most disk space in MB of compiled artifacts in the build cache, and of models that were converted for peers.",
+    "Most disk space in MB of each part of the build cache: artifacts, objects, headers, models converted for peers. "
+    "0: no objects and headers.",
     0,
 )
 FRONTEND_SECONDS = Knob("EDGESMITH_FRONTEND_SECONDS", 300, "Longest time that reading one model may take.")

@@ -58,12 +58,12 @@ def test_cache(run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (folder / "machine").mkdir(parents=True)
     (folder / "machine" / "x.json").write_text("12345")
     assert "machine" in run("cache", "show").stdout
-    for part in ("artifacts", "tuning"):
+    for part in ("artifacts", "objects", "tuning"):
         (folder / part).mkdir()
     monkeypatch.setenv("EDGESMITH_CACHE_MB", "7")
-    assert "of at most 7.00 MiB" in run("cache", "show").stdout
+    assert run("cache", "show").stdout.count("of at most 7.00 MiB") == 2
     assert run("cache", "clear", "artifacts").exit_code == 0
-    assert sorted(p.name for p in folder.iterdir()) == ["machine", "tuning"]
+    assert sorted(p.name for p in folder.iterdir()) == ["machine", "objects", "tuning"]
     assert run("cache", "clear").exit_code == 0
     assert [p.name for p in folder.iterdir()] == ["tuning"], "measured times leave only by name"
     assert run("cache", "clear", "tuning").exit_code == 0 and list(folder.iterdir()) == []

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.toolchain
 
 
 @pytest.mark.parametrize("source", ["int f(int x) { return x + 1; }\n", "int f(\n"])
-def test_objects_do_not_stay_in_the_cache(source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_compiler_keeps_no_objects(source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(knobs.CACHE_DIR.name, str(tmp_path / "cache"))
     work = tmp_path / "work"
     work.mkdir()

@@ -13,7 +13,7 @@ from pathlib import Path
 from edgesmith import knobs
 from edgesmith.bench.installed import Installed
 from edgesmith.bench.peers import Peer
-from edgesmith.cache import evict
+from edgesmith.eviction import evict
 
 __all__ = ["converted"]
 

@@ -17,17 +17,18 @@ __all__ = ["cache_bytes", "command"]
 
 MEASURED = "tuning"
 """The part that cannot be made again in minutes."""
-BOUNDED = ("artifacts", "peers/models")
+BOUNDED = ("artifacts", "headers", "objects", "peers/models")
 
 
 def command(
     action: Annotated[str, typer.Argument(metavar="[show|clear]", help="What to do.")] = "show",
     part: Annotated[str | None, typer.Argument(help="The part to clear (default: all but tuning).")] = None,
 ) -> None:
-    """Show or clear the cache: build results, C libraries, peak rates, peers' environments, measured times.
+    """Show or clear the cache: build results, objects, C libraries, peak rates, peers' environments, measured times.
 
     Nothing in it is needed; what is missing is made again. Measured times (tuning) are cleared only by name.
-    EDGESMITH_CACHE_DIR moves the cache; artifacts used longest ago leave when they take more than EDGESMITH_CACHE_MB.
+    EDGESMITH_CACHE_DIR moves the cache; of artifacts, objects and headers, those used longest ago leave when they take
+    more than EDGESMITH_CACHE_MB.
 
     \b
     Examples:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 
 from edgesmith.errors import TargetError
@@ -52,11 +52,11 @@ class Target:
     flash_bytes: int = field(default=0, repr=False)
     ram_bytes: int = field(default=0, repr=False)
 
-    @property
+    @cached_property
     def arch(self) -> str:
         return self.triple.split("-")[0]
 
-    @property
+    @cached_property
     def system(self) -> System:
         return system_of(self.triple)
 
@@ -70,31 +70,31 @@ class Target:
         """Whether programs run on a microcontroller alone: without a system, their constants used where they lie."""
         return self.system.name == "freestanding"
 
-    @property
+    @cached_property
     def isa(self) -> Isa | None:
         """The widest vector instruction set, or None for portable C."""
         return ISAS[self.isas[-1]] if self.isas else None
 
-    @property
+    @cached_property
     def variant(self) -> str:
         """What it is called among variants of a program: the widest instruction set, or ``portable``."""
         return self.isas[-1] if self.isas else PORTABLE
 
-    @property
+    @cached_property
     def lanes(self) -> int:
         """f32 lanes of one vector register (1 without vectors)."""
         return self.isa.vector_bits // 32 if self.isa else 1
 
-    @property
+    @cached_property
     def registers(self) -> int:
         return self.isa.registers if self.isa else 16
 
-    @property
+    @cached_property
     def features(self) -> tuple[str, ...]:
         """Compiler features (``-m<feature>``) of all instruction sets."""
         return tuple(dict.fromkeys(f for name in self.isas for f in ISAS[name].features))
 
-    @property
+    @cached_property
     def core(self) -> Core:
         """What cost models assume: the device's own core, else the simplest one with its instruction sets."""
         return _core(self.cpu, self.isas)

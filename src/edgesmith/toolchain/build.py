@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from edgesmith import knobs
 from edgesmith.codegen.package import BARE_PROGRAM, PROGRAM
 from edgesmith.target import Target
 from edgesmith.toolchain.compiler import BARE_FLAGS, FLAGS, Compiler
 from edgesmith.toolchain.linking import library_options, program_options, stub_source
+from edgesmith.toolchain.objects import compile_objects
 
 __all__ = ["build"]
 
@@ -59,17 +58,13 @@ def build(
     made = {p: objects / f"{'_'.join(p.relative_to(source).with_suffix('').parts)}.o" for p in sorted(sources)}
     done = 0
 
-    def compile_one(path: Path) -> None:
+    def count_one() -> None:
         nonlocal done
-        told = [*sources[path], *flags, "-c", str(path.relative_to(source)), "-o", str(made[path])]
-        compiler.run(told, cwd=source)
         done += 1
         if progress:
             progress(done, len(sources) + 1)
 
-    with ThreadPoolExecutor(knobs.JOBS()) as pool:
-        # The largest first, so that the last one to finish is short.
-        list(pool.map(compile_one, sorted(made, key=lambda p: -p.stat().st_size)))
+    compile_objects(compiler, source, {p: ([*sources[p], *flags], o) for p, o in made.items()}, extra, count_one)
     main = [str(o) for p, o in made.items() if p.parent == source and p.name in MAIN]
     parts = [str(o) for p, o in made.items() if p.parent != source or p.name not in MAIN]
     link = [*compiler.link_flags(target), "-O3", *extra]

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib import resources
 from importlib.metadata import version
 from pathlib import Path
 
@@ -52,6 +52,8 @@ class Compiler:
         environment: variables set for every call.
         scratch: variable that names a folder for what no other call needs; empty: it leaves nothing.
         takes_triple: whether it compiles for the triple that it is told (others compile for this machine's).
+        own_headers: whether it reads no headers of the system, so that what it makes of a file depends on the file, the
+            options and the compiler alone.
     """
 
     name: str
@@ -61,6 +63,14 @@ class Compiler:
     environment: Mapping[str, str] = field(default_factory=dict)
     scratch: str = ""
     takes_triple: bool = False
+    own_headers: bool = False
+
+    @property
+    def identity(self) -> str:
+        """Differs between compilers that may make something else of the same file."""
+        driver = shutil.which(self.cc[0])
+        changed = os.stat(driver).st_mtime_ns if driver else 0
+        return repr((self.cc, self.version, changed))
 
     def flags(self, target: Target) -> list[str]:
         """What makes it compile for a target.
@@ -148,15 +158,17 @@ def zig() -> Compiler:
     It keeps the libraries of a target in the cache. Objects it would keep by the path of their source, which is another
     one in every build, so they go with the call.
     """
-    driver = (sys.executable, "-m", "ziglang")
+    package = resources.files("ziglang")
+    driver = str(package / ("zig.exe" if os.name == "nt" else "zig"))
     return Compiler(
         "zig cc",
-        (*driver, "cc"),
-        (*driver, "ar"),
+        (driver, "cc"),
+        (driver, "ar"),
         version("ziglang"),
         {"ZIG_GLOBAL_CACHE_DIR": str(knobs.CACHE_DIR() / "zig")},
         scratch="ZIG_LOCAL_CACHE_DIR",
         takes_triple=True,
+        own_headers=True,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -100,13 +101,14 @@ class _Layer:
 
 
 def _check_layers(result: Verification, layers: Sequence[_Layer], run: _Run, progress: Progress | None) -> None:
-    for i, layer in enumerate(layers):
-        row, evidence = run.check(layer)
-        result.layers.append(row)
-        if not row.ok and result.evidence is None:
-            result.evidence = evidence
-        if progress:
-            progress(i + 1, len(layers))
+    with ThreadPoolExecutor(1) as beside:
+        for i, layer in enumerate(layers):
+            row, evidence = run.check(layer, beside)
+            result.layers.append(row)
+            if not row.ok and result.evidence is None:
+                result.evidence = evidence
+            if progress:
+                progress(i + 1, len(layers))
 
 
 def _layers(artifact: Artifact, graph: Graph) -> list[_Layer]:
@@ -186,18 +188,19 @@ class _Run:
         self.whole.run_steps(0, self._steps)
         return dict(zip(self._names, self.whole.outputs(), strict=True))
 
-    def check(self, layer: _Layer) -> tuple[Layer, Evidence]:
+    def check(self, layer: _Layer, beside: Executor) -> tuple[Layer, Evidence]:
+        """Check one layer; ``beside`` runs it in the one instance while it runs in the other."""
+        advanced = beside.submit(self._advance, layer)
         local = self._reference(layer)
         bounds = region_bounds(self.evaluator, layer.nodes, local, self.computed)
-        fault = self._changed(layer)
         got = self._alone(layer, local)
-        self._advance(layer)
+        fault, reached = advanced.result()
         isolated, accumulated = [], []
         for v in layer.outputs:
             floor = smallest(self.graph.type(v).dtype) if not _exact(bounds[v]) else 0.0
             isolated.append(compare(got[v], local[v], np.maximum(bounds[v], floor)))
             allowed, ignore = self.known.tolerances[v], self.known.unstable.get(v)
-            accumulated.append(compare(self.whole.read(v), local[v], allowed, ignore))
+            accumulated.append(compare(reached[v], local[v], allowed, ignore))
         evidence = Evidence({v: local[v] for v in layer.inputs}, {v: local[v] for v in layer.outputs}, got)
         for node in layer.nodes:
             self.values.release(node)
@@ -239,11 +242,14 @@ class _Run:
         if value not in self.graph.inputs:
             self.alone.write(value, array)
 
-    def _advance(self, layer: _Layer) -> None:
+    def _advance(self, layer: _Layer) -> tuple[str, dict[str, np.ndarray]]:
+        """Run a layer in the instance that runs as a whole: what is wrong before, and what it writes."""
+        fault = self._changed(layer)
         if layer.step is not None:
             self.whole.run_steps(layer.step, layer.step + 1)
         for v in layer.outputs:
             self.written[v] = self.whole.checksum(v)
+        return fault, {v: self.whole.read(v) for v in layer.outputs}
 
     def _changed(self, layer: _Layer) -> str:
         """Whether a value that the layer reads is no longer what its producer left: two values share memory wrongly."""
