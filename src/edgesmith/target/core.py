@@ -31,6 +31,7 @@ class Core:
         shared_bytes_per_ns: from there.
         sources: where the numbers are from.
         model: its processor model in ``llvm-mca``; empty: there is none that can be relied on.
+        in_order: whether an instruction waits for those before it; loads then belong well before their use.
         uncertainty: nine predicted times in ten lie within this factor around those of its model; 0: nobody knows.
     """
 
@@ -51,6 +52,7 @@ class Core:
     shared_bytes_per_ns: float
     sources: tuple[str, ...]
     model: str = ""
+    in_order: bool = False
     uncertainty: float = 0.0
 
 

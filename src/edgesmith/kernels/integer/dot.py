@@ -8,12 +8,17 @@ import numpy as np
 
 from edgesmith.ir import DType
 from edgesmith.kernels.tile import TileShape
-from edgesmith.target import Target
+from edgesmith.target import Core, Target
 
-__all__ = ["Dot", "dot2_cycles"]
+__all__ = ["AHEAD_VECTORS", "Dot", "dot2_cycles"]
+
+AHEAD_VECTORS = 2
+"""Vectors of weights that cores are given at once which wait for each load, while others are multiplied."""
 
 SCALAR_REGISTERS = 13
 """Integers of one lane lie in the processor's general registers, however many it has for floats."""
+LOAD_CYCLES = 0.15
+"""What a load delays products by, although it starts beside them: by llvm-mca, on a Neoverse N1."""
 
 
 def dot2_cycles(target: Target, *, planes: bool = False) -> float:
@@ -95,12 +100,37 @@ class Dot:
 
     def fits(self, target: Target, rows: int, vectors: int) -> bool:
         """Whether the operands and intermediate results of a register tile fit the registers beside its sums."""
+        if self.ahead(target.core):
+            weights = min(vectors, AHEAD_VECTORS) + min(max(vectors - AHEAD_VECTORS, 1), AHEAD_VECTORS)
+            return rows * (vectors + self.held) + weights + self.spare <= target.registers
         if self.lane:
             return rows * (vectors + self.held) + 1 + self.spare <= target.registers
         registers = min(target.registers, SCALAR_REGISTERS) if target.lanes == 1 else target.registers
         if self.vector == "es_q":
             return rows * vectors + self.held * (min(rows, vectors) + 1) + self.spare <= registers
         return TileShape(rows, vectors).registers + self.spare < registers
+
+    def ahead(self, core: Core) -> bool:
+        """Whether operands are loaded well before their use: by cores that wait for each load."""
+        return bool(self.lane) and self.planes == 1 and core.in_order
+
+    def uops_of(self, rows: int, vectors: int) -> float:
+        """Micro-operations of a step of a register tile, loads aside."""
+        return rows * vectors * self.uops + vectors * self.load_uops + rows * self.input_uops
+
+    def cycles(self, core: Core, rows: int, vectors: int, *, by_lanes: bool = False) -> float:
+        """Cycles of a step of a register tile with its data in the first-level cache.
+
+        Args:
+            by_lanes: products are by lanes of the inputs' vectors, which serve as many steps as they have lanes.
+        """
+        products = rows * vectors
+        least = max(products / core.fma_per_cycle, 2.0 if products < 4 else 0.0)
+        if by_lanes:
+            loads = vectors + rows / 4
+            uops = products * self.uops + vectors * self.load_uops + loads
+            return max(least, uops / core.uops_per_cycle, loads / core.loads_per_cycle) + LOAD_CYCLES * loads
+        return max(least, self.uops_of(rows, vectors) / core.uops_per_cycle, (rows + vectors) / core.loads_per_cycle)
 
     @classmethod
     def of(cls, target: Target, weights: np.ndarray, inputs: DType = DType.U8) -> Dot:

@@ -15,7 +15,7 @@ from edgesmith.ir import Graph, Node
 from edgesmith.kernels.base import PREPARE_SIGNATURE, SIGNATURE, Code, Kernel, Problem, Reject, Schedule, kernel, unpack
 from edgesmith.kernels.cycles import cycles_of, memory_ns
 from edgesmith.kernels.gemm.row_tiles import RowTiles
-from edgesmith.kernels.integer.dot import Dot
+from edgesmith.kernels.integer.dot import AHEAD_VECTORS, Dot
 from edgesmith.kernels.integer.line_tiles import LineBlocking, LineTiles
 from edgesmith.kernels.integer.lines import IntegerSums, starting_sums
 from edgesmith.kernels.integer.wide import PartialSums, partial_sum, write_floats, write_words
@@ -28,7 +28,6 @@ from edgesmith.ops.integer_products import IntegerProduct
 STEP_NS = 60.0
 TILES_KEPT = 6
 TARGET_TASKS = 16
-PRODUCTS_PER_CYCLE = 2.0
 TILE_CYCLES = 12.0
 PACK_ELEMENTS_PER_CYCLE = 8.0
 UNROLLED_GROUPS = 8
@@ -97,6 +96,16 @@ class _Sums(IntegerSums):
         """Groups of all products of one sum."""
         return len(self.digits) * self.window.kernel[0] * self.runs * self.groups
 
+    @property
+    def rounds(self) -> int:
+        """How often a run has as many groups as a vector of inputs, where products are by lanes of these; else 0."""
+        return self.groups // self.target.lanes if self.dot.lane else 0
+
+    @property
+    def ahead(self) -> bool:
+        """Whether operands are loaded well before their use, and some behind the last one."""
+        return self.rounds > 1 and self.dot.ahead(self.target.core)
+
     def tiles(self, b: _Blocking) -> LineTiles:
         return LineTiles(self, Panels(self.window.channels, self.target.lanes, b.vectors), b)
 
@@ -111,12 +120,8 @@ class _Sums(IntegerSums):
             far = panel_bytes > target.l1_bytes // 2
             for height, number in tiles.rows.heights:
                 products = height * vectors
-                uops = products * dot.uops + vectors * dot.load_uops + height * dot.input_uops
-                loads = (height + vectors) / core.loads_per_cycle
-                step = max(
-                    products / PRODUCTS_PER_CYCLE, uops / core.uops_per_cycle, loads, 2.0 if products < 4 else 0.0
-                )
-                step = uops if target.is_bare else step
+                step = dot.cycles(core, height, vectors, by_lanes=self.rounds > 0)
+                step = dot.uops_of(height, vectors) if target.is_bare else step
                 if far:
                     step = max(step, vectors * target.lanes * dot.group * dot.weight.itemsize / core.l2_bytes_per_cycle)
                 cycles += count * number * (self.steps * step + TILE_CYCLES + products * epilogue)
@@ -211,10 +216,15 @@ class _Emitter:
             label,
             tuple(a for _, a in constants),
             prod(self.tiles.tasks),
-            (self.tiles.packed_elements + SLACK) * self.dot.element.itemsize,
+            (self.tiles.packed_elements + self._slack) * self.dot.element.itemsize,
             functions=epilogue.functions,
             prepared_bytes=constants[0][1].size * self.dot.weight.itemsize if self.b.wide else 0,
         )
+
+    @property
+    def _slack(self) -> int:
+        """Elements behind the packed lines that may be read."""
+        return SLACK + (self.lanes * self.dot.group if self.s.ahead else 0)
 
     @property
     def _first(self) -> int:
@@ -238,7 +248,8 @@ class _Emitter:
         if dot.order:
             packed = packed.reshape(-1, dot.group)[:, list(dot.order)]
         vectors = packed.reshape(-1, self.lanes, dot.planes, dot.group // dot.planes)
-        return np.ascontiguousarray(vectors.transpose(0, 2, 1, 3)).reshape(-1)
+        unused = AHEAD_VECTORS * self.lanes * dot.group if self.s.ahead else 0
+        return np.pad(vectors.transpose(0, 2, 1, 3).reshape(-1), (0, unused))
 
     @cached_property
     def starts(self) -> np.ndarray:
@@ -327,6 +338,16 @@ class _Emitter:
         if not dot.lane or not rounds:
             self._products(w, self.s.groups, rows, vectors)
             return
+        if self.s.ahead:
+            self._rounds_ahead(w, rounds, rows, vectors)
+        else:
+            self._rounds(w, rounds, rows, vectors)
+        if rest:
+            self._products(w, rest, rows, vectors)
+
+    def _rounds(self, w: Writer, rounds: int, rows: int, vectors: int) -> None:
+        """Write so many groups as a vector of inputs has, again and again."""
+        dot, lanes = self.dot, self.lanes
         with w.block(f"for (ptrdiff_t k = 0; k < {rounds}; ++k)" if rounds > 1 else ""):
             for r in range(rows):
                 w.line(f"const es_m a{r} = es_{dot.load_lanes}(xk + {r * self.packed.pixel});")
@@ -339,8 +360,50 @@ class _Emitter:
                             w.line(f"c{r}_{v} = es_{dot.lane}(c{r}_{v}, a{r}, b{v}, {u});")
             w.line(f"xk += {lanes * dot.group};")
             w.line(f"w += {vectors * lanes * lanes * dot.group};")
-        if rest:
-            self._products(w, rest, rows, vectors)
+
+    def _rounds_ahead(self, w: Writer, rounds: int, rows: int, vectors: int) -> None:
+        """The same for a core that waits for each load: operands are loaded one chunk of weights before their use.
+
+        What the last round loads is not used.
+        """
+        dot, lanes = self.dot, self.lanes
+        size = lanes * dot.group
+        chunks = [
+            (u, range(v, min(v + AHEAD_VECTORS, vectors)))
+            for u in range(lanes)
+            for v in range(0, vectors, AHEAD_VECTORS)
+        ]
+
+        def load(number: int) -> None:
+            u, some = chunks[number % len(chunks)]
+            first = (number // len(chunks) * lanes + u) * vectors
+            for v in some:
+                at = (first + v) * size
+                w.line(f"b{number % 2}_{v - some.start} = es_{dot.load_weights}(w + {at});")
+
+        def element(r: int) -> str:
+            return f"a{r} = es_{dot.load_lanes}(xk + {r * self.packed.pixel});"
+
+        for r in range(rows):
+            w.line(f"es_m {element(r)}")
+        names = [f"b{n % 2}_{v - some.start}" for n, (_, some) in enumerate(chunks) for v in some]
+        w.line(f"es_m {', '.join(dict.fromkeys(names))};")
+        load(0)
+        with w.block(f"for (ptrdiff_t k = 0; k < {rounds}; ++k)"):
+            for number, (u, some) in enumerate(chunks):
+                load(number + 1)
+                w.line("ES_IN_ORDER;")
+                last = number == len(chunks) - 1
+                if last:
+                    w.line(f"xk += {size};")
+                    # Keeps compilers from counting back to the rows from the last one, by an addition each.
+                    w.line('__asm__("" : "+r"(xk));')
+                places = [(r, v) for v in some for r in range(rows)]
+                for r, v in sorted(places) if last else places:
+                    w.line(f"c{r}_{v} = es_{dot.lane}(c{r}_{v}, a{r}, b{number % 2}_{v - some.start}, {u});")
+                    if last and v == some[-1]:
+                        w.line(element(r))
+            w.line(f"w += {vectors * lanes * size};")
 
     def _products(self, w: Writer, groups: int, rows: int, vectors: int) -> None:
         """Write the products of neighbouring groups."""

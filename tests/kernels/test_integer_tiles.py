@@ -1,0 +1,60 @@
+"""Register tiles of integer sums: their shapes on cores, and forms that only some cores are given."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgesmith.ir import DType, TensorType
+from edgesmith.kernels import KERNELS, Problem
+from edgesmith.ops.base import Case
+from edgesmith.ops.integer_products import ConvInteger
+from edgesmith.ops.window import Window
+from edgesmith.target import Target, parse
+from foreign import foreign_target, missing_emulator
+
+from .problems import case_graph, checks, failures, places
+from .test_foreign import ForeignTrials
+
+
+def convolution(shape: tuple[int, int, int, int], filters: int, size: int = 1, dtype: DType = DType.U8) -> Case:
+    """A padded convolution whose weights and zero point are the ends of their ranges."""
+    rng, pad = np.random.default_rng(7), (size // 2, size // 2)
+    weights = rng.choice([-127, 127, 5], (filters, shape[1], size, size)).astype(np.int8)
+    op = ConvInteger(Window((size, size), (1, 1), pad, pad, (1, 1)), 1)
+    zero = np.array(dtype.limits[1], dtype.numpy)
+    return Case(op, (TensorType(shape, dtype), weights, zero), f"{size}x{size} of {shape}")
+
+
+def tile(target: Target, shape: tuple[int, int, int, int], filters: int) -> tuple[int, int]:
+    """Rows and vectors of the tile that is predicted to be the fastest."""
+    kernel, graph = KERNELS["integer-tiles"], case_graph(convolution(shape, filters))
+    region = next(kernel.regions(graph, graph.nodes[0]))
+    problem = Problem(graph, region, places(graph, "channels_last"), target)
+    best = min(kernel.schedules(problem), key=lambda s: kernel.cost(problem, s))
+    return best["rows"], best["vectors"]
+
+
+@pytest.mark.parametrize("device", ["raspberry-pi-5", "rk3568"])
+@pytest.mark.parametrize(("channels", "filters"), [(320, 1280), (576, 96), (96, 576)])
+def test_few_loads_for_each_dot_product(device: str, channels: int, filters: int) -> None:
+    rows, vectors = tile(parse(device), (1, channels, 14, 14), filters)
+    assert rows * vectors >= 20
+    assert vectors + rows / 4 <= 0.25 * rows * vectors
+
+
+@pytest.mark.toolchain
+@pytest.mark.parametrize("dtype", [DType.U8, DType.I8])
+def test_operands_that_are_loaded_ahead(dtype: DType, tmp_path: Path) -> None:
+    if missing := missing_emulator("dotprod"):
+        pytest.skip(missing)
+    target = replace(foreign_target("dotprod"), cpu="cortex-a55")
+    cases = [convolution((1, 70, 3, 7), 22, dtype=dtype), convolution((1, 16, 5, 6), 13, 3, dtype)]
+    todo = [c for case in cases for c in checks(case, case.name, target, ["integer-tiles"])]
+    todo = todo[::3]
+    assert todo and all("ES_IN_ORDER" in c.trial.code.text for c in todo)
+    wrong = failures(todo, ForeignTrials(todo, target, tmp_path))
+    assert not wrong, "\n".join(wrong)
