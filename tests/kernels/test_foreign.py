@@ -37,11 +37,11 @@ class ForeignTrials:
         folder: an empty one.
     """
 
-    def __init__(self, todo: Sequence[Check], target: Target, folder: Path) -> None:
+    def __init__(self, todo: Sequence[Check], target: Target, folder: Path, flags: Sequence[str] = ("-O1",)) -> None:
         trials = [c.trial for c in todo]
         names = [(f"trial_{i}", bool(t.code.prepared_bytes)) for i, t in enumerate(trials)]
-        # -O1 does: what compilers may do wrong at -O3 is another test's subject.
-        program = ForeignFunctions(sources(trials, target), names, header(target), target, folder, ("-O1",))
+        # Mostly -O1 does: what compilers may do wrong at -O3 is the subject of few tests.
+        program = ForeignFunctions(sources(trials, target), names, header(target), target, folder, tuple(flags))
         self._calls = {(i, apart): Call(c.trial, c.feeds, None) for i, c in enumerate(todo) for apart in (False, True)}
         program.run([foreign_call(call, trials[i], i, apart) for (i, apart), call in self._calls.items()])
 

@@ -21,6 +21,7 @@ from edgesmith.kernels.cycles import (
     LINE_BYTES,
     l1_ways,
 )
+from edgesmith.kernels.lane_loop import LaneLoop
 from edgesmith.target import Target
 
 __all__ = [
@@ -46,6 +47,9 @@ CYCLES_PER_FILL = 5.0
 CYCLES_PER_CONFLICT = 2.7
 UNROLLED_STEPS = 4
 LOOP_CYCLES = 0.25
+MANY_STEPS = 64
+ISSUE_SHARE = 0.25
+"""Part of the instructions beside multiply-adds, in cycles, that does not hide behind them."""
 
 
 @dataclass(frozen=True)
@@ -117,6 +121,11 @@ def cycles_per_step(target: Target, tile: TileShape, input_cycles: float = 0.0, 
     """
     core = target.core
     multiply = tile.rows * tile.vectors * products.cycles / core.fma_per_cycle
+    loop = LaneLoop.of(target, tile.rows, [tile.vectors], MANY_STEPS) if products is FLOATS else None
+    if loop:
+        load = (tile.rows / target.lanes + tile.vectors) / core.loads_per_cycle + input_cycles
+        others = loop.instructions_per_step - tile.rows * tile.vectors
+        return max(multiply, load, core.fma_latency) + ISSUE_SHARE * others
     load = (tile.rows + tile.vectors) / core.loads_per_cycle + input_cycles
     return max(multiply, load, core.fma_latency) + LOOP_CYCLES / steps_per_iteration(tile.rows, tile.vectors)
 
@@ -249,7 +258,8 @@ def accumulate(
     """Write the loop of one segment: ``c<row>_<vector> += x[...] * weights``; advances the pointer ``w``.
 
     The shorter side of the tile is held in registers during a step, the longer one streams through a single register.
-    Where instructions multiply by one lane, a vector holds the elements of a row for as many steps as it has lanes.
+    Where instructions multiply by one lane, a vector holds the elements of a row for as many steps as it has lanes, and
+    nothing is requested ahead: these loops read weights as fast as one stream of addresses brings them.
 
     Args:
         row_offset: input elements from the tile's first row to a row.
@@ -295,27 +305,42 @@ def accumulate(
                     for r in rows:
                         w.line(f"c{r}_{v} = es_fma_lane(b{v}, a{r}, c{r}_{v}, {u});")
 
-    by_lane = products is FLOATS and segment.stride == 1 and segment.count >= lanes
-    by_lane = by_lane and takes_lanes(target, TileShape(len(rows), vectors))
-    unroll = segment.count if segment.count <= UNROLLED_STEPS else steps_per_iteration(len(rows), vectors)
-    if by_lane:
-        ahead_lines, unroll = ahead_lines * lanes // unroll, lanes
-    rounds, rest = divmod(segment.count, unroll)
+    def repeated(rounds: int, unroll: int, lines: int, body: Callable[[], None]) -> None:
+        with w.block(f"for (ptrdiff_t k = 0; k < {rounds}; ++k)"):
+            for number in range(lines):
+                w.line(f"__builtin_prefetch(ahead + {number * line}, 0, 2);")
+            if lines:
+                w.line(f"ahead += {lines * line};")
+            body()
+            w.line(f"xk += {unroll * segment.stride};")
+            w.line(f"w += {unroll * width};")
+
+    def single(count: int) -> None:
+        if count:
+            steps(count)
+            w.line(f"w += {count * width};")
+
+    by_lane = products is FLOATS and segment.stride == 1
+    loop = LaneLoop.of(target, len(rows), [vectors], segment.count) if by_lane else None
+    start = f"x{'' if segment.offset == '0' else f' + {segment.offset}'}"
     with w.block(""):
-        w.line(f"const {products.element.c} *xk = x{'' if segment.offset == '0' else f' + {segment.offset}'};")
+        w.line(f"const {products.element.c} *xk = {start};")
+        if loop:
+            rounds, rest = divmod(segment.count, loop.steps)
+            in_c = partial(repeated, rounds * loop.held, lanes, 0, lane_steps)
+            at = [f"xk + {row_offset(r)}" for r in rows]
+            loop.write(w, rounds, at, ["w"], lambda i, _, v: f"c{rows[i]}_{v}", in_c)
+            if rest:
+                w.line(f"xk = {start} + {rounds * loop.steps};")
+            if rest >= lanes:
+                repeated(1, lanes, 0, lane_steps)
+            single(rest % lanes)
+            return
+        unroll = segment.count if segment.count <= UNROLLED_STEPS else steps_per_iteration(len(rows), vectors)
+        rounds, rest = divmod(segment.count, unroll)
         if rounds > 1:
-            with w.block(f"for (ptrdiff_t k = 0; k < {rounds}; ++k)"):
-                for number in range(ahead_lines):
-                    w.line(f"__builtin_prefetch(ahead + {number * line}, 0, 2);")
-                if ahead_lines:
-                    w.line(f"ahead += {ahead_lines * line};")
-                (lane_steps if by_lane else partial(steps, unroll))()
-                w.line(f"xk += {unroll * segment.stride};")
-                w.line(f"w += {unroll * width};")
-        left = rest + (unroll if rounds == 1 else 0)
-        if left:
-            steps(left)
-            w.line(f"w += {left * width};")
+            repeated(rounds, unroll, ahead_lines, partial(steps, unroll))
+        single(rest + (unroll if rounds == 1 else 0))
 
 
 def steps_per_iteration(rows: int, vectors: int) -> int:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import pairwise
 from typing import ClassVar
 
@@ -22,6 +22,7 @@ from edgesmith.ir import DType, Graph, Node
 from edgesmith.kernels.base import SIGNATURE, Code, Kernel, Problem, Reject, Schedule, kernel, unpack
 from edgesmith.kernels.conv.row import Columns, RowTiles, TileFunction, columns
 from edgesmith.kernels.epilogue import Epilogue
+from edgesmith.kernels.lane_loop import LaneLoop, LaneWindow
 from edgesmith.kernels.region import Region, epilogue_chains
 from edgesmith.kernels.tile import (
     Panels,
@@ -139,7 +140,9 @@ class _Geometry:
     @property
     def tap_groups(self) -> list[range]:
         """The columns of the kernel in groups that one loop over the channels covers."""
-        count = -(-self.window.kernel[1] // MAX_TAPS)
+        by_lane = LaneLoop.of(self.problem.target, self.tile.rows, [self.tile.vectors], self.channels)
+        most = 1 if by_lane and self.x.strides[1] == 1 and not self.is_unrolled else MAX_TAPS
+        count = -(-self.window.kernel[1] // most)
         bounds = [self.window.kernel[1] * i // count for i in range(count + 1)]
         return [range(first, end) for first, end in pairwise(bounds)]
 
@@ -148,6 +151,14 @@ class _Geometry:
         for k in group:
             shift = k * self.window.dilations[1] * self.x.strides[3]
             yield f"at + {shift}" if shift else "at", columns.taps[k]
+
+    def lane_window(self, columns: Columns, vectors: int, group: range) -> LaneWindow | None:
+        """The products of a group of taps with a line of a channel whose columns lie side by side."""
+        if self.x.strides[3] != 1:
+            return None
+        stride, dilation = self.window.strides[1], self.window.dilations[1]
+        taps = [[(r, r * stride + k * dilation) for r in columns.taps[k]] for k in group]
+        return LaneWindow.of(self.problem.target, taps, vectors)
 
     @property
     def ahead(self) -> int:
@@ -404,7 +415,12 @@ class _Emitter:
 
         if g.is_unrolled:
             for c in range(g.channels):
-                channel(f" + {c * stride}" if c else "")
+                shift = f" + {c * stride}" if c else ""
+                window = g.lane_window(function.columns, vectors, group)
+                if window:
+                    window.write(w, f"x + at{shift}", lambda r, v: f"c{r}_{v}", partial(channel, shift))
+                else:
+                    channel(shift)
             return
         with w.block(f"for (ptrdiff_t c = 0; c < {g.channels}; ++c)"):
             channel(" + c" if stride == 1 else f" + c * {stride}")

@@ -9,7 +9,7 @@ of their own.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
@@ -20,6 +20,7 @@ from edgesmith.kernels.base import SIGNATURE, Code, Kernel, Problem, Reject, Sch
 from edgesmith.kernels.cycles import memory_ns
 from edgesmith.kernels.epilogue import strided
 from edgesmith.kernels.gemm.product import Product, split_product
+from edgesmith.kernels.lane_loop import LaneLoop
 from edgesmith.kernels.region import Region, epilogue_chains
 from edgesmith.kernels.tile import Panels, pack, pack_bias
 from edgesmith.ops import Array
@@ -178,11 +179,20 @@ class _Emitter:
         with w.block(f"static void @NAME@_{number}({parameters})"):
             for j in streams:
                 w.line("es_v " + ", ".join(f"s{j}_{r}_{g}_{v} = {{0}}" for r, g, v in sums) + ";")
-            with w.block(f"for (ptrdiff_t k = 0; k < {length}; ++k)"):
-                for j in streams:
-                    self._step(w, j, f"k + {j * length}" if j else "k", widths)
+
+            def in_c(length: int = length) -> None:
+                with w.block(f"for (ptrdiff_t k = 0; k < {length}; ++k)"):
+                    for j in streams:
+                        self._step(w, j, f"k + {j * length}" if j else "k", widths)
+
+            loop = self._lane_loop(widths)
+            if loop:
+                rest = p.steps % loop.steps
+                self._by_lane(w, loop, partial(in_c, p.steps - rest))
+            else:
+                in_c()
             for i in range(rest):
-                self._step(w, i, str(p.steps - rest + i), widths)
+                self._step(w, i % self.streams, str(p.steps - rest + i), widths)
             for r, g, v in sums:
                 lanes = widths[g][1] if v == widths[g][0] - 1 else None
                 channel = self.panels.starts[g] * self.width + v * self.lanes
@@ -193,6 +203,22 @@ class _Emitter:
                 target = _address(r, channel, Array("y", p.y))
                 w.line(f"es_store_n({target}, {value}, {lanes});" if lanes else f"es_store({target}, {value});")
         w.line()
+
+    def _lane_loop(self, widths: Sequence[tuple[int, int | None]]) -> LaneLoop | None:
+        if self.streams > 1 or self.step_stride != 1:
+            return None
+        return LaneLoop.of(self.p.problem.target, self.p.rows, [vectors for vectors, _ in widths], self.p.steps)
+
+    def _by_lane(self, w: Writer, loop: LaneLoop, in_c: Callable[[], None]) -> None:
+        """Write the rounds of a loop, one stream of weights for each region."""
+        p = self.p
+        rows = [f"x + {r * p.x.strides[0]}" for r in range(p.rows)]
+        regions = range(len(loop.streams))
+        with w.block(""):
+            for g in regions:
+                w.line(f"ES_UNUSED const float *w{g} = w + {self.panels.starts[g] * p.steps * self.width};")
+            weights = [f"w{g}" for g in regions]
+            loop.write(w, p.steps // loop.steps, rows, weights, lambda r, g, v: f"s0_{r}_{g}_{v}", in_c)
 
     def _step(self, w: Writer, stream: int, step: str, widths: Sequence[tuple[int, int | None]]) -> None:
         """Write the multiply-adds of one step of a stream."""

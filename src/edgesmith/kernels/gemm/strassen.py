@@ -32,6 +32,7 @@ from edgesmith.kernels.gemm.blocking import Blocking, Extents, good_tiles
 from edgesmith.kernels.gemm.product import Product, split_product
 from edgesmith.kernels.gemm.row_tiles import RowTiles, lines_ahead
 from edgesmith.kernels.gemm.strassen_rounding import rounding_bound
+from edgesmith.kernels.lane_loop import LaneLoop
 from edgesmith.kernels.region import Region, epilogue_chains
 from edgesmith.kernels.tile import Panels, Segment, TileShape, accumulate, pack, pack_bias
 from edgesmith.ops.conv import Conv
@@ -49,7 +50,7 @@ SUM_CYCLES = 9.0
 BUFFER_CYCLES = 18.0
 """Of reading and writing one vector of V and U in all products."""
 SHORT_PRODUCTS = 1.12
-"""What seven products of half the size take over the prediction for long ones, measured."""
+"""What seven products of half the size take over the prediction for long ones, measured; nothing in loops by lane."""
 FAR_SHARE = 0.4
 """Part of the time for weights from memory that does not hide behind arithmetic."""
 
@@ -128,7 +129,9 @@ class StrassenGemm(Kernel):
     def cost(self, problem: Problem, schedule: Schedule) -> float:
         code = StrassenCode(split_product(problem), schedule)
         weights = memory_ns(7 / 4 * code.p.weights.nbytes, problem.target)
-        return STEP_NS + SHORT_PRODUCTS * code.cycles() / problem.target.gigahertz + FAR_SHARE * weights
+        loop = LaneLoop.of(problem.target, code.tile.rows, [code.tile.vectors], code.steps)
+        slowdown = 1.0 if loop else SHORT_PRODUCTS
+        return STEP_NS + slowdown * code.cycles() / problem.target.gigahertz + FAR_SHARE * weights
 
     def prepares(self, problem: Problem, schedule: Schedule) -> bool:
         return True
