@@ -29,11 +29,15 @@ def convolution(shape: tuple[int, int, int, int], filters: int, size: int = 1, d
     return Case(op, (TensorType(shape, dtype), weights, zero), f"{size}x{size} of {shape}")
 
 
+def problem_of(target: Target, shape: tuple[int, int, int, int], filters: int) -> Problem:
+    graph = case_graph(convolution(shape, filters))
+    region = next(KERNELS["integer-tiles"].regions(graph, graph.nodes[0]))
+    return Problem(graph, region, places(graph, "channels_last"), target)
+
+
 def tile(target: Target, shape: tuple[int, int, int, int], filters: int) -> tuple[int, int]:
     """Rows and vectors of the tile that is predicted to be the fastest."""
-    kernel, graph = KERNELS["integer-tiles"], case_graph(convolution(shape, filters))
-    region = next(kernel.regions(graph, graph.nodes[0]))
-    problem = Problem(graph, region, places(graph, "channels_last"), target)
+    kernel, problem = KERNELS["integer-tiles"], problem_of(target, shape, filters)
     best = min(kernel.schedules(problem), key=lambda s: kernel.cost(problem, s))
     return best["rows"], best["vectors"]
 
@@ -56,5 +60,32 @@ def test_operands_that_are_loaded_ahead(dtype: DType, tmp_path: Path) -> None:
     todo = [c for case in cases for c in checks(case, case.name, target, ["integer-tiles"])]
     todo = todo[::3]
     assert todo and all("ES_IN_ORDER" in c.trial.code.text for c in todo)
+    wrong = failures(todo, ForeignTrials(todo, target, tmp_path))
+    assert not wrong, "\n".join(wrong)
+
+
+def test_products_of_pairs_of_rows_where_they_pay() -> None:
+    """Twice as many products an instruction, and more loads."""
+    target = parse("graviton-3")
+    problem = problem_of(target, (1, 320, 7, 7), 1280)
+    least = {
+        name: min(KERNELS[name].cost(problem, s) for s in KERNELS[name].schedules(problem))
+        for name in ("integer-tiles", "integer-pairs")
+    }
+    assert least["integer-pairs"] < 0.8 * least["integer-tiles"]
+    without = problem_of(parse("raspberry-pi-5"), (1, 320, 7, 7), 1280)
+    assert KERNELS["integer-pairs"].accepts(without) is not None
+
+
+@pytest.mark.toolchain
+@pytest.mark.parametrize("dtype", [DType.U8, DType.I8])
+def test_pairs_of_rows(dtype: DType, tmp_path: Path) -> None:
+    """With odd numbers of rows and of channels, and weights behind the last byte of a run."""
+    if missing := missing_emulator("i8mm"):
+        pytest.skip(missing)
+    target = foreign_target("i8mm")
+    cases = [convolution((1, 21, 3, 7), 22, dtype=dtype), convolution((1, 5, 5, 3), 13, 3, dtype)]
+    todo = [c for case in cases for c in checks(case, case.name, target, ["integer-pairs"])][::2]
+    assert todo
     wrong = failures(todo, ForeignTrials(todo, target, tmp_path))
     assert not wrong, "\n".join(wrong)

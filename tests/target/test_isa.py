@@ -30,13 +30,14 @@ HERE = parse("native").isas
 COMPILERS = {"zig": zig, "gcc": lambda: system("gcc")}
 GUARD = 0x5A
 """Byte of memory that a store must leave alone."""
-PER_LANE = {"pair": 2, "pairs": 2, "quad": 4, "quads": 4, "halves": 4, "shuffle16": 16}
+PER_LANE = {"pair": 2, "pairs": 2, "quad": 4, "quads": 4, "halves": 4, "shuffle16": 16, "two": 8}
 """Elements for each lane of the loads that put several into one."""
 MULTIPLIED = {
     "dot2": (np.int16, np.int16),
     "dot2_planes": (np.int16, np.int16),
     "dot4": (np.uint8, np.int8),
     "dot4_i8": (np.int8, np.int8),
+    "dot8_pairs": (np.uint8, np.int8),
     "dot4_planes": (np.int8, np.int8),
     "dot1": (np.int32, np.int32),
     "dot4_i16": (np.int16, np.int16),

@@ -156,6 +156,20 @@ def dot4_planes(c: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return dot4_i8(c, a, by_lane.reshape(-1).view(np.int32))
 
 
+def two_rows(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Eight bytes of a, eight of b, and so on; as many as a has."""
+    bytes_ = np.concatenate([a[:8], b[:8]])
+    return np.resize(bytes_, a.size // 2).view(np.int32)
+
+
+def dot8_pairs(c: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """c + sums of eight products of u8 of a with i8 of b, of two rows with two in every four lanes."""
+    lane, k = np.arange(c.size)[:, None], np.arange(8)
+    row, other = (lane // 4 * 16 + at * 8 + k for at in (lane % 4 // 2, lane % 2))
+    x, y = a.view(np.uint8).astype(np.int32), b.view(np.int8).astype(np.int32)
+    return np.asarray(c + (x[row % x.size] * y[other % y.size]).sum(1, dtype=np.int32))
+
+
 def byte_products(a: np.ndarray, b: np.ndarray, half: int) -> np.ndarray:
     """Products, as i16, of the i8 in the lower halves (0) or in the upper halves (1) of a and b."""
     x, y = (v.view(np.int8).reshape(2, -1)[half].astype(np.int16) for v in (a, b))

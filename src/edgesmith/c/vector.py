@@ -28,6 +28,9 @@ Kernels are written against these names; a header of ``static inline`` functions
 ``es_mul_i8_low(a,b)``  2 ES_LANES products, as i16, of the i8 in the lower halves of a and b; ``es_mla_i8_low(c,a,b)``
                     c + those, modulo 2**16; ``es_add_i16_low(c,a)`` c + the i16 in the lower half of a; ``_high``
 ``es_dot4_lane(c,a,b,n)``  ``es_dot4`` with lane n of a in every lane; ``es_dot4_i8_lane``, ``es_dot4_planes_lane``
+``es_two_u8(a, b)``  of every four lanes, two hold eight u8 from a, the others eight from b
+``es_dot8_pairs(c,a,b)``  of every four lanes, c + the sums of eight products of u8 with i8: of two lanes of a and two of b,
+                    lane 0 the first ones, 1 the first of a with the second of b, 2 the other way round, 3 the second
 ``es_pairs_i8(p)``  load 2 ES_LANES numbers as i16, two a lane; ``es_pairs_u8``, ``es_pairs_i16``; ``es_quads_i8``: four
                     i8 a lane; ``es_quads_u8``; ``es_pairs_i8_n(p,n)``, ``es_pairs_u8_n``: the first n, then zeros
 ``es_zip_u8(a, b)``  load ES_LANES u8 from a and from b: each lane holds one of either as i16; ``es_zip_i8``,
@@ -250,6 +253,28 @@ def _by_lane() -> dict[str, VectorPrimitive]:
     }
 
 
+def _of_two_rows() -> dict[str, VectorPrimitive]:
+    """Products of two rows of bytes with two others."""
+    products = (
+        "uint8_t x[4 * ES_LANES]; int8_t y[4 * ES_LANES]; memcpy(x, &a, sizeof a); memcpy(y, &b, sizeof b); "
+        "for (int32_t i = 0; i < ES_LANES; ++i) { const int32_t row = i / 4 * 16 + i % 4 / 2 * 8; "
+        "const int32_t other = i / 4 * 16 + i % 2 * 8; uint32_t sum = (uint32_t)c[i]; "
+        "for (int32_t k = 0; k < 8; ++k) "
+        "{ sum += (uint32_t)(x[(row + k) % (4 * ES_LANES)] * y[(other + k) % (4 * ES_LANES)]); } "
+        "c[i] = (int32_t)sum; } return c;"
+    )
+    return {
+        "two_u8": _p(
+            "es_m",
+            "const uint8_t *a, const uint8_t *b",
+            "uint8_t x[4 * ES_LANES]; for (int32_t k = 0; k < 4 * ES_LANES; ++k) "
+            "{ x[k] = (k % 16 < 8 ? a : b)[k % 8]; } es_m m; memcpy(&m, x, sizeof m); return m;",
+            meaning.two_rows,
+        ),
+        "dot8_pairs": _p("es_m", "es_m c, es_m a, es_m b", products, meaning.dot8_pairs),
+    }
+
+
 def _quads() -> dict[str, VectorPrimitive]:
     """Products of single bytes, and of four 16-bit numbers a lane in two registers."""
     pair = "(int32_t)((uint32_t)(uint16_t)p[4 * i + {}] | (uint32_t)p[4 * i + {}] << 16)"
@@ -380,6 +405,7 @@ VECTOR_PRIMITIVES: dict[str, VectorPrimitive] = {
     ),
     **_by_lane(),
     **_quads(),
+    **_of_two_rows(),
     **_halves("low", 0),
     **_halves("high", 1),
     "shuffle16": _p(

@@ -15,14 +15,18 @@ __all__ = ["IntegerSums", "starting_sums"]
 
 
 class IntegerSums(LineSums):
-    """Sizes of a problem with integers, multiplied as the target does it best."""
+    """Sizes of a problem with integers.
+
+    Args:
+        dot: how they are multiplied (default: as the target does it best by lanes).
+    """
 
     window: IntegerWindow
 
-    def __init__(self, window: IntegerWindow) -> None:
+    def __init__(self, window: IntegerWindow, dot: Dot | None = None) -> None:
         self.digits = digits(window.weights) if window.wide else [window.weights]
         """Weights as they are multiplied."""
-        self.dot = Dot.of(window.problem.target, self.weights, window.input_type)
+        self.dot = dot or Dot.of(window.problem.target, self.weights, window.input_type)
         super().__init__(window, self.dot.group)
 
     @cached_property

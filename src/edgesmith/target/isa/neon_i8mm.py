@@ -18,6 +18,8 @@ I8MM = ISAS.register("i8mm")(
         emulator_cpu="max",
         instr={
             **FP16.instr,
+            "two_u8": "vcombine_u8(vld1_u8({0}), vld1_u8({1}))",
+            "dot8_pairs": "vusmmlaq_s32((int32x4_t){0}, (uint8x16_t){1}, (int8x16_t){2})",
             "dot4": "vusdotq_s32((int32x4_t){0}, (uint8x16_t){1}, (int8x16_t){2})",
             "dot4_lane": f"vusdotq_s32((int32x4_t){{0}}, (uint8x16_t){ONE_LANE}, (int8x16_t){{2}})",
         },
