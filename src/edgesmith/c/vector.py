@@ -29,8 +29,8 @@ Kernels are written against these names; a header of ``static inline`` functions
                     c + those, modulo 2**16; ``es_add_i16_low(c,a)`` c + the i16 in the lower half of a; ``_high``
 ``es_dot4_lane(c,a,b,n)``  ``es_dot4`` with lane n of a in every lane; ``es_dot4_i8_lane``, ``es_dot4_planes_lane``
 ``es_two_u8(a, b)``  of every four lanes, two hold eight u8 from a, the others eight from b
-``es_dot8_pairs(c,a,b)``  of every four lanes, c + the sums of eight products of u8 with i8: of two lanes of a and two of b,
-                    lane 0 the first ones, 1 the first of a with the second of b, 2 the other way round, 3 the second
+``es_dot8_pairs(c,a,b)``  in every four lanes a and b hold two rows of eight bytes: c + the sums of their products, u8
+                    with i8, of the first row of a with the first of b, with the second, the second of a with both
 ``es_pairs_i8(p)``  load 2 ES_LANES numbers as i16, two a lane; ``es_pairs_u8``, ``es_pairs_i16``; ``es_quads_i8``: four
                     i8 a lane; ``es_quads_u8``; ``es_pairs_i8_n(p,n)``, ``es_pairs_u8_n``: the first n, then zeros
 ``es_zip_u8(a, b)``  load ES_LANES u8 from a and from b: each lane holds one of either as i16; ``es_zip_i8``,
