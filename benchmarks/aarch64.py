@@ -1,12 +1,19 @@
 """Executed instructions and cycles of AArch64, next to other runtimes, without a device.
 
-    python benchmarks/aarch64.py [NETWORK ...] [--precision f32,int8] [--device raspberry-pi-4,raspberry-pi-5]
-                                 [--against onnxruntime,ncnn,mnn] [--fresh METHOD] [--tune off|cached]
+    python benchmarks/aarch64.py [NETWORK ...] [--precision f32,int8,fp16] [--device raspberry-pi-4,raspberry-pi-5]
+                                 [--against onnxruntime,ncnn,mnn,litert] [--only METHODS] [--fresh METHODS]
 
-Our programs and the other runtimes' own wheels for AArch64 run under QEMU, one thread, one image of 224x224; a plugin
-counts what one inference executes, twice, and llvm-mca says what a core takes for these blocks when everything lies in
-its first-level cache. The same plugin, the same processor and the same model for all; outputs are compared. The first
-run makes a Debian for 64-bit ARM in Edgesmith's cache (450 MB). Each measurement is saved at once in
+Our programs and the other runtimes' own wheels for AArch64 run under QEMU's user mode as on the processor of the
+device, one thread, one image of 224x224. After one inference to get ready a plugin counts what the next two execute;
+the smaller count is shown, and llvm-mca says how many cycles the core takes for these blocks when everything lies in
+its first-level cache and no branch is guessed wrong. Nothing here was measured on silicon. What a runtime does with its
+inputs and outputs counts. Outputs are compared.
+
+f32: all run the same model. int8: ONNX Runtime runs the model that we run; MNN and LiteRT make one of the same network
+with the quantisers of their own packages (ncnn's are not in its packages). fp16: each turns the floats into halves
+itself, with arithmetic in halves; processors without it have no such table.
+
+The first run makes a Debian for 64-bit ARM in Edgesmith's cache (450 MB). Each measurement is saved at once in
 benchmarks/aarch64.json, and the same command goes on where it was interrupted; benchmarks/aarch64.md is drawn from it.
 """
 
@@ -18,6 +25,7 @@ import math
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
@@ -45,49 +53,89 @@ from edgesmith.target import cores, parse
 FOLDER = Path(__file__).parent
 DATA, TABLE = FOLDER / "aarch64.json", FOLDER / "aarch64.md"
 NETWORKS = ("mobilenet-v1", "mobilenet-v2", "mobilenet-v3-small", "squeezenet-1.1", "resnet-18")
-PRECISIONS = ("f32", "int8")
+PRECISIONS = ("f32", "int8", "fp16")
 DEVICES = ("raspberry-pi-4", "raspberry-pi-5")
-PEERS = ("onnxruntime", "ncnn", "mnn")
-QUANTISED = ("onnxruntime",)
-"""Those that take the same quantised model."""
+PEERS = ("onnxruntime", "ncnn", "mnn", "litert")
 OURS = "edgesmith"
 WRONG = 1.0
 """An error from which on outputs are taken for wrong."""
 SECONDS = 3600
 
 
+@dataclass(frozen=True)
+class Contender:
+    """Another runtime at one precision.
+
+    Args:
+        peer: how it converts and runs models.
+        changes: of the settings in the peer's file, by the name of the dictionary there.
+        own_model: whether it makes its model from floats.
+    """
+
+    peer: Peer
+    changes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    own_model: bool = False
+
+
+@cache
+def contenders(precision: str) -> dict[str, Contender]:
+    """Those that have this precision, by name."""
+    peers = known()
+    if precision == "f32":
+        return {name: Contender(peers[name]) for name in PEERS}
+    if precision == "fp16":
+        halves = dict.fromkeys(("use_fp16_packed", "use_fp16_storage", "use_fp16_arithmetic"), True)
+        changes = {"ncnn": {"OPTIONS": halves}, "mnn": {"CONFIGURATION": {"precision": "low"}}}
+        return {name: Contender(peers[name], changed, own_model=True) for name, changed in changes.items()}
+    quantisers = {name: replace(peers[name], file=FOLDER / f"arm64_int8/{name}.py") for name in ("mnn", "litert")}
+    same = {"onnxruntime": Contender(peers["onnxruntime"])}
+    return same | {name: Contender(peer, own_model=True) for name, peer in quantisers.items()}
+
+
 class Subject:
-    """A model with inputs and what the reference makes of them."""
+    """A network at a precision, with inputs and what the reference makes of them."""
 
     def __init__(self, network: str, precision: str, folder: Path) -> None:
         self.network, self.precision = network, precision
-        self.model = Entry(network, precision=precision).model()
-        self.path = folder / f"{network}-{precision}.onnx"
-        onnx.save(self.model, self.path)
+        self.floats = folder / f"{network}-f32.onnx"
+        self.path = folder / f"{network}-{precision}.onnx" if precision == "int8" else self.floats
+        for path, entry in ((self.floats, Entry(network)), (self.path, Entry(network, precision=precision))):
+            if not path.is_file():
+                onnx.save(entry.model(), path)
 
     @cached_property
     def feeds(self) -> dict[str, np.ndarray]:
-        graph = read(self.model)
+        graph = read(self.floats)
         return dict(zip(graph.inputs, selftest_inputs([graph.type(v) for v in graph.inputs]), strict=True))
 
     @cached_property
-    def expected(self) -> list[np.ndarray]:
-        return oracle.session(self.model, exact_sums=True).run(None, self.feeds)
-
-    @property
     def outputs(self) -> list[str]:
-        return [o.name for o in self.model.graph.output]
+        return list(read(self.floats).outputs)
 
-    def error(self, results: Sequence[np.ndarray]) -> float:
-        """Largest difference from ONNX Runtime on this machine, as a share of the largest value."""
-        pairs = zip(results, self.expected, strict=True)
-        return max(float(np.abs(y.reshape(x.shape) - x).max() / np.abs(x).max()) for y, x in pairs)
+    @cache  # noqa: B019 (there are few)
+    def _expected(self, path: Path) -> list[np.ndarray]:
+        return oracle.session(onnx.load(path), exact_sums=True).run(self.outputs, self.feeds)
+
+    def errors(self, results: Sequence[np.ndarray], *, own_model: bool) -> dict[str, float]:
+        """Largest difference from ONNX Runtime on this machine, as a share of the largest value: from the same model
+        (unless it is one of the runtime's own), and where the precision is another, from the floats."""
+        references = {} if own_model else {"error": self.path}
+        if self.precision != "f32":
+            references["from_floats"] = self.floats
+        return {
+            name: max(
+                float(np.abs(y.reshape(x.shape) - x).max() / np.abs(x).max())
+                for y, x in zip(results, self._expected(path), strict=True)
+            )
+            for name, path in references.items()
+        }
 
 
 def ours(subject: Subject, device: str, tune: str, folder: Path) -> dict[str, Any]:
     """One measurement of our program."""
-    place = folder / f"{subject.path.stem}-{device}"
-    artifact: Artifact = edgesmith.compile(subject.path, target=device, output=place, tune=tune, verify=False)
+    place = folder / f"{subject.network}-{subject.precision}-{device}"
+    halves = {"precision": "fp16", "activations": "fp16", "calibration": "none"} if subject.precision == "fp16" else {}
+    artifact: Artifact = edgesmith.compile(subject.path, target=device, output=place, tune=tune, verify=False, **halves)
     target = parse(device)
     found = count_inference(artifact)
     results = Emulator.of(target).run(artifact, subject.feeds)
@@ -98,22 +146,23 @@ def ours(subject: Subject, device: str, tune: str, folder: Path) -> dict[str, An
         "instructions": found.instructions,
         "again": again,
         "cycles": cycles(found.blocks, found.arch, target.core.model).total,
-        "error": subject.error(list(results.values())),
+        **subject.errors(list(results.values()), own_model=bool(halves)),
     }
 
 
-def theirs(peer: Peer, subject: Subject, device: str, root: Arm64Root) -> dict[str, Any]:
+def theirs(contender: Contender, subject: Subject, device: str, root: Arm64Root) -> dict[str, Any]:
     """One measurement of a peer."""
-    target = parse(device)
+    target, peer = parse(device), contender.peer
     packages = [p for p in peer.packages if not p.startswith("--")]
     packages = packages or [f"onnxruntime=={onnxruntime.__version__}"]
     site = root.site(peer.name, [p for p in packages if not p.startswith("numpy")] + ["numpy==2.4.6"])
-    model_folder = converted(peer, _converter(peer.name), subject.path) if peer.converts else subject.path.parent
+    path = subject.floats if contender.own_model else subject.path
+    model_folder = converted(peer, _converter(peer.name), path) if peer.converts else path.parent
     with tempfile.TemporaryDirectory(prefix="edgesmith-aarch64-") as temporary:
         feeds, results = Path(temporary) / "feeds.npz", Path(temporary) / "results.npz"
         np.savez(feeds, **subject.feeds)
-        words = [root.python(target.cpu), str(FOLDER / "arm64_peer.py"), str(peer.file), str(subject.path)]
-        words += [str(model_folder), str(feeds), ",".join(subject.outputs), str(results)]
+        words = [root.python(target.cpu), str(FOLDER / "arm64_peer.py"), str(peer.file), json.dumps(contender.changes)]
+        words += [str(path), str(model_folder), str(feeds), ",".join(subject.outputs), str(results)]
         variables = {
             "PYTHONPATH": str(site),
             "PYTHONDONTWRITEBYTECODE": "1",
@@ -125,7 +174,7 @@ def theirs(peer: Peer, subject: Subject, device: str, root: Arm64Root) -> dict[s
         command += [w for name, value in variables.items() for w in ("-E", f"{name}={value}")]
         counts, said = count(command, words, "aarch64", timeout_s=SECONDS)
         with np.load(results) as arrays:
-            error = subject.error([arrays[name] for name in arrays.files])
+            errors = subject.errors([arrays[name] for name in arrays.files], own_model=contender.own_model)
     settings = json.loads(said.strip().splitlines()[-1])
     fewest = min((1, 2), key=counts.instructions)
     return {
@@ -134,7 +183,7 @@ def theirs(peer: Peer, subject: Subject, device: str, root: Arm64Root) -> dict[s
         "instructions": counts.instructions(fewest),
         "again": counts.instructions(3 - fewest),
         "cycles": cycles(counts.of(fewest), "aarch64", target.core.model).total,
-        "error": error,
+        **errors,
     }
 
 
@@ -148,12 +197,11 @@ def _converter(name: str) -> Any:
 
 def table(data: Mapping[str, Any]) -> str:
     """The results as Markdown."""
-    lines = ["# AArch64 without a device", "", (__doc__ or "").split("\n\n")[2].replace("\n", " "), ""]
+    lines = ["# AArch64 without a device", "", *(__doc__ or "").split("\n\n")[2].splitlines(), ""]
+    lines += [*(__doc__ or "").split("\n\n")[3].splitlines(), ""]
     lines += [
         "Each cell: millions of instructions of one inference / millions of cycles by llvm-mca; in bold the fewest.",
-        "'Ratio' is ours over the best of the others whose outputs are right. Cycles are those of blocks in the",
-        "first-level cache, on the core of the device; no silicon has confirmed them. What a runtime does with its",
-        "inputs and outputs counts.",
+        "'Ratio' is ours over the best of the others whose outputs are right.",
         "",
     ]
     for precision in PRECISIONS:
@@ -180,18 +228,21 @@ def table(data: Mapping[str, Any]) -> str:
                 lines.append(f"| {network} | " + " | ".join([*cells, *shares]) + " |")
             means = [f"**{math.exp(sum(map(math.log, r)) / len(r)):.2f}**" if r else "" for r in ratios.values()]
             lines += ["| geometric mean | " + " | ".join([""] * len(methods) + means) + " |", ""]
-    errors = [
-        f"| {key} | {method} | {r['error']:.1e} |" if "error" in r else f"| {key} | {method} | {r['failed']} |"
-        for key, found in sorted(data.items())
-        for method, r in found.items()
-    ]
-    lines += ["## Agreement", "", "Largest difference from ONNX Runtime on x86-64, as a share of the largest output."]
     lines += [
-        "For int8 it is told not to saturate (`session.x64quantprecision`), as it does by default without VNNI.",
+        "## Agreement",
         "",
+        "Largest difference from ONNX Runtime on x86-64, as a share of the largest output: from the same model, and",
+        "from that in f32. For int8 it is told not to saturate (`session.x64quantprecision`), as it does by default",
+        "without VNNI.",
+        "",
+        "| | runtime | same model | floats |",
+        "|---|---|---:|---:|",
     ]
-    lines += ["| | runtime | difference |", "|---|---|---:|", *errors, ""]
-    return "\n".join(lines)
+    for key, found in sorted(data.items()):
+        for method, result in found.items():
+            cells = [f"{result[n]:.1e}" if n in result else "" for n in ("error", "from_floats")]
+            lines.append(f"| {key} | {method} | {result.get('failed') or ' | '.join(cells)} |")
+    return "\n".join([*lines, ""])
 
 
 def _rows(data: Mapping[str, Any], precision: str, device: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -202,7 +253,7 @@ def _rows(data: Mapping[str, Any], precision: str, device: str) -> Iterator[tupl
 
 
 def _is_right(result: Mapping[str, Any]) -> bool:
-    return result.get("error", WRONG) < WRONG
+    return result.get("error", result.get("from_floats", WRONG)) < WRONG
 
 
 def _cell(found: Mapping[str, Any], method: str) -> str:
@@ -221,7 +272,7 @@ def _cell(found: Mapping[str, Any], method: str) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("networks", nargs="*", default=NETWORKS, metavar="NETWORK")
     parser.add_argument("--precision", default=",".join(PRECISIONS))
     parser.add_argument("--device", default=",".join(DEVICES))
@@ -236,8 +287,9 @@ def main() -> None:
         folder = Path(temporary)
         for network in options.networks:
             for precision in options.precision.split(","):
-                peers = [p for p in options.against.split(",") if p and (precision == "f32" or p in QUANTISED)]
-                keys = {device: f"{network} {precision} {device}" for device in options.device.split(",")}
+                peers = [p for p in options.against.split(",") if p in contenders(precision)]
+                devices = [d for d in options.device.split(",") if precision != "fp16" or "fp16" in parse(d).isas]
+                keys = {device: f"{network} {precision} {device}" for device in devices}
                 wanted = [
                     (device, method)
                     for device, key in keys.items()
@@ -252,7 +304,7 @@ def main() -> None:
                         if method == OURS:
                             result = ours(subject, device, options.tune, folder)
                         else:
-                            result = theirs(known()[method], subject, device, root)
+                            result = theirs(contenders(precision)[method], subject, device, root)
                     except (EdgesmithError, subprocess.SubprocessError, RuntimeError) as error:
                         result = {"failed": str(error).splitlines()[0]}
                     print(keys[device], method, {k: v for k, v in result.items() if k != "settings"}, flush=True)

@@ -18,10 +18,12 @@ def region(number):
         os.close(MARK - number)
 
 
-def main(peer, model, folder, feeds, outputs, results):
+def main(peer, settings, model, folder, feeds, outputs, results):
     spec = importlib.util.spec_from_file_location("peer", peer)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
+    for name, changed in json.loads(settings).items():
+        getattr(module, name).update(changed)
     with np.load(feeds) as arrays:
         inputs = {name: arrays[name] for name in arrays.files}
     loaded, settings = module.load(Path(model), Path(folder), inputs, outputs.split(","), 1)

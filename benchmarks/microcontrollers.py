@@ -46,6 +46,7 @@ ZOO = {
     "MobileNetV2-0.35, 144 x 144, int8": ("mobilenet-v2", {"width": 0.35, "image_size": 144}),
 }
 """Built here, and quantised."""
+LIMITS: dict[str, tuple[int, ...]] = {"mobilenet-v2": (0, 288 << 10)}
 
 
 def networks(material: Path) -> Iterator[Network]:
@@ -62,12 +63,14 @@ def networks(material: Path) -> Iterator[Network]:
             yield Network(name, str(material / file), _shapes(material / file, shapes))
     for name, (network, sizes) in ZOO.items():
         model = zoo.build(network, **sizes)
-        yield Network(name, integer_inputs(api.quantize(model, "none", samples=2).model))
+        quantized = integer_inputs(api.quantize(model, "none", samples=2).model)
+        for limit in LIMITS.get(network, (None,)):
+            yield Network(name, quantized, None, limit)
     images = material / "models/imagenet/mobilenet_v1_0.25_224_float.tf2onnx.onnx"
     if images.is_file():
-        quantized = api.quantize(str(images), "none", samples=2).model
+        quantized = integer_inputs(api.quantize(str(images), "none", samples=2).model)
         for limit in (0, 320 << 10):
-            yield Network("MobileNetV1-0.25, 224 x 224, int8", integer_inputs(quantized), None, limit)
+            yield Network("MobileNetV1-0.25, 224 x 224, int8", quantized, None, limit)
 
 
 def _shapes(file: Path, shapes: dict[str, tuple[int, ...]] | None) -> dict[str, tuple[int, ...]] | None:
