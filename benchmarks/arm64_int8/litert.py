@@ -4,9 +4,6 @@
 from __future__ import annotations
 
 import importlib.util
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -31,15 +28,10 @@ def convert(model: Path, folder: Path) -> None:
     _, channels, height, width = (d.dim_value for d in value.type.tensor_type.shape.dim)
     samples = folder / "samples.npy"
     np.save(samples, np.random.default_rng(0).uniform(-1.0, 1.0, (SAMPLES, height, width, channels)).astype(np.float32))
-    program = Path(sys.executable).parent / "onnx2tf"
-    told = ["--input_onnx_file_path", str(model), "--output_folder_path", "made", "--not_use_onnxsim"]
-    told += ["--output_integer_quantized_tflite", "--custom_input_op_name_np_data_path", value.name, str(samples)]
+    told = ["--output_integer_quantized_tflite", "--custom_input_op_name_np_data_path", value.name, str(samples)]
     told += [str([[[[0.0] * channels]]]), str([[[[1.0] * channels]]])]
-    subprocess.run([sys.executable, str(program), *told], cwd=folder, check=True)
-    (made,) = (p for p in (folder / "made").glob("*_integer_quant.tflite") if "full" not in p.name)
-    made.rename(folder / "model.tflite")
+    _float().onnx2tf(model, folder, told, "integer_quant")
     samples.unlink()
-    shutil.rmtree(folder / "made")
 
 
 def load(*arguments: Any) -> Any:

@@ -18,15 +18,19 @@ CONVERTER = ("onnx2tf==1.29.24",)
 
 
 def convert(model: Path, folder: Path) -> None:
+    onnx2tf(model, folder, (), "float32")
+
+
+def onnx2tf(model: Path, folder: Path, options: Sequence[str], kind: str) -> None:
+    """What the converter makes with more options; ``kind`` is how the name of the wanted file ends."""
     # Pictures that it would download otherwise, to try the model with.
     pictures = np.random.default_rng(0).random((20, 128, 128, 3), np.float32)
     pictures_file = folder / "calibration_image_sample_data_20x128x128x3_float32.npy"
     np.save(pictures_file, pictures)
     program = Path(sys.executable).parent / "onnx2tf"
-    told = ["--input_onnx_file_path", str(model), "--output_folder_path", "made", "--not_use_onnxsim"]
+    told = ["--input_onnx_file_path", str(model), "--output_folder_path", "made", "--not_use_onnxsim", *options]
     subprocess.run([sys.executable, str(program), *told], cwd=folder, check=True)
-    (made,) = (folder / "made").glob("*_float32.tflite")
-    made.rename(folder / "model.tflite")
+    (folder / "made" / f"{model.stem}_{kind}.tflite").rename(folder / "model.tflite")
     pictures_file.unlink()
     shutil.rmtree(folder / "made")
 
