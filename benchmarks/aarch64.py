@@ -9,9 +9,10 @@ the smaller count is shown, and llvm-mca says how many cycles the core takes for
 its first-level cache and no branch is guessed wrong. Nothing here was measured on silicon. What a runtime does with its
 inputs and outputs counts. Outputs are compared.
 
-f32: all run the same model. int8: ONNX Runtime runs the model that we run; MNN and LiteRT make one of the same network
-with the quantisers of their own packages (ncnn's are not in its packages). fp16: each turns the floats into halves
-itself, with arithmetic in halves; processors without it have no such table.
+f32: all run the same model. int8: ONNX Runtime runs the model that we run; the others run one of the same network that
+MNN's and LiteRT's own quantisers made, and for ncnn, whose quantiser is in no package, arm64_int8/ncnn.py; the layers
+that ncnn leaves in floats are in halves where the processor has them. fp16: each turns the floats into halves itself,
+with arithmetic in halves; processors without it have no such table.
 
 The first run makes a Debian for 64-bit ARM in Edgesmith's cache (450 MB). Each measurement is saved at once in
 benchmarks/aarch64.json, and the same command goes on where it was interrupted; benchmarks/aarch64.md is drawn from it.
@@ -83,13 +84,18 @@ def contenders(precision: str) -> dict[str, Contender]:
     peers = known()
     if precision == "f32":
         return {name: Contender(peers[name]) for name in PEERS}
+    halves = dict.fromkeys(("use_fp16_packed", "use_fp16_storage", "use_fp16_arithmetic"), True)
     if precision == "fp16":
-        halves = dict.fromkeys(("use_fp16_packed", "use_fp16_storage", "use_fp16_arithmetic"), True)
         changes = {"ncnn": {"OPTIONS": halves}, "mnn": {"CONFIGURATION": {"precision": "low"}}}
         return {name: Contender(peers[name], changed, own_model=True) for name, changed in changes.items()}
-    quantisers = {name: replace(peers[name], file=FOLDER / f"arm64_int8/{name}.py") for name in ("mnn", "litert")}
-    same = {"onnxruntime": Contender(peers["onnxruntime"])}
-    return same | {name: Contender(peer, own_model=True) for name, peer in quantisers.items()}
+    converters = {n: peers[n].converter for n in ("mnn", "litert")}
+    converters["ncnn"] = (peers["ncnn"].packages[0], *peers["ncnn"].converter)
+    found = {"onnxruntime": Contender(peers["onnxruntime"])}
+    for name, packages in converters.items():
+        peer = replace(peers[name], file=FOLDER / f"arm64_int8/{name}.py", converter=packages)
+        found[name] = Contender(peer, own_model=True)
+    integers = {"OPTIONS": {"use_int8_inference": True, **halves}}
+    return found | {"ncnn": replace(found["ncnn"], changes=integers)}
 
 
 class Subject:
@@ -157,7 +163,7 @@ def theirs(contender: Contender, subject: Subject, device: str, root: Arm64Root)
     packages = packages or [f"onnxruntime=={onnxruntime.__version__}"]
     site = root.site(peer.name, [p for p in packages if not p.startswith("numpy")] + ["numpy==2.4.6"])
     path = subject.floats if contender.own_model else subject.path
-    model_folder = converted(peer, _converter(peer.name), path) if peer.converts else path.parent
+    model_folder = converted(peer, _converter(peer), path) if peer.converts else path.parent
     with tempfile.TemporaryDirectory(prefix="edgesmith-aarch64-") as temporary:
         feeds, results = Path(temporary) / "feeds.npz", Path(temporary) / "results.npz"
         np.savez(feeds, **subject.feeds)
@@ -188,10 +194,10 @@ def theirs(contender: Contender, subject: Subject, device: str, root: Arm64Root)
 
 
 @cache
-def _converter(name: str) -> Any:
-    found = install([known()[name]], print)
+def _converter(peer: Peer) -> Any:
+    found = install([peer], print)
     if found.absent:
-        raise SystemExit(f"{name}: {found.absent[name]}")
+        raise SystemExit(f"{peer.name}: {found.absent[peer.name]}")
     return found
 
 
