@@ -152,6 +152,79 @@ def test_files_that_do_not_fit(program: Run, tmp_path: Path, size: int | None, o
     assert not list(tmp_path.glob("**/*.part")) and not (tmp_path / "y.bin").exists()
 
 
+def given(folder: Path) -> tuple[bytes, bytes]:
+    """Inputs in a folder, ``x`` and ``b``, and the outputs that belong to them."""
+    x, b = np.arange(24, dtype=np.float32).reshape(2, 3, 4), np.arange(4, dtype=np.int32)
+    (folder / "x").write_bytes(x.tobytes())
+    (folder / "b").write_bytes(b.tobytes())
+    y, top = reference(x, b)
+    return y.tobytes(), top.tobytes()
+
+
+def test_a_pipe_stays_a_pipe(program: Run, tmp_path: Path) -> None:
+    y, top = given(tmp_path)
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        # Both outputs, one after the other: a pipe takes any number.
+        result = program("--run", "x", "b", "pipe", "pipe")
+        assert (result.returncode, result.stderr) == (0, "")
+        assert os.read(reader, 1000) == y + top
+    finally:
+        os.close(reader)
+    assert (tmp_path / "pipe").is_fifo()
+
+
+def test_a_link_stays_a_link(program: Run, tmp_path: Path) -> None:
+    """As /dev/stdout is one, which leads to a file or to a pipe."""
+    y, top = given(tmp_path)
+    (tmp_path / "file").write_bytes(b"older and longer" * 100)
+    for link, leads_to in (("link", "file"), ("new-link", "new-file")):
+        (tmp_path / link).symlink_to(leads_to)
+    result = program("--run", "x", "b", "link", "new-link")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert (tmp_path / "link").is_symlink() and (tmp_path / "new-link").is_symlink()
+    assert ((tmp_path / "file").read_bytes(), (tmp_path / "new-file").read_bytes()) == (y, top)
+
+
+def test_a_file_is_replaced_as_a_whole(program: Run, tmp_path: Path) -> None:
+    """A reader who has the old one open goes on with it."""
+    y, _ = given(tmp_path)
+    (tmp_path / "y").write_bytes(b"old")
+    with (tmp_path / "y").open("rb") as reader:
+        assert program("--run", "x", "b", "y", "top").returncode == 0
+        assert reader.read() == b"old"
+    assert (tmp_path / "y").read_bytes() == y
+
+
+@pytest.mark.parametrize(
+    "outputs",
+    ["x top", "y b", "./x top", "link top", "same top", "y y", "y ./y", "y ../{folder}/y", "old same-old"],
+)
+def test_outputs_need_files_of_their_own(program: Run, tmp_path: Path, outputs: str) -> None:
+    given(tmp_path)
+    (tmp_path / "old").write_bytes(b"old")
+    (tmp_path / "link").symlink_to("x")
+    for name, other in (("same", "x"), ("same-old", "old")):
+        (tmp_path / name).hardlink_to(tmp_path / other)
+    before = {p: (p.read_bytes(), p.is_symlink()) for p in tmp_path.iterdir()}
+    result = program("--run", "x", "b", *outputs.format(folder=tmp_path.name).split())
+    assert result.returncode == 3 and "is given twice; results need a file of their own" in result.stderr
+    assert {p: (p.read_bytes(), p.is_symlink()) for p in before} == before
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_results_that_would_replace_files_of_another_folder(program: Run, tmp_path: Path) -> None:
+    for folder, size in (("xs", 96), ("bs", 16), ("ys", 0)):
+        (tmp_path / folder).mkdir()
+        if size:
+            (tmp_path / folder / "one").write_bytes(bytes(size))
+    (tmp_path / "ys" / "one").symlink_to("../xs/one")
+    result = program("--run", "xs", "bs", "ys", "tops")
+    assert result.returncode == 3 and "ys/one: is given twice" in result.stderr
+    assert (tmp_path / "xs" / "one").read_bytes() == bytes(96)
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -112,14 +112,16 @@ def test_objects_for_windows(tmp_path: Path) -> None:
     graph, _ = optimize(read(residual_network()))
     package = generate(make_plan(graph, target, only=["portable", "copy"]), "net", "test")
     package.write(tmp_path)
-    for file in ("net.c", "weights.c", "es_pool.c", "es_session.c"):
+    for file in ("net.c", "weights.c", "es_pool.c", "es_session.c", "es_run.c", "es_tensor_file.c"):
         zig().run([*zig().flags(target), *FLAGS, "-Werror", "-c", file, "-o", f"{file}.o"], cwd=tmp_path)
     model, weights, pool = (symbols_of_coff(tmp_path / f"{f}.c.o") for f in ("net", "weights", "es_pool"))
+    writing = symbols_of_coff(tmp_path / "es_tensor_file.c.o")
     assert weights["net_weights"] > 0 and model["net_weights"] == 0 and model["net_run"] > 0
     assert b".scratch." not in (tmp_path / "weights.c.o").read_bytes(), "the same source gives the same bytes"
     exported = (tmp_path / "net.c.o").read_bytes().count(b"-export:")
     assert exported == (tmp_path / "net.h").read_text().count("ES_API") and pool["es_pool_create"] > 0
     assert b"-export:" not in (tmp_path / "es_session.c.o").read_bytes()
+    assert "__imp_MoveFileExA" in writing and "rename" not in writing, "rename does not replace there"
     options = library_options(target, Path("out/net.dll"), Path("objects"))
     assert "-Wl,--out-implib,out/net.lib" in options
 

@@ -21,18 +21,6 @@
 #include "es_tensor_file.h"
 #include "model.h"
 
-/* One inference; `paths` are those of the inputs and of the outputs. */
-static int run_files(es_session *s, char *const *paths) {
-    int32_t inputs = ES_MODEL(input_count)(), outputs = ES_MODEL(output_count)();
-    int status = 0;
-    for (int32_t i = 0; i < inputs && !status; i++) status = es_tensor_read(paths[i], ES_MODEL(input)(i), s->inputs[i]);
-    if (!status) status = es_session_run(s);
-    for (int32_t i = 0; i < outputs && !status; i++) {
-        status = es_tensor_write(paths[inputs + i], ES_MODEL(output)(i), s->outputs[i]);
-    }
-    return status;
-}
-
 static int is_folder(const char *path) {
     struct stat found;
     return !stat(path, &found) && S_ISDIR(found.st_mode);
@@ -41,6 +29,37 @@ static int is_folder(const char *path) {
 static int failed(const char *path, const char *why) {
     fprintf(stderr, "%s: %s\n", path, why);
     return EXIT_FILE;
+}
+
+static int same(const char *path, const char *other) {
+    struct stat a, b;
+    return !strcmp(path, other) ||
+           (!stat(path, &a) && !stat(other, &b) && a.st_ino && a.st_ino == b.st_ino && a.st_dev == b.st_dev);
+}
+
+/* Whether an output is an input, or an output before it, which it would replace. Pipes and devices take any number. */
+static int check_output(char *const *paths, int which) {
+    struct stat found;
+    if (!stat(paths[which], &found) && !S_ISREG(found.st_mode)) return 0;
+    for (int i = 0; i < which; i++) {
+        if (same(paths[which], paths[i])) return failed(paths[which], "is given twice; results need a file of their own");
+    }
+    return 0;
+}
+
+/* One inference; `paths` are those of the inputs and of the outputs. */
+static int run_files(es_session *s, char *const *paths) {
+    int32_t inputs = ES_MODEL(input_count)(), outputs = ES_MODEL(output_count)();
+    int status = 0;
+    for (int32_t i = 0; i < outputs && !status; i++) status = check_output(paths, inputs + i);
+    for (int32_t i = 0; i < inputs && !status; i++) status = es_tensor_read(paths[i], ES_MODEL(input)(i), s->inputs[i]);
+    if (!status) status = es_session_run(s);
+    for (int32_t i = 0; i < outputs && !status; i++) {
+        /* Again: two names of one file are known as such when it is there. */
+        status = check_output(paths, inputs + i);
+        if (!status) status = es_tensor_write(paths[inputs + i], ES_MODEL(output)(i), s->outputs[i]);
+    }
+    return status;
 }
 
 /* "folder/name"; NULL: out of memory. */
@@ -101,12 +120,9 @@ static int list_files(const char *folder, listing *list) {
 /* The outputs' folders, made where they are missing; none is an input's, whose files it would replace. */
 static int prepare_folders(char *const *folders, int inputs, int count) {
     for (int i = inputs; i < count; i++) {
-        struct stat mine, other;
         if (make_folder(folders[i]) && !is_folder(folders[i])) return failed(folders[i], strerror(errno));
         for (int k = 0; k < i; k++) {
-            const int same = !stat(folders[i], &mine) && !stat(folders[k], &other) && mine.st_ino &&
-                             mine.st_ino == other.st_ino && mine.st_dev == other.st_dev;
-            if (same || !strcmp(folders[i], folders[k])) return failed(folders[i], "is given twice; results need a folder of their own");
+            if (same(folders[i], folders[k])) return failed(folders[i], "is given twice; results need a folder of their own");
         }
     }
     return 0;

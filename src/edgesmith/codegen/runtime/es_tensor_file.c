@@ -1,6 +1,10 @@
 /* The .npy format, https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html: the bytes \x93NUMPY, two of version,
  * the header's length (two bytes in version 1, four in 2 and 3), a Python dictionary with descr, fortran_order and shape, and the
  * elements. */
+#if !defined(_POSIX_C_SOURCE)
+#define _POSIX_C_SOURCE 200809L /* lstat */
+#endif
+
 #include "es_tensor_file.h"
 
 #include <errno.h>
@@ -8,6 +12,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#if defined(_WIN32)
+#include <windows.h>
+#define lstat stat
+#endif
 
 #include "es_npy.h"
 #include "es_session.h"
@@ -124,22 +133,46 @@ static int write_header(FILE *file, const es_tensor_info *info) {
     return es_npy_write(file, type_descr(info->dtype), shape);
 }
 
-int es_tensor_write(const char *path, const es_tensor_info *info, const void *data) {
+/* Whether all of it arrived; closes the file. */
+static int write_to(FILE *file, int npy, const es_tensor_info *info, const void *data) {
+    const int written = (!npy || write_header(file, info)) && fwrite(data, 1, info->bytes, file) == info->bytes;
+    return !fclose(file) && written;
+}
+
+/* Gives one file the name of another, which goes. */
+static int replace(const char *from, const char *to) {
+#if defined(_WIN32)
+    if (MoveFileExA(from, to, MOVEFILE_REPLACE_EXISTING)) return 1;
+    errno = EACCES;
+    return 0;
+#else
+    return !rename(from, to);
+#endif
+}
+
+static int write_directly(const char *path, const es_tensor_info *info, const void *data) {
+    FILE *file = fopen(path, "wb");
+    return file && write_to(file, is_npy(path), info, data);
+}
+
+static int write_whole(const char *path, const es_tensor_info *info, const void *data) {
     static const char suffix[] = ".part";
     char *part = malloc(strlen(path) + sizeof suffix);
-    if (!part) {
-        fprintf(stderr, "%s: out of memory\n", path);
-        return EXIT_RESOURCES;
-    }
+    if (!part) return 0;
     strcat(strcpy(part, path), suffix);
     FILE *file = fopen(part, "wb");
-    int written = file && (!is_npy(path) || write_header(file, info)) && fwrite(data, 1, info->bytes, file) == info->bytes;
-    if (file && fclose(file)) written = 0;
-    const int failed = !written || rename(part, path);
-    if (failed) {
-        fprintf(stderr, "%s: cannot write output %s: %s\n", path, info->name, strerror(errno));
-        if (file) remove(part);
-    }
+    const int written = file && write_to(file, is_npy(path), info, data) && replace(part, path), why = errno;
+    if (file && !written) remove(part);
     free(part);
-    return failed ? EXIT_FILE : 0;
+    errno = why;
+    return written;
+}
+
+int es_tensor_write(const char *path, const es_tensor_info *info, const void *data) {
+    struct stat found;
+    const int direct = !lstat(path, &found) && !S_ISREG(found.st_mode);
+    if (direct ? write_directly(path, info, data) : write_whole(path, info, data)) return 0;
+    const int why = errno;
+    fprintf(stderr, "%s: cannot write output %s: %s\n", path, info->name, strerror(why));
+    return why == ENOMEM ? EXIT_RESOURCES : EXIT_FILE;
 }

@@ -17,7 +17,8 @@ const char *es_shape_text(char *text, int32_t rank, const int64_t *shape);
  * or an exit status after saying on standard error what is wrong with the file. */
 int es_tensor_read(const char *path, const es_tensor_info *info, void *data);
 
-/* Writes the tensor under a temporary name first, so that a reader never sees half of it. */
+/* Writes the tensor under a temporary name first, so that a reader never sees half of it; a pipe, a device and what a symbolic
+ * link leads to are written to as they are, because a file in their place would be another thing. */
 int es_tensor_write(const char *path, const es_tensor_info *info, const void *data);
 
 #endif
