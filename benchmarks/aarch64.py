@@ -84,8 +84,8 @@ def contenders(precision: str) -> dict[str, Contender]:
     peers = known()
     if precision == "f32":
         return {name: Contender(peers[name]) for name in PEERS}
-    halves = dict.fromkeys(("use_fp16_packed", "use_fp16_storage", "use_fp16_arithmetic"), True)
     if precision == "fp16":
+        halves = dict.fromkeys(("use_fp16_packed", "use_fp16_storage", "use_fp16_arithmetic"), True)
         changes = {"ncnn": {"OPTIONS": halves}, "mnn": {"CONFIGURATION": {"precision": "low"}}}
         return {name: Contender(peers[name], changed, own_model=True) for name, changed in changes.items()}
     converters = {n: peers[n].converter for n in ("mnn", "litert")}
@@ -94,8 +94,7 @@ def contenders(precision: str) -> dict[str, Contender]:
     for name, packages in converters.items():
         peer = replace(peers[name], file=FOLDER / f"arm64_int8/{name}.py", converter=packages)
         found[name] = Contender(peer, own_model=True)
-    integers = {"OPTIONS": {"use_int8_inference": True, **halves}}
-    return found | {"ncnn": replace(found["ncnn"], changes=integers)}
+    return found
 
 
 class Subject:

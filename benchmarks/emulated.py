@@ -175,6 +175,8 @@ def _cell(found: dict[str, Any] | None) -> str:
         return ""
     if found["ok"] is None:
         return "left out"
+    if "why" in found:
+        return "refused"
     if "wrong_integers" in found and found["ok"]:
         return f"exact, {found['integers']:,}"
     return f"{found['error_over_tolerance']:.3f}" if found["ok"] else "**wrong**"

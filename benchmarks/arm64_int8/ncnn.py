@@ -15,6 +15,9 @@ from typing import Any
 import numpy as np
 
 FLOAT = Path(__file__).parents[2] / "src/edgesmith/bench/peers/ncnn.py"
+HALVES = ("use_fp16_packed", "use_fp16_storage", "use_fp16_arithmetic")
+OPTIONS = {"use_int8_inference": True, **dict.fromkeys(HALVES, True)}
+"""The layers that stay in floats are in halves where the processor has them, as ncnn does by default."""
 SAMPLES = 4
 FLOATS = 0.0
 """Before weights that are floats."""
@@ -134,4 +137,6 @@ def _readers(value: str, layers: list[Layer]) -> Iterator[Layer]:
 
 
 def load(*arguments: Any) -> Any:
-    return _float().load(*arguments)
+    module = _float()
+    module.OPTIONS.update(OPTIONS)
+    return module.load(*arguments)
