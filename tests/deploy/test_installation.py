@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -18,6 +19,11 @@ from edgesmith.errors import ArtifactError, DeviceError
 from edgesmith.release import SIGNATURE, make_keys, sign
 
 pytestmark = pytest.mark.toolchain
+
+FULL = """Filesystem 1024-blocks Used Available Capacity Mounted on
+/dev/a disk 100 93 7 93% /home/of a user
+"""
+"""What df says."""
 
 
 class Faulty(Local):
@@ -87,6 +93,88 @@ def test_back_and_forth(built: tuple[Path, Path], root: Path) -> None:
         assert current(root) == sha256(path / MANIFEST)
 
 
+@pytest.mark.parametrize(
+    ("file", "content", "why"),
+    [
+        ("net", None, "is damaged: net"),
+        ("libnet.so", b"damaged", "is damaged: libnet.so"),
+        ("manifest.json", b"{}", "is damaged: manifest.json"),
+    ],
+)
+def test_nothing_goes_back_to_a_damaged_version(
+    file: str, content: bytes | None, why: str, built: tuple[Path, Path], root: Path
+) -> None:
+    device = Local(str(root))
+    older = deploy(load(built[0]), device, benchmark=False).version
+    deploy(load(built[1]), device, benchmark=False)
+    damaged = root / "net" / "versions" / older / file
+    damaged.unlink() if content is None else damaged.write_bytes(content)
+    with pytest.raises(DeviceError, match=why):
+        roll_back("net", device)
+    assert current(root) == sha256(built[1] / MANIFEST)
+
+
+class Cut(Local):
+    """A device that loses its power after some steps of the script that changes the current version."""
+
+    def __init__(self, root: str, steps: int) -> None:
+        super().__init__(root)
+        self.steps = steps
+
+    def shell(self, script: str, *, stdin: Path | None = None) -> subprocess.CompletedProcess[str]:
+        if not script.startswith("flock"):
+            return super().shell(script, stdin=stdin)
+        *locked, inner = shlex.split(script)
+        lines = inner.splitlines()
+        super().shell(shlex.join([*locked, "\n".join(lines[: self.steps])]))
+        self.steps -= len(lines)
+        raise DeviceError("the connection was lost", where=self.name)
+
+
+@pytest.mark.parametrize("back", [False, True], ids=["update", "rollback"])
+def test_power_that_goes_while_the_version_changes(back: bool, built: tuple[Path, Path], tmp_path: Path) -> None:
+    """Either version is current, whole, and the other one is its previous one or about to be sent again."""
+    before = tmp_path / "before"
+    for path in built[: 2 if back else 1]:
+        deploy(load(path), Local(str(before)), benchmark=False)
+    old, new = (sha256(path / MANIFEST) for path in (reversed(built) if back else built))
+    seen = set()
+    for steps in count(2):
+        root = Path(shutil.copytree(before, tmp_path / str(steps), symlinks=True))
+        device = Cut(str(root), steps)
+        with pytest.raises(DeviceError, match="was lost"):
+            roll_back("net", device) if back else deploy(load(built[1]), device, benchmark=False)
+        found = current(root)
+        seen.add(found)
+        whole = Local(str(root))
+        if back and found == old:
+            roll_back("net", whole)
+        elif not back:
+            deploy(load(built[1]), whole, benchmark=False)
+        assert current(root) == new
+        roll_back("net", whole)
+        assert current(root) == old
+        shutil.rmtree(root)
+        if device.steps >= 0:
+            break
+    assert seen == {old, new}
+
+
+def test_a_deployment_beside_another_one(built: tuple[Path, Path], root: Path) -> None:
+    """The second one comes and goes while the first one is about to switch."""
+
+    class Slow(Local):
+        def shell(self, script: str, *, stdin: Path | None = None) -> subprocess.CompletedProcess[str]:
+            if script.startswith("flock"):
+                deploy(load(built[0]), Local(str(root)), benchmark=False)
+            return super().shell(script, stdin=stdin)
+
+    done = deploy(load(built[1]), Slow(str(root)), benchmark=False)
+    assert current(root) == sha256(built[1] / MANIFEST) and done.previous
+    roll_back("net", Local(str(root)))
+    assert current(root) == sha256(built[0] / MANIFEST)
+
+
 def test_older_versions_leave(built: tuple[Path, Path], root: Path) -> None:
     (root / "net" / "versions" / "older").mkdir(parents=True)
     for path in built:
@@ -116,6 +204,31 @@ def test_a_fault_anywhere_leaves_the_old_version(how: str, built: tuple[Path, Pa
         if device.commands < at:
             break
     assert failed >= (1 if how in ("short", "full") else 12)
+
+
+@pytest.mark.parametrize("how", ["lost", "late"])
+def test_a_fault_anywhere_while_rolling_back(how: str, built: tuple[Path, Path], tmp_path: Path) -> None:
+    before = tmp_path / "before"
+    for path in built:
+        deploy(load(path), Local(str(before)), benchmark=False)
+    old, new = (sha256(path / MANIFEST) for path in built)
+    failed = 0
+    for at in count(1):
+        root = Path(shutil.copytree(before, tmp_path / str(at), symlinks=True))
+        device = Faulty(str(root), at, how)
+        try:
+            roll_back("net", device)
+        except DeviceError:
+            failed += 1
+            if current(root) == new:
+                roll_back("net", Local(str(root)))
+        assert current(root) == old
+        roll_back("net", Local(str(root)))
+        assert current(root) == new
+        shutil.rmtree(root)
+        if device.commands < at:
+            break
+    assert failed >= 4
 
 
 def test_a_damaged_current_version_is_replaced(built: tuple[Path, Path], root: Path) -> None:
@@ -157,6 +270,10 @@ def test_a_device_of_another_kind_or_without_room(built: tuple[Path, Path], root
     with pytest.raises(DeviceError, match="check the device: is mips64, the programs are for"):
         deploy(load(built[0]), Other(root, "uname", "mips64\n"))
     with pytest.raises(DeviceError, match="compare: 7 KiB are free"):
-        deploy(load(built[0]), Other(root, "df", "7\n"))
+        deploy(
+            load(built[0]), Other(root, "df", f"Filesystem 1024-blocks Used Available Capacity Mounted on\n{FULL}\n")
+        )
+    with pytest.raises(DeviceError, match="compare: df says 'df: no file systems'"):
+        deploy(load(built[0]), Other(root, "df", "df: no file systems\n"))
     with pytest.raises(DeviceError, match="lacks sha256sum, mv"):
         deploy(load(built[0]), Other(root, "for t in", "sha256sum\nmv\n"))

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import getpass
+import subprocess
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
 from devices import free_port
 from edgesmith import api
-from edgesmith.deploy import connect, deploy, roll_back
+from edgesmith.deploy import commands, connect, deploy, roll_back
+from edgesmith.deploy.transports.local import Local
 from edgesmith.device import load
-from edgesmith.errors import BadInput, DeviceError
+from edgesmith.errors import BadInput, DeviceError, Unreachable
 from edgesmith.target import parse
 from foreign import missing_emulator
 from small_networks import residual_network
@@ -57,12 +60,16 @@ def test_emulated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     target = "aarch64-linux-gnu"
     artifact = api.compile(residual_network(), output="out", name="net", target=target, verify=False, cache=False)
     with connect("qemu:cortex-a53", parse(target)) as device:
-        assert deploy(artifact, device).times_ms
+        assert deploy(artifact, device).times_ms is None
         assert "cortex-a53" in device.name
 
 
 @pytest.mark.parametrize(
-    "address", ["pi@host", "http://host", "ssh://", "ssh://host:port", "ssh://-oProxyCommand=x", ""]
+    "address",
+    [
+        *("pi@host", "http://host", "ssh://", "ssh://host:port", "ssh://-oProxyCommand=x", "", "local://tmp/x"),
+        *("local:/d?x", "ssh://host/d#x", "ssh://pi:secret@host"),
+    ],
 )
 def test_what_is_no_address(address: str) -> None:
     with pytest.raises(BadInput):
@@ -81,3 +88,88 @@ def test_a_processor_that_is_not_emulated() -> None:
         pytest.skip(missing)
     with pytest.raises(BadInput, match=r"qemu:z80: qemu-aarch64 emulates no 'z80'\n.*-cpu help"):
         connect("qemu:z80", parse("aarch64-linux-gnu"))
+
+
+@pytest.mark.parametrize(
+    ("address", "host", "port", "root"),
+    [
+        ("ssh://Pi@MyPi", "Pi@MyPi", None, "edgesmith"),
+        ("ssh://host:2222/opt/models", "host", "2222", "/opt/models"),
+        ("ssh://pi@[fe80::1]:22/~/models", "pi@fe80::1", "22", "~/models"),
+    ],
+)
+def test_what_an_address_of_ssh_says(address: str, host: str, port: str | None, root: str) -> None:
+    with connect(address, HERE) as device:
+        *options, end, reached, script = device.command("true")
+        assert (end, reached, script, device.root) == ("--", host, "true", root)
+        assert (options[options.index("-p") + 1] if "-p" in options else None) == port
+
+
+@pytest.mark.parametrize(
+    ("machine", "arch", "fits"),
+    [
+        ("aarch64\n64", "aarch64", True),
+        ("aarch64\n32", "aarch64", False),
+        ("aarch64\n32", "arm", True),
+        ("aarch64\n64", "arm", True),
+        ("aarch64", "aarch64", True),
+        ("armv8l\n32", "aarch64", False),
+        ("armv7l\n32", "arm", True),
+        ("x86_64\n32", "x86_64", False),
+        ("riscv64\n64", "riscv64", True),
+    ],
+)
+def test_which_programs_a_machine_runs(machine: str, arch: str, fits: bool) -> None:
+    """A system of 32 bits may run on a processor of 64, as on Raspberry Pi OS."""
+
+    class Machine(Local):
+        def shell(self, script: str, *, stdin: Path | None = None) -> subprocess.CompletedProcess[str]:
+            return subprocess.CompletedProcess([], 0, f"{machine}\n", "")
+
+    with nullcontext() if fits else pytest.raises(DeviceError, match="the programs are for"):
+        Machine("").check_machine(arch)
+
+
+class Talkative(Local):
+    """A shell whose start-up files print."""
+
+    def command(self, script: str) -> list[str]:
+        return ["sh", "-c", f"echo Welcome; echo to pi\n{script}"]
+
+
+def test_what_the_shell_says_at_its_start_is_no_answer(built: tuple[Path, Path], tmp_path: Path) -> None:
+    device = Talkative(str(tmp_path / "device"))
+    assert device.run("echo this; echo that") == "this\nthat\n"
+    deploy(load(built[0]), device, benchmark=False)
+
+    class Menu(Local):
+        def command(self, script: str) -> list[str]:
+            return ["echo", "1) Restart  2) Log out"]
+
+    with pytest.raises(DeviceError, match="runs no commands, but says"):
+        Menu("").run("true")
+
+
+def test_a_device_that_does_not_stop_talking(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(commands, "MOST_BYTES", 1 << 20)
+    with pytest.raises(DeviceError, match="printed more than 1 MiB"):
+        Local("").run("yes")
+
+
+def test_a_device_that_falls_silent(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(commands, "QUIET_SECONDS", 2.0)
+    monkeypatch.setattr(commands, "POLL_SECONDS", 0.1)
+    with pytest.raises(Unreachable, match="no sign of life for 2 s"):
+        Local("").run("sleep 100")
+    # Silence is counted from the last byte, in either direction.
+    assert Local("").run("for i in 1 2 3 4; do sleep 0.7; echo $i; done").split() == ["1", "2", "3", "4"]
+
+
+def test_a_file_larger_than_what_pipes_hold(tmp_path: Path) -> None:
+    large = tmp_path / "large"
+    large.write_bytes(bytes(range(256)) * 4096)
+    device = Local(str(tmp_path))
+    device.push(large, str(tmp_path / "copy"))
+    assert (tmp_path / "copy").read_bytes() == large.read_bytes()
+    # Nobody reads it.
+    device.run("exit 0", stdin=large)

@@ -21,7 +21,7 @@ def keys(tmp_path: Path) -> tuple[Path, Path]:
 
 def test_what_was_signed_is_accepted(first: Path, keys: tuple[Path, Path]) -> None:
     private, public = keys
-    assert sign(first, private) == check_signature(first, public)
+    assert sign(first, private) == check_signature(first, public).key
     assert private.stat().st_mode & 0o077 == 0
 
 

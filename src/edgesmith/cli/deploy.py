@@ -51,8 +51,7 @@ def command(
       edgesmith deploy out/ --to ssh://pi@raspberrypi --rollback
     """
     program = load(artifact)
-    if key:
-        check_signature(artifact, key)
+    signed = check_signature(artifact, key).manifest if key else ""
     with connect(to, parse(str(program.manifest["target"]))) as device:
         if back:
             current, left = roll_back(program.name, device)
@@ -60,7 +59,7 @@ def command(
             data: dict[str, object] = dict(rows)
         else:
             with stages() as report:
-                done = deploy(program, device, benchmark=benchmark, threads=threads, progress=report)
+                done = deploy(program, device, benchmark=benchmark, threads=threads, manifest=signed, progress=report)
             rows = [
                 ("device", device.name),
                 ("current", f"{device.root}/{program.name}/current/{program.name}, version {done.version}"),

@@ -65,7 +65,7 @@ def command(
       edgesmith verify out/ --key release.pub
     """
     if key:
-        fingerprint = check_signature(artifact, key)
+        fingerprint = check_signature(artifact, key).key
         if not as_json:
             console().print(figures([("signed", "all files are as signed"), ("key", fingerprint)]))
         if model is None:

@@ -1,14 +1,17 @@
 """Installing an artifact on a device, so that at every moment a whole, tried version is the current one.
 
 Below the folder of the artifact's name, ``versions/`` holds a folder for each version, named by the hash of its
-manifest, ``current`` and ``previous`` are links to two of them, and ``incoming/`` holds what has arrived of the next.
-A version is made current by renaming a link, after all of its files have their hashes and its self-test has passed on
-the device. Interrupted anywhere, the same call goes on where it was.
+manifest, ``current`` is a link to one of them, and ``incoming/`` holds what has arrived of the next. Each version keeps
+the name of the one before it. So renaming one link makes a version current and another one the previous, after all of
+its files have their hashes and its self-test has passed on the device. Interrupted anywhere, the same call goes on
+where it was; two calls at once take turns at the link.
 """
 
 from __future__ import annotations
 
+import json
 import re
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +19,7 @@ from pathlib import Path
 
 from edgesmith.deploy.transport import Transport, quoted
 from edgesmith.device.artifact import MANIFEST, Artifact, sha256
+from edgesmith.device.local import checked_threads
 from edgesmith.errors import ArtifactError, DeviceError
 from edgesmith.release import SIGNATURE
 from edgesmith.target import parse
@@ -27,7 +31,11 @@ ID_DIGITS = 16
 SPARE_KILOBYTES = 64
 AGAIN = "-again"
 """End of the name of a version that replaces a damaged copy of itself."""
-TOOLS = "sha256sum mv ln cp df find readlink"
+BEFORE = ".before"
+"""File of a version with the name of the one before it."""
+TOOLS = "sha256sum mv ln cp df find readlink flock sync"
+_FREE = re.compile(r"\s\d+\s+\d+\s+(\d+)\s+\d+%")
+"""Of a line of ``df -P``."""
 _TIMES = re.compile(r"median_ms ([\d.]+) min_ms ([\d.]+) p95_ms ([\d.]+) runs (\d+) threads (\d+)")
 
 
@@ -55,12 +63,14 @@ def deploy(
     *,
     benchmark: bool = True,
     threads: int = 1,
+    manifest: str = "",
     progress: Progress = lambda stage, done, total: None,
 ) -> Deployment:
     """Install an artifact's executable and library on a device and make them the current version.
 
     Args:
-        benchmark: time the program on the device afterwards.
+        benchmark: time the program on the device afterwards, unless it is an emulator.
+        manifest: SHA-256 of the manifest, where somebody has checked it (``release.check_signature``).
         progress: told about each stage.
 
     Raises:
@@ -68,15 +78,18 @@ def deploy(
         DeviceError: the device cannot be reached, lacks something, or the program fails there; the message names the
             stage, and the version that was current before still is.
     """
+    checked_threads(threads)
     artifact.check()
     if not artifact.executable.is_file():
         raise ArtifactError("has no executable", where=str(artifact.path))
-    files = [artifact.executable, artifact.library, artifact.path / MANIFEST, artifact.path / SIGNATURE]
-    wanted = {f: sha256(f) for f in files if f.is_file()}
+    wanted = {f: artifact.digest(f.name) for f in (artifact.executable, artifact.library) if f.is_file()}
+    wanted |= {f: sha256(f) for f in (artifact.path / MANIFEST, artifact.path / SIGNATURE) if f.is_file()}
+    if manifest and wanted[artifact.path / MANIFEST] != manifest:
+        raise ArtifactError("was changed after its signature had been checked", where=str(artifact.path))
     place = _Place(device, artifact.name, wanted[artifact.path / MANIFEST][:ID_DIGITS])
     with _stage("check the device"):
         place.check(parse(str(artifact.manifest["target"])).arch)
-        before = place.link("current")
+        before, _ = place.versions()
         whole = _holds(place.hashes("current"), "current", wanted)
     sent = 0
     if not (whole and before.startswith(place.version)):
@@ -88,15 +101,15 @@ def deploy(
             place.start(f"{place.incoming}/{artifact.name}", ["--selftest"])
             progress("self-test", 1, 1)
         with _stage("switch"):
-            place.switch(before)
+            place.switch()
     times = None
-    if benchmark:
+    if benchmark and device.tells_time:
         with _stage("benchmark (the new version is current)"):
             progress("benchmark", 0, 1)
             times = _times(place.start(f"{place.base}/current/{artifact.name}", ["--bench", "--threads", str(threads)]))
             progress("benchmark", 1, 1)
     with _stage("ask for the versions"):
-        current, previous = place.link("current"), place.link("previous")
+        current, previous = place.versions()
     kept = sum(f.stat().st_size for f in wanted) - sent
     return Deployment(current, previous, sent, kept, times)
 
@@ -105,15 +118,17 @@ def roll_back(name: str, device: Transport) -> tuple[str, str]:
     """Make the version before the current one current again; gives both, the new current one first.
 
     Raises:
-        DeviceError: there is none, or the device cannot be reached.
+        DeviceError: there is none, it is damaged or fails there, or the device cannot be reached; the current version
+            then stays current.
     """
     place = _Place(device, name, "")
     with _stage("roll back"):
-        current, previous = place.link("current"), place.link("previous")
+        current, previous = place.versions()
         if not previous:
             raise DeviceError(f"no version of {name} before the current one", where=device.name)
-        place.point("previous", current)
-        place.point("current", previous)
+        place.require_whole(previous)
+        place.start(f"{place.base}/versions/{previous}/{name}", ["--selftest"])
+        place.exchange(current, previous)
     return previous, current
 
 
@@ -135,14 +150,13 @@ class _Place:
         if missing:
             raise DeviceError(f"lacks {', '.join(missing)}", where=self.device.name)
 
-    def link(self, link: str) -> str:
-        """The version that a link names; empty: there is no such link."""
-        return self.device.run(f"readlink {self.base}/{link} || true").strip().rpartition("/")[2]
-
-    def point(self, link: str, version: str) -> None:
-        """Make a link name a version, in one step."""
-        fresh = f"{self.base}/.{link}"
-        self.device.run(f"rm -f {fresh} && ln -s versions/{version} {fresh} && mv -Tf {fresh} {self.base}/{link}")
+    def versions(self) -> tuple[str, str]:
+        """The current version and the one before it; empty: there is none."""
+        lines = self.device.run(
+            f"cd {self.base} 2>/dev/null || exit 0; readlink current || echo; cat current/{BEFORE} 2>/dev/null || true"
+        ).splitlines()
+        current, previous = [*(line.rpartition("/")[2] for line in lines), "", ""][:2]
+        return current, previous
 
     def hashes(self, *folders: str) -> dict[str, str]:
         """Hash of each file in some folders below the artifact's, by its path there."""
@@ -150,21 +164,59 @@ class _Place:
         return self.device.hashes(self.base, files)
 
     def free_kilobytes(self) -> int:
-        return int(self.device.run(f"df -Pk {self.incoming} | tail -n 1 | tr -s ' ' | cut -d ' ' -f 4").strip())
+        said = self.device.run(f"df -Pk {self.incoming}")
+        found = _FREE.search(said)
+        if not found:
+            raise DeviceError(f"df says {said.strip()!r}", where=self.device.name)
+        return int(found[1])
 
     def start(self, program: str, arguments: Sequence[str]) -> str:
         return self.device.run(self.device.started(program, arguments))
 
-    def switch(self, before: str) -> None:
-        """What has arrived becomes the current version; the one before it stays, older ones go."""
-        version = f"{self.base}/versions/{self.version}"
-        self.device.run(f"rm -rf {version} && mv -T {self.incoming} {version}")
-        if before:
-            self.point("previous", before)
-        self.point("current", self.version)
-        others = " ".join(f"! -name {v}" for v in (self.version, before) if v)
-        old = f"find {self.base}/versions -mindepth 1 -maxdepth 1 {others} -exec rm -rf {{}} +"
-        self.device.run(f"{old}; rm -rf {self.base}/incoming")
+    def switch(self) -> None:
+        """What has arrived becomes the current version; the one before it stays, others go."""
+        version = f"versions/{self.version}"
+        same = self.version.removesuffix(AGAIN)
+        self._in_turn(
+            "before=$(readlink current || true); before=${before##*/}",
+            # A damaged copy of the same version is nothing to go back to.
+            f'case "$before" in {same}*) before=$(cat "versions/$before/{BEFORE}" 2>/dev/null || true) ;; esac',
+            f"rm -rf {version}",
+            f"mv -T incoming/{self.version} {version}",
+            f'printf %s "$before" > {version}/{BEFORE}',
+            *self._pointing(self.version),
+            f'find versions -mindepth 1 -maxdepth 1 ! -name {self.version} ! -name "$before" -exec rm -rf {{}} +',
+            "find incoming -mindepth 1 -maxdepth 1 -mtime +0 -exec rm -rf {} +",
+            "rmdir incoming 2>/dev/null || true",
+        )
+
+    def exchange(self, current: str, previous: str) -> None:
+        """The previous version becomes the current one, and the other way round."""
+        self._in_turn(
+            f'[ "$(readlink current)" = versions/{current} ] || {{ echo another version is current; exit 1; }}',
+            f"printf %s {current} > versions/{previous}/{BEFORE}",
+            *self._pointing(previous),
+        )
+
+    def require_whole(self, version: str) -> None:
+        """Raise ``DeviceError`` where a version's files are not those of its manifest, or that is not its own."""
+        folder = f"versions/{version}"
+        present = {name.rpartition("/")[2]: digest for name, digest in self.hashes(folder).items()}
+        if not present.get(MANIFEST, "").startswith(version.removesuffix(AGAIN)):
+            raise DeviceError(f"version {version} is damaged: {MANIFEST}", where=self.device.name)
+        manifest = json.loads(self.device.run(f"cat {self.base}/{folder}/{MANIFEST}"))
+        for file in {self.name, *present} - {MANIFEST, SIGNATURE}:
+            if present.get(file) != manifest["files"].get(file):
+                raise DeviceError(f"version {version} is damaged: {file}", where=self.device.name)
+
+    def _pointing(self, version: str) -> tuple[str, ...]:
+        """Steps of a script that make a version current, on a device that may lose its power."""
+        return "sync", "rm -f .current", f"ln -s versions/{version} .current", "mv -Tf .current current", "sync"
+
+    def _in_turn(self, *steps: str) -> None:
+        """Run a script in the artifact's folder, alone there; its first step that fails ends it."""
+        script = "\n".join(("set -e", f"cd {self.base}", *steps))
+        self.device.run(f"flock {self.base}/.lock sh -c {shlex.quote(script)}")
 
 
 def _holds(present: Mapping[str, str], folder: str, wanted: Mapping[Path, str]) -> bool:
@@ -175,7 +227,7 @@ def _transfer(place: _Place, wanted: Mapping[Path, str], progress: Progress) -> 
     """Bring files to ``incoming``, those that the device has by copying them there; gives the bytes sent."""
     arriving = f"incoming/{place.version}"
     with _stage("compare"):
-        place.device.run(f"mkdir -p {place.base}/versions {place.incoming}")
+        place.device.run(f"mkdir -p {place.base}/versions && mkdir -p {place.incoming}")
         present = place.hashes(arriving)
         there = {digest: name for name, digest in place.hashes("versions/*").items()}
         missing = {f: digest for f, digest in wanted.items() if present.get(f"{arriving}/{f.name}") != digest}

@@ -10,19 +10,27 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from urllib.parse import SplitResult, unquote, urlsplit
 
+from edgesmith.deploy.commands import ran
 from edgesmith.device.channel import Channel, Lost
-from edgesmith.errors import BadInput, DeviceError, Unreachable
+from edgesmith.errors import BadInput, DeviceError
 from edgesmith.registry import Registry
 from edgesmith.target import Target
 
-__all__ = ["TRANSPORTS", "Transport", "connect", "quoted", "ran"]
+__all__ = ["TRANSPORTS", "Transport", "connect", "quoted"]
 
 ADDRESSES = "ssh://user@host[:port][/folder], adb://serial[/folder], qemu:[cpu], or local[:folder]"
 LAST_LINES = 5
-MACHINES = {"armv8l": "aarch64", "arm64": "aarch64", "amd64": "x86_64", "armv7l": "arm", "armv6l": "arm"}
-"""What ``uname -m`` says where the name in triples is another."""
-SECONDS = 600.0
-"""After which a command on a device counts as hung."""
+MOST_SAID = 200
+"""Characters of a message that is none of ours."""
+RUNS = {
+    **dict.fromkeys(("aarch64", "arm64"), ("aarch64", "arm")),
+    **dict.fromkeys(("armv8l", "armv7l", "armv6l"), ("arm",)),
+    "amd64": ("x86_64",),
+}
+"""Architectures, as triples name them, of the programs that run where ``uname -m`` says so; elsewhere the same name."""
+ARCHS_OF_32_BITS = ("arm",)
+BEGUN = "edgesmith-begun"
+"""What scripts print first: before it stands what start-up files of the device's shell say."""
 
 
 class Transport(AbstractContextManager["Transport"], ABC):
@@ -61,8 +69,12 @@ class Transport(AbstractContextManager["Transport"], ABC):
         Raises:
             DeviceError: the device cannot be reached.
         """
-        done = ran(self.command(script), self.name, stdin)
+        done = ran(self.command(f"echo {BEGUN}; {script}"), self.name, stdin)
         self.check_reached(done)
+        said, begun, printed = done.stdout.partition(f"{BEGUN}\n")
+        if not begun and not done.returncode:
+            raise DeviceError(f"runs no commands, but says {said.strip()[-MOST_SAID:]!r}", where=self.name)
+        done.stdout = printed if begun else said
         return done
 
     def serve(self, program: str, arguments: Sequence[str], service: int, seconds: float) -> Channel:
@@ -89,10 +101,12 @@ class Transport(AbstractContextManager["Transport"], ABC):
 
     def check_machine(self, arch: str) -> None:
         """Raise ``DeviceError`` where programs for an architecture do not run."""
-        machine = self.run("uname -m").strip()
-        if not self.starter and MACHINES.get(machine, machine) != arch:
+        machine, bits = [*self.run("uname -m; getconf LONG_BIT 2>/dev/null || true").split(), "", ""][:2]
+        programs = [a for a in RUNS.get(machine, (machine,)) if bits != "32" or a in ARCHS_OF_32_BITS]
+        if not self.starter and arch not in programs:
+            system = f"{machine} with a system of 32 bits" if bits == "32" else machine
             raise DeviceError(
-                f"is {machine}, the programs are for {arch}",
+                f"is {system}, the programs are for {arch}",
                 where=self.name,
                 hint="Compile with --target for this device ('edgesmith targets').",
             )
@@ -159,25 +173,7 @@ def connect(address: str, target: Target) -> Transport:
     except ValueError as error:
         raise BadInput(str(error), where=address) from error
     if parts.scheme not in TRANSPORTS:
-        raise BadInput(
-            f"{address!r} is no address of a device",
-            hint=ADDRESSES,
-        )
+        raise BadInput(f"{address!r} is no address of a device", hint=ADDRESSES)
+    if parts.query or parts.fragment:
+        raise BadInput("folders with ? and # are written with %3F and %23", where=address)
     return TRANSPORTS[parts.scheme](parts._replace(path=unquote(parts.path)), target)
-
-
-def ran(command: Sequence[str], name: str, stdin: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """Run a command here that talks to a device.
-
-    Raises:
-        DeviceError: it is not installed, or hangs.
-    """
-    try:
-        with (stdin or Path("/dev/null")).open("rb") as file:
-            return subprocess.run(
-                command, stdin=file, capture_output=True, text=True, errors="replace", timeout=SECONDS
-            )
-    except FileNotFoundError as error:
-        raise DeviceError(f"{command[0]} is not installed", where=name) from error
-    except subprocess.TimeoutExpired as error:
-        raise Unreachable(f"no answer for {SECONDS:.0f} s", where=name) from error

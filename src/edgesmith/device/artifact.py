@@ -148,6 +148,10 @@ class Artifact:
         patches = self.manifest.get("patches")
         return Patching.from_json(patches) if patches else None
 
+    def digest(self, file: str) -> str:
+        """SHA-256 of one of its files, as the manifest said when it was read."""
+        return self._digests[file]
+
     def check(self) -> None:
         """Compare every file with its hash in the manifest; raises ``ArtifactError`` naming the first that differs."""
         for file in self._digests:

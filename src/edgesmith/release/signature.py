@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from edgesmith.errors import ArtifactError, BadInput, MissingDependency
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-__all__ = ["SIGNATURE", "check_signature", "make_keys", "sign"]
+__all__ = ["SIGNATURE", "Signed", "check_signature", "make_keys", "sign"]
 
 SIGNATURE = "manifest.sig"
 ALGORITHM = "ed25519"
@@ -64,8 +65,21 @@ def sign(artifact: Path, key: Path) -> str:
     return fingerprint
 
 
-def check_signature(artifact: Path, key: Path) -> str:
-    """Check that the holder of a key signed an artifact, and every file of it; gives the fingerprint of the key.
+@dataclass(frozen=True)
+class Signed:
+    """What was checked.
+
+    Args:
+        key: fingerprint of the key.
+        manifest: SHA-256 of the manifest that it signed.
+    """
+
+    key: str
+    manifest: str
+
+
+def check_signature(artifact: Path, key: Path) -> Signed:
+    """Check that the holder of a key signed an artifact, and every file of it.
 
     Args:
         key: the public key, in PEM.
@@ -99,7 +113,7 @@ def check_signature(artifact: Path, key: Path) -> str:
     except _cryptography().exceptions.InvalidSignature:
         raise ArtifactError("manifest or signature was changed since it was signed", where=str(artifact)) from None
     _check_files(artifact)
-    return fingerprint
+    return Signed(fingerprint, hashlib.sha256(manifest).hexdigest())
 
 
 def _check_files(artifact: Path) -> None:

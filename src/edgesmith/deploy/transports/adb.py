@@ -7,7 +7,8 @@ import subprocess
 from pathlib import Path
 from urllib.parse import SplitResult
 
-from edgesmith.deploy.transport import TRANSPORTS, Transport, ran
+from edgesmith.deploy.commands import ran
+from edgesmith.deploy.transport import TRANSPORTS, Transport
 from edgesmith.errors import DeviceError, Unreachable
 from edgesmith.target import Target
 

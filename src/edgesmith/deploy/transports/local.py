@@ -6,6 +6,7 @@ import tempfile
 from urllib.parse import SplitResult
 
 from edgesmith.deploy.transport import TRANSPORTS, Transport
+from edgesmith.errors import BadInput
 from edgesmith.target import Target
 
 __all__ = ["Local"]
@@ -27,4 +28,6 @@ class Local(Transport):
 
 @TRANSPORTS.register("local")
 def connect_local(parts: SplitResult, target: Target) -> Transport:
+    if parts.netloc:
+        raise BadInput("names a host", where=parts.geturl(), hint="local:folder or local:/folder")
     return Local(parts.path or ROOT, parts.path)

@@ -6,13 +6,15 @@ import subprocess
 import tempfile
 from urllib.parse import SplitResult
 
-from edgesmith.deploy.transport import TRANSPORTS, Transport, ran
+from edgesmith.deploy.commands import ran
+from edgesmith.deploy.transport import TRANSPORTS, Transport
 from edgesmith.errors import BadInput, Unreachable
 from edgesmith.target import Target
 
 __all__ = ["Ssh"]
 
 ROOT, SCRATCH = "edgesmith", "/tmp"
+ADDRESS = "ssh://user@host[:port][/folder]; /~/folder lies in the home folder"
 UNREACHABLE = 255
 """Exit status of ssh itself."""
 CONNECT_SECONDS = 10
@@ -60,8 +62,13 @@ class Ssh(Transport):
 
 @TRANSPORTS.register("ssh")
 def connect_ssh(parts: SplitResult, target: Target) -> Transport:
-    if not parts.hostname or parts.netloc.startswith("-"):
-        raise BadInput("names no host", where=parts.geturl(), hint="ssh://user@host[:port][/folder]")
-    host = f"{parts.username}@{parts.hostname}" if parts.username else parts.hostname
+    user, _, place = parts.netloc.rpartition("@")
+    # The host as it is written: names in the client's settings tell upper from lower case.
+    host = place[1:].partition("]")[0] if place.startswith("[") else place.partition(":")[0]
+    if not host or parts.netloc.startswith("-"):
+        raise BadInput("names no host", where=parts.geturl(), hint=ADDRESS)
+    if ":" in user:
+        raise BadInput("passwords are not taken", where=ADDRESS, hint="Use a key, or your client's agent.")
     folder = parts.path if parts.path.strip("/") else ""
-    return Ssh(host, parts.port, folder or ROOT, folder or SCRATCH)
+    folder = folder.removeprefix("/") if folder.startswith("/~/") else folder
+    return Ssh(f"{user}@{host}" if user else host, parts.port, folder or ROOT, folder or SCRATCH)
