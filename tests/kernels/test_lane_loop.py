@@ -47,8 +47,8 @@ def every_schedule(name: str, case: Case, target: Target, planes: bool = False) 
     problem = Problem(graph, list(kernel.regions(graph, graph.nodes[0]))[-1], where, target)
     assert kernel.accepts(problem) is None
     values = feeds(graph)
-    expected, tolerances = references(graph, values)
     for schedule in kernel.schedules(problem):
+        expected, tolerances = references(graph, values, {graph.nodes[0].name: (kernel, schedule)})
         label = f"{name} {case.inputs[0]} {schedule}"
         yield Check(label, Trial(problem, kernel, schedule), values, expected, tolerances)
 
@@ -69,6 +69,8 @@ def test_every_remainder(tmp_path: Path) -> None:
         convolution(3, 8, 7, 2, (9, 30)),
     ):
         todo += every_schedule("direct", case, target, planes=True)
+    todo += list(every_schedule("winograd", convolution(3, 20, 7, 2, (13, 27)), target, planes=True))[::4]
+    todo += list(every_schedule("winograd", convolution(12, 20, 3, 1, (13, 17)), target))[::4]
     wrong = failures(todo, ForeignTrials(todo, target, tmp_path, ()))
     assert not wrong, f"{len(wrong)} of {len(todo)} failed\n" + "\n".join(wrong[:20])
 

@@ -254,6 +254,8 @@ def accumulate(
     target: Target,
     ahead_lines: int = 0,
     products: Products = FLOATS,
+    *,
+    fresh: bool = False,
 ) -> None:
     """Write the loop of one segment: ``c<row>_<vector> += x[...] * weights``; advances the pointer ``w``.
 
@@ -264,6 +266,7 @@ def accumulate(
     Args:
         row_offset: input elements from the tile's first row to a row.
         ahead_lines: cache lines that each iteration requests from the pointer ``ahead`` on, which it advances.
+        fresh: the sums have no value yet, and the steps, of floats, are no more than ``UNROLLED_STEPS``.
     """
     rows, lanes = segment.rows, target.lanes
     kind, width = products.vector, vectors * lanes * products.group
@@ -288,7 +291,8 @@ def accumulate(
             else:
                 element(u, outer)
             for r, v in ((r, outer) for r in rows) if wide else ((outer, v) for v in range(vectors)):
-                w.line(f"c{r}_{v} = {products.add.format(f'c{r}_{v}', f'a{r}', f'b{v}')};")
+                added = products.add.format(f"c{r}_{v}", f"a{r}", f"b{v}")
+                w.line(f"c{r}_{v} = {f'a{r} * b{v}' if fresh and u == 0 else added};")
 
     def steps(count: int) -> None:
         for u in range(count):
@@ -321,7 +325,7 @@ def accumulate(
             w.line(f"w += {count * width};")
 
     by_lane = products is FLOATS and segment.stride == 1
-    loop = LaneLoop.of(target, len(rows), [vectors], segment.count) if by_lane else None
+    loop = LaneLoop.of(target, len(rows), [vectors], segment.count) if by_lane and not fresh else None
     start = f"x{'' if segment.offset == '0' else f' + {segment.offset}'}"
     with w.block(""):
         w.line(f"const {products.element.c} *xk = {start};")

@@ -27,9 +27,12 @@ from edgesmith.kernels.base import PREPARE_SIGNATURE, SIGNATURE, Code, unpack
 from edgesmith.kernels.conv.winograd_tiling import Tiling
 from edgesmith.kernels.conv.winograd_transform import Matrix, Program
 from edgesmith.kernels.epilogue import Epilogue, strided
-from edgesmith.kernels.tile import LINE_BYTES, Panels, Segment, accumulate, pack, steps_per_iteration
+from edgesmith.kernels.tile import FLOATS, LINE_BYTES, Panels, Segment, accumulate, pack, steps_per_iteration
 
 __all__ = ["WinogradCode"]
+
+RESULTS_IN_REGISTERS = 24
+"""Results of a tile's columns that wait in registers for its rows, of 32."""
 
 
 class WinogradCode:
@@ -43,6 +46,8 @@ class WinogradCode:
     def __init__(self, tiling: Tiling, epilogue: Epilogue, weights: np.ndarray, bias: np.ndarray) -> None:
         self.t, self.epilogue = tiling, epilogue
         self.lanes, self.numbers = tiling.lanes, tiling.numbers
+        self.by_lane = tiling.numbers.products is FLOATS and tiling.problem.target.has("fma_lane")
+        """Whether the target is one whose caches fetch lines at even distances unasked, with registers to spare."""
         t = tiling
         channels = np.zeros((t.out_channels, t.summed, *t.window.kernel), np.float32)
         channels[:, : t.in_channels] = weights
@@ -215,7 +220,7 @@ class WinogradCode:
                     w.line(f"const {source} *const pixel = x + ({start});")
                     w.line(f"{vector} *const column = columns + j * {column} + vector * {t.vertical.n};")
                     at = [f"pixel + {r * t.x.strides[2]}" for r in rows]
-                    for a in at if t.x.strides[1] == 1 else ():
+                    for a in at if t.x.strides[1] == 1 and not self.by_lane else ():
                         w.line(f"__builtin_prefetch({a} + {t.group * t.in_lanes});")
                     load = [self._load_channels(a, lanes) for a in at]
                     part = tuple(row[band.first_row : band.stop_row] for row in t.vertical.input)
@@ -294,15 +299,18 @@ class WinogradCode:
         parameters = f"const {element} *x, const {element} *w, {numbers.sums.c} *y{', int32_t more' if several else ''}"
         parameters += f", const {element} *ahead" if t.prepared else ""
         with w.block(f"static void @NAME@_product{rows}x{vectors}x{depth}({parameters})"):
+            fresh = self.by_lane and not several and depth < self.lanes
             for r in range(rows):
-                w.line(numbers.zero_sums([f"c{r}_{v}" for v in range(vectors)]))
+                names = [f"c{r}_{v}" for v in range(vectors)]
+                w.line(f"es_v {', '.join(names)};" if fresh else numbers.zero_sums(names))
             if several:
                 with w.block("if (more)"):
                     for (r, v), address in at.items():
                         w.line(numbers.continue_sums(f"c{r}_{v}", address))
             segment = Segment(depth // numbers.group, "0", numbers.group, tuple(range(rows)))
             ahead = self._ahead_lines(rows, vectors) if t.prepared else 0
-            accumulate(w, segment, lambda r: r * t.padded_in, vectors, t.problem.target, ahead, numbers.products)
+            stride, products = t.padded_in, numbers.products
+            accumulate(w, segment, lambda r: r * stride, vectors, t.problem.target, ahead, products, fresh=fresh)
             if t.prepared:
                 w.line("(void)ahead;")
             for (r, v), address in at.items():
@@ -383,27 +391,44 @@ class WinogradCode:
         n, m = t.horizontal.n, t.vertical.m
         sums, bias, y = numbers.sums.c, numbers.sums.c, t.y.dtype.c
         parameters = f"const {sums} *m, const {bias} *b, int32_t rows, {y} *y{self.epilogue.parameters}"
+        in_registers = self.by_lane and m * n <= RESULTS_IN_REGISTERS
         with w.block(f"static void @NAME@_output{columns}{suffix}({parameters})"):
-            w.line(f"{numbers.sum_vector} columns[{m * n}];")
+            if not in_registers:
+                w.line(f"{numbers.sum_vector} columns[{m * n}];")
             w.line(f"const {numbers.result_vector} bias = {numbers.read_bias('b')};")
+            if in_registers:
+                used = [any(row[j] for row in t.horizontal.output[:columns]) for j in range(n)]
+                table = [self._output_column(w, str(j)) if used[j] else [""] * m for j in range(n)]
+                for i in range(m):
+                    with w.block(f"if (rows > {i})"):
+                        self._output_row(w, [column[i] for column in table], columns, lanes)
+                return
             with w.loop("j", n):
-                at = [f"m + j * {t.output_plane} + {i * n * t.output_plane}" for i in range(t.vertical.n)]
-                planes = [numbers.read_sums(a) for a in at]
-                for i, value in enumerate(_write(w, t.vertical.output, planes, numbers.sum_vector)):
+                for i, value in enumerate(self._output_column(w, "j")):
                     w.line(f"columns[{i * n} + j] = {value};")
             with w.block("for (int32_t i = 0; i < rows; ++i)"):
-                values = [f"columns[i * {n} + {j}]" for j in range(n)]
-                outputs = _write(w, t.horizontal.output[:columns], values, numbers.sum_vector)
-                for j, value in enumerate(outputs):
-                    w.line(f"const {numbers.result_vector} c{j}_0 = {numbers.result(w, value)} + bias;")
-                self.epilogue.store(w, t.y, range(columns), 1, lanes, row_axis=3)
-                for j in range(columns):
-                    ahead = j * t.y.strides[3] + LINE_BYTES // t.y.dtype.itemsize
-                    w.line(f"__builtin_prefetch(y + {ahead}, 1);")
-                w.line(f"y += {t.y.strides[2]};")
-                for array in self.epilogue.operands:
-                    w.line(f"{array.pointer} += {array.view.strides[2]};")
+                self._output_row(w, [f"columns[i * {n} + {j}]" for j in range(n)], columns, lanes)
         w.line()
+
+    def _output_column(self, w: Writer, j: str) -> list[str]:
+        """Write the transform of a column of products; the C expressions of its results."""
+        t, numbers = self.t, self.numbers
+        at = [f"m + {j} * {t.output_plane} + {i * t.horizontal.n * t.output_plane}" for i in range(t.vertical.n)]
+        return _write(w, t.vertical.output, [numbers.read_sums(a) for a in at], numbers.sum_vector)
+
+    def _output_row(self, w: Writer, values: Sequence[str], columns: int, lanes: int | None) -> None:
+        """Write the transform of a row, and its store; the pointers move on to the next."""
+        t, numbers = self.t, self.numbers
+        outputs = _write(w, t.horizontal.output[:columns], values, numbers.sum_vector)
+        for j, value in enumerate(outputs):
+            w.line(f"const {numbers.result_vector} c{j}_0 = {numbers.result(w, value)} + bias;")
+        self.epilogue.store(w, t.y, range(columns), 1, lanes, row_axis=3)
+        for j in range(0 if self.by_lane else columns):
+            ahead = j * t.y.strides[3] + LINE_BYTES // t.y.dtype.itemsize
+            w.line(f"__builtin_prefetch(y + {ahead}, 1);")
+        w.line(f"y += {t.y.strides[2]};")
+        for array in self.epilogue.operands:
+            w.line(f"{array.pointer} += {array.view.strides[2]};")
 
     def _transform_output(self, w: Writer) -> None:
         t = self.t

@@ -8,7 +8,8 @@ from itertools import product
 from edgesmith.kernels.base import Problem, Schedule
 from edgesmith.kernels.conv.winograd_cost import nanoseconds
 from edgesmith.kernels.conv.winograd_tiling import Tiling
-from edgesmith.kernels.tile import Products, TileShape, candidates
+from edgesmith.kernels.lane_loop import LaneLoop
+from edgesmith.kernels.tile import FLOATS, Products, TileShape, candidates, cycles_per_step
 from edgesmith.ops.window import Window
 
 __all__ = ["Outputs", "outputs_of", "winograd_schedules"]
@@ -24,6 +25,9 @@ MAX_DEPTH = 512
 REGISTER_SHARE = 0.7
 """Of the registers that the sums of a register tile hold, at least."""
 MAX_VECTORS = 4
+LONG = 64
+"""Steps of a sum that is long enough for any loop."""
+TILES_BY_LANE = 3
 MOST_SCHEDULES = 24
 
 
@@ -81,6 +85,8 @@ def _register_tiles(problem: Problem, products: Products) -> list[TileShape]:
     target = problem.target
     vectors = min(MAX_VECTORS, -(-problem.type(problem.anchor.outputs[0]).shape[1] // target.lanes))
     shapes = candidates(target, target.registers, vectors)
+    if products is FLOATS and all(LaneLoop.of(target, s.rows, [s.vectors], LONG) for s in shapes):
+        return sorted(shapes, key=lambda s: cycles_per_step(target, s) / (s.rows * s.vectors))[:TILES_BY_LANE]
     shapes = [s for s in shapes if s.registers + products.registers < target.registers]
     least = min(REGISTER_SHARE * target.registers, max(s.rows * s.vectors for s in shapes))
     fit = [s for s in shapes if s.rows * s.vectors >= least]
