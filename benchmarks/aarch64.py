@@ -49,6 +49,8 @@ from edgesmith.counting.mca import cycles
 from edgesmith.device import Artifact, Emulator
 from edgesmith.errors import EdgesmithError
 from edgesmith.frontend.onnx import read
+from edgesmith.ir import DType
+from edgesmith.quantize import Settings
 from edgesmith.target import cores, parse
 
 FOLDER = Path(__file__).parent
@@ -139,7 +141,8 @@ class Subject:
 def ours(subject: Subject, device: str, tune: str, folder: Path) -> dict[str, Any]:
     """One measurement of our program."""
     place = folder / f"{subject.network}-{subject.precision}-{device}"
-    halves = {"precision": "fp16", "activations": "fp16", "calibration": "none"} if subject.precision == "fp16" else {}
+    is_half = subject.precision == "fp16"
+    halves = {"precision": "fp16", "quantization": Settings("fp16", activations=DType.F16)} if is_half else {}
     artifact: Artifact = edgesmith.compile(subject.path, target=device, output=place, tune=tune, verify=False, **halves)
     target = parse(device)
     found = count_inference(artifact)
@@ -151,7 +154,7 @@ def ours(subject: Subject, device: str, tune: str, folder: Path) -> dict[str, An
         "instructions": found.instructions,
         "again": again,
         "cycles": cycles(found.blocks, found.arch, target.core.model).total,
-        **subject.errors(list(results.values()), own_model=bool(halves)),
+        **subject.errors(list(results.values()), own_model=is_half),
     }
 
 
