@@ -170,6 +170,15 @@ def operands(name: str, primitive: VectorPrimitive, lanes: int, rng: np.random.G
     """Values of the parameters in order, the memory of a store and the number of lanes aside."""
     if name.startswith("dot"):
         return multiplicands(name, lanes, rng)
+    if name.endswith("_f16") and "es_m" in dict(primitive.parameters):
+        return [halves(2 * lanes, rng).view(np.int32) for _ in primitive.parameters]
+    if name.startswith("mla_f16"):
+        # Few bits: sums that f32 holds are rounded once, by any program.
+        return [(rng.integers(-999, 1000, 2 * lanes) / 8).astype(np.float16).view(np.int32) for _ in "cab"]
+    if name.startswith("store_f16"):
+        return [halves(lanes, rng).astype(np.float32)]
+    if name in ("round_f16", "join_f16"):
+        return [roundings_of_halves(lanes, rng) for _ in primitive.parameters]
     if name.startswith("round_") and primitive.result == "void":
         vectors = [
             rng.choice([1e9, -1e20, -np.inf, np.nan, 0.5, 1.5, 127.5, -129.5, 3e4, -40.2], lanes) for _ in "abcd"
@@ -198,6 +207,19 @@ def operands(name: str, primitive: VectorPrimitive, lanes: int, rng: np.random.G
         else:
             found.append(integers(np.int32, lanes if kind == "es_m" else 1, rng))
     return found
+
+
+def halves(size: int, rng: np.random.Generator) -> np.ndarray:
+    """Numbers of fp16: normal, subnormal and infinite ones."""
+    numbers = rng.integers(0, 2**16, size).astype(np.uint16).view(np.float16)
+    return np.where(np.isnan(numbers), np.float16(-np.inf), numbers)
+
+
+def roundings_of_halves(size: int, rng: np.random.Generator) -> np.ndarray:
+    """f32 numbers near those of fp16: ties among them, what fp16 does not hold, and NaN."""
+    numbers = halves(size, rng).astype(np.float32) * rng.choice([1, 1 + 2.0**-11, 1 + 3 * 2.0**-12, 2.0**-11], size)
+    special = rng.choice([65519.9, 65520.0, -65536.0, 1e38, 2.0**-25, -(2.0**-25) * 1.5, np.nan, -0.0], size)
+    return np.where(rng.random(size) < 0.7, numbers, special).astype(np.float32)
 
 
 class Case:

@@ -70,20 +70,6 @@ ES_UNUSED static inline double es_quarter_turns_f32(const float x) {
 }
 """
 
-_WIDEN_F16 = """ES_UNUSED static inline float es_widen_f16(const uint16_t a) {
-    const uint32_t magnitude = a & 0x7fffu;
-    uint32_t bits = (magnitude << 13) + (magnitude >= 0x7c00u ? 0x70000000u : 0x38000000u);
-    float x;
-    if (magnitude < 0x400u) {
-        const float subnormal = (float)magnitude * 0x1p-24f;
-        memcpy(&bits, &subnormal, sizeof bits);
-    }
-    bits |= (uint32_t)(a & 0x8000u) << 16;
-    memcpy(&x, &bits, sizeof x);
-    return x;
-}
-"""
-
 _NARROW_F64 = """\
 /* To fp16, to nearest, ties to even; NaN stays a quiet NaN. */
 ES_UNUSED static inline uint16_t es_narrow_f64(const double x) {
@@ -110,7 +96,6 @@ BIT_FUNCTIONS: dict[str, str] = {
     "significand_f64": _SIGNIFICAND_F64,
     "pow_i64": _POW_I64,
     "quarter_turns": _QUARTER_TURNS,
-    "widen_f16": _WIDEN_F16,
     "narrow_f64": _NARROW_F64,
 }
 """By name as in ``mathfunctions``."""

@@ -114,7 +114,7 @@ def cast(x: Expr, dtype: DType) -> Expr:
     if x.dtype is DType.BF16:
         return cast(call("widen_bf16", x, dtype=DType.F32), dtype)
     if dtype is DType.F16:
-        return call("narrow", cast(x, DType.F64), dtype=dtype)
+        return call("narrow", x if x.dtype is DType.F32 else cast(x, DType.F64), dtype=dtype)
     if dtype is DType.BF16:
         return call("narrow_bf16", cast(x, DType.F32), dtype=dtype)
     return call("cast", x, dtype=dtype)

@@ -19,12 +19,16 @@ __all__ = [
     "dot4_planes",
     "exp2_biased",
     "fma",
+    "f16_bits",
     "from_bf16",
+    "from_f16",
     "maximum",
     "minimum",
+    "mla_f16",
     "power",
     "quarter_turns",
     "round_bf16",
+    "round_f16",
     "sigmoid",
     "stored_rounded",
     "zipped",
@@ -98,6 +102,28 @@ def bf16_bits(x: np.ndarray) -> np.ndarray:
 def round_bf16(x: np.ndarray) -> np.ndarray:
     """The nearest f32 numbers that bf16 can hold, ties to even."""
     return np.asarray(x.astype(ml_dtypes.bfloat16).astype(np.float32))
+
+
+def from_f16(bits: np.ndarray, half: int | None = None) -> np.ndarray:
+    """Numbers of fp16, given as their bits, as f32; all of them, or those of the lower (0) or the upper half (1)."""
+    numbers = bits.view(np.float16).astype(np.float32)
+    return numbers if half is None else np.split(numbers, 2)[half]
+
+
+def f16_bits(x: np.ndarray) -> np.ndarray:
+    """f32 numbers as fp16, ties to even: the bits."""
+    return np.asarray(x.astype(np.float16).view(np.uint16))
+
+
+def round_f16(x: np.ndarray) -> np.ndarray:
+    """The nearest f32 numbers that fp16 can hold, ties to even."""
+    return np.asarray(x.astype(np.float16).astype(np.float32))
+
+
+def mla_f16(c: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """c + a * b of fp16, two in each i32, rounded once."""
+    wide_a, wide_b, wide_c = (v.view(np.float16).astype(np.float64) for v in (a, b, c))
+    return np.asarray((wide_c + wide_a * wide_b).astype(np.float16).view(np.int32))
 
 
 def dot2(c: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -19,7 +19,7 @@ TypedText = Callable[[Sequence[str], DType, DType], str]
 VectorText = Callable[[Sequence[str], DType, DType], str | None]
 """The same in vector C; None where there is none for these types."""
 
-NARROW = frozenset((DType.U8, DType.I8, DType.U16, DType.I16, DType.BF16))
+NARROW = frozenset((DType.U8, DType.I8, DType.U16, DType.I16, DType.BF16, DType.F16))
 """Types that vector C holds as f32 lanes: every number of these types is one of f32."""
 
 
@@ -129,6 +129,10 @@ def _vector_cast(args: Sequence[str], argument: DType, result: DType) -> str | N
     return f"es_from_i32({args[0]})" if argument is DType.I32 else None
 
 
+def _vector_narrow(args: Sequence[str], argument: DType, result: DType) -> str | None:
+    return f"es_round_f16({args[0]})" if argument is DType.F32 else None
+
+
 def _vector_retype(args: Sequence[str], argument: DType, result: DType) -> str | None:
     return args[0] if argument is DType.F32 and result in NARROW else None
 
@@ -190,9 +194,9 @@ PRIMITIVES: dict[str, Primitive] = {
     # A float as the integer that it is; the result's type must hold it.
     "retype": Primitive(lambda a: a, lambda args, _, result: f"({result.c}){args[0]}", _vector_retype),
     # Between fp16, which C holds as its bits, and wider floats; ``expr.cast`` applies them.
-    "widen": Primitive(lambda a: a, "es_widen_{t}({0})"),
-    "narrow": Primitive(lambda a: a, "es_narrow_{t}({0})"),
-    # The same for bf16; lanes of vectors hold it as f32.
+    "widen": Primitive(lambda a: a, "es_widen_{t}({0})", _vector("{0}")),
+    "narrow": Primitive(lambda a: a, "es_narrow_{t}({0})", _vector_narrow),
+    # The same for bf16; lanes of vectors hold either as f32.
     "widen_bf16": Primitive(lambda a: a, "es_widen_bf16({0})", _vector("{0}")),
     "narrow_bf16": Primitive(lambda a: a, "es_narrow_bf16({0})", _vector("es_round_bf16({0})")),
     "exp": _function("exp", np.exp),

@@ -14,6 +14,12 @@ Kernels are written against these names; a header of ``static inline`` functions
 ``es_store_u8(p, v)``  store lanes that hold such integers; ``es_store_u8_n(p,v,n)`` the first n
 ``es_load_bf16(p)``  load ES_LANES bf16 (their bits) as floats; ``es_store_bf16(p, v)`` store lanes that bf16 can hold;
                     also ``_n``; ``es_round_bf16(v)`` the nearest that it can hold, ties to even
+``es_load_f16(p)``  the same with fp16 (its bits): ``es_store_f16``, ``_n``, ``es_round_f16``; ``es_repeat_f16(p)`` the one at
+                    p in every lane
+``es_pairs_i16(p)`` also loads 2 ES_LANES fp16 as an ``es_m``, of which the following compute:
+``es_mla_f16(c,a,b)``  c + a * b, rounded to fp16 (in between perhaps to f32); ``es_mla_f16_lane(c,a,b,n)`` c + a[n] * b
+``es_pair_f16(p)``  the one at p, 2 ES_LANES times
+``es_low_f16(a)``   the lower half as floats; ``es_high_f16``; ``es_join_f16(a,b)`` floats as fp16, rounded to nearest even
 ``es_load_i32(p)``, ``es_load_i32_n``, ``es_store_i32``, ``es_store_i32_n``  vectors of i32, whose type is ``es_m``
 ``es_round_u8(p, v, x)``  store the lanes of v, rounded to the nearest even, plus the number x of 16 bits, saturated;
                     v is below 2**31 and NaN counts as negative; ``es_round_i8``; ``es_round_u8_4(p, a, b, c, v, x)``
@@ -331,6 +337,95 @@ def _bf16() -> dict[str, VectorPrimitive]:
     }
 
 
+def _f16() -> dict[str, VectorPrimitive]:
+    """Loads and stores of fp16, and arithmetic on twice as many of them as there are floats."""
+    widened = (
+        "const es_u m = u & 0x7fff; const es_m tiny = (es_m)(m < 0x400), large = (es_m)(m >= 0x7c00); "
+        "const es_u usual = (m << 13) + 0x38000000u + ((es_u)large & 0x38000000u); "
+        "const es_u small = (es_u)(__builtin_convertvector((es_m)m, es_v) * 0x1p-24f); "
+        "return (es_v)((usual & ~(es_u)tiny) | (small & (es_u)tiny) | ((u & 0x8000) << 16));"
+    )
+    narrowed = (
+        "const es_u bits = (es_u)v, m = bits & 0x7fffffff; const es_m tiny = (es_m)(m < 0x38800000u); "
+        "const es_u usual = (m - ((es_u)(m >= 0x7f800000u) & 0x38000000u) - 0x38000000u) >> 13; "
+        "const es_u kept = m & (es_u)tiny; "
+        "const es_u small = (es_u)__builtin_convertvector((es_v)kept * 0x1p24f, es_m); "
+        "const es_u16 w = "
+        "__builtin_convertvector((usual & ~(es_u)tiny) | (small & (es_u)tiny) | ((bits >> 16) & 0x8000), es_u16); "
+    )
+    two = "uint16_t x[2 * ES_LANES]; memcpy(x, &a, sizeof a); "
+
+    sums = ", ".join(f"es_fma(es_{half}_f16(a), es_{half}_f16(b), es_{half}_f16(c))" for half in ("low", "high"))
+    return {
+        "load_f16": _p(
+            "es_v",
+            "const uint16_t *p",
+            f"const es_u u = __builtin_convertvector(*(const es_u16_unaligned *)p, es_u); {widened}",
+            meaning.from_f16,
+        ),
+        "load_f16_n": _p(
+            "es_v",
+            "const uint16_t *p, int32_t n",
+            "uint16_t x[ES_LANES] = {0}; memcpy(x, p, (size_t)n * sizeof(*p)); return es_load_f16(x);",
+            lambda p, n: _first(n, meaning.from_f16(p), 0.0),
+        ),
+        "repeat_f16": _p(
+            "es_v",
+            "const uint16_t *p",
+            f"const es_u u = (uint32_t)*p - (es_u){{0}}; {widened}",
+            lambda p: np.repeat(meaning.from_f16(p[:1]), p.size),
+        ),
+        "store_f16": _p(
+            "void",
+            "uint16_t *p, es_v v",
+            f"{narrowed}*(es_u16_unaligned *)p = w;",
+            lambda p, v: meaning.f16_bits(v),
+        ),
+        "store_f16_n": _p(
+            "void",
+            "uint16_t *p, es_v v, int32_t n",
+            "uint16_t x[ES_LANES]; es_store_f16(x, v); memcpy(p, x, (size_t)n * sizeof(*p));",
+            lambda p, v, n: _first(n, meaning.f16_bits(v), p),
+        ),
+        # Below 2**-14 a sum with 0.5 has the unit of fp16; above, as for bf16, and what exceeds it is infinite.
+        "round_f16": _p(
+            "es_v",
+            "es_v a",
+            "const es_u bits = (es_u)a, m = bits & 0x7fffffff; const es_m nan = a != a; "
+            "const es_m tiny = (es_m)(m < 0x38800000u); "
+            "const es_u near = (m + 0xfff + ((m >> 13) & 1)) & 0xffffe000u; "
+            "const es_u most = (es_u)(near >= 0x47800000u); const es_u usual = (near & ~most) | (most & 0x7f800000u); "
+            "const es_v half = (es_v){0.0f} + 0.5f, small = ((es_v)m + half) - half; "
+            "const es_u found = (usual & ~(es_u)tiny) | ((es_u)small & (es_u)tiny); "
+            "const es_u quiet = (m | 0x400000u) & 0xffffe000u; "
+            "return (es_v)((found & ~(es_u)nan) | (quiet & (es_u)nan) | (bits & 0x80000000u));",
+            meaning.round_f16,
+        ),
+        "pair_f16": _p(
+            "es_m",
+            "const uint16_t *p",
+            "return es_set1_i32((int32_t)((uint32_t)*p * 0x10001u));",
+            lambda p: np.repeat(p[:1], 2 * p.size).view(np.int32),
+        ),
+        "low_f16": _p("es_v", "es_m a", f"{two}return es_load_f16(x);", lambda a: meaning.from_f16(a, 0)),
+        "high_f16": _p("es_v", "es_m a", f"{two}return es_load_f16(x + ES_LANES);", lambda a: meaning.from_f16(a, 1)),
+        "join_f16": _p(
+            "es_m",
+            "es_v a, es_v b",
+            "uint16_t x[2 * ES_LANES]; es_store_f16(x, es_round_f16(a)); es_store_f16(x + ES_LANES, es_round_f16(b)); "
+            "es_m m; memcpy(&m, x, sizeof m); return m;",
+            lambda a, b: meaning.f16_bits(np.concatenate([a, b])).view(np.int32),
+        ),
+        "mla_f16": _p("es_m", "es_m c, es_m a, es_m b", f"return es_join_f16({sums});", meaning.mla_f16),
+        "mla_f16_lane": _p(
+            "es_m",
+            "es_m c, es_m a, es_m b, int32_t n",
+            f"{two}return es_mla_f16(c, es_pair_f16(x + n), b);",
+            lambda c, a, b, n: meaning.mla_f16(c, np.repeat(a.view(np.int16)[n], 2 * a.size).view(np.int32), b),
+        ),
+    }
+
+
 def _pairs(name: str) -> dict[str, VectorPrimitive]:
     """Loads of bytes as pairs of i16."""
     element = ("int" if name[0] == "i" else "uint") + f"{name[1:]}_t"
@@ -492,6 +587,7 @@ VECTOR_PRIMITIVES: dict[str, VectorPrimitive] = {
         "for (int32_t n = ES_LANES; n > 1; n /= 2) { a = es_max(es_even(a, a), es_odd(a, a)); } return a[0];",
         np.max,
     ),
+    **_f16(),
 }
 
 _TRANSPOSE = """
@@ -536,6 +632,41 @@ ES_UNUSED static inline uint16_t es_narrow_bf16(const float a) {
     uint32_t bits;
     memcpy(&bits, &a, sizeof bits);
     return (uint16_t)((a != a ? bits | 0x400000u : bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
+}
+
+ES_UNUSED static inline float es_widen_f16(const uint16_t a) {
+    const uint32_t magnitude = a & 0x7fffu;
+    uint32_t bits = (magnitude << 13) + (magnitude >= 0x7c00u ? 0x70000000u : 0x38000000u);
+    float x;
+    if (magnitude < 0x400u) {
+        const float subnormal = (float)magnitude * 0x1p-24f;
+        memcpy(&bits, &subnormal, sizeof bits);
+    }
+    bits |= (uint32_t)(a & 0x8000u) << 16;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+/* fp16, to nearest, ties to even; NaN stays a quiet NaN. */
+ES_UNUSED static inline uint16_t es_narrow_f32(const float a) {
+    uint32_t bits;
+    memcpy(&bits, &a, sizeof bits);
+    const uint32_t sign = (bits >> 16) & 0x8000u, magnitude = bits & 0x7fffffffu;
+    uint32_t result;
+    if (magnitude > 0x7f800000u) {
+        result = 0x7e00u | ((magnitude >> 13) & 0x1ffu);
+    } else if (magnitude >= 0x477ff000u) {
+        result = 0x7c00u;
+    } else if (magnitude >= 0x38800000u) {
+        result = (magnitude - 0x38000000u + 0xfffu + ((magnitude >> 13) & 1u)) >> 13;
+    } else {
+        float x;
+        memcpy(&x, &magnitude, sizeof x);
+        x += 0.5f;
+        memcpy(&result, &x, sizeof result);
+        result -= 0x3f000000u;
+    }
+    return (uint16_t)(sign | result);
 }
 
 ES_UNUSED static inline float es_significand_f32(const float a) {

@@ -35,7 +35,13 @@ from edgesmith.cli.picture import (
     preprocessing,
 )
 from edgesmith.cli.progress import stages
-from edgesmith.cli.quantizing import CalibrationOption, PrecisionOption, require_calibration
+from edgesmith.cli.quantizing import (
+    ActivationsOption,
+    CalibrationOption,
+    PrecisionOption,
+    require_calibration,
+    settings_of,
+)
 from edgesmith.device import Artifact, emulated, load
 from edgesmith.device.settings import PREPROCESS, SOURCE, keep
 from edgesmith.errors import TargetError
@@ -82,6 +88,7 @@ def command(
     ] = True,
     precision: PrecisionOption = "f32",
     calibration: CalibrationOption = None,
+    activations: ActivationsOption = None,
     name: Annotated[str | None, typer.Option(help="Prefix of the C symbols; default: the model's name.")] = None,
     emit: EmitOption = None,
     package_version: VersionOption = Recipe.version,
@@ -120,6 +127,7 @@ def command(
       edgesmith compile model.onnx -o out/ --forbid winograd --forbid fft
       edgesmith compile model.onnx -o out/ --precision int8 --calibration photos/
       edgesmith compile model.onnx -o out/ --precision bf16
+      edgesmith compile model.onnx -o out/ --precision fp16 --activations fp16 --target raspberry-pi-5
       edgesmith compile model.onnx -o out/ --emit shared,wheel --package-version 1.2.0
     """
     require_calibration(precision, calibration)
@@ -147,6 +155,7 @@ def command(
             cache=cache,
             precision=precision,
             calibration=calibration,
+            quantization=settings_of(precision, activations),
             preprocess=picture,
             emit=emitted(emit, PARTS),
             package_version=package_version,

@@ -27,7 +27,7 @@ from edgesmith.cli.picture import (
     preprocessing,
 )
 from edgesmith.cli.progress import stages
-from edgesmith.cli.quantizing import CalibrationOption
+from edgesmith.cli.quantizing import ActivationsOption, CalibrationOption, element_type
 from edgesmith.errors import BadInput
 from edgesmith.ir import DType
 from edgesmith.quantize import Quantized, Settings
@@ -37,16 +37,6 @@ from edgesmith.quantize.parameters import Wide
 from edgesmith.quantize.precisions import PRECISIONS
 from edgesmith.report.units import nbytes
 
-_TYPES = {
-    "u8": DType.U8,
-    "s8": DType.I8,
-    "i8": DType.I8,
-    "u16": DType.U16,
-    "s16": DType.I16,
-    "i16": DType.I16,
-    "f32": DType.F32,
-    "bf16": DType.BF16,
-}
 _WORST = 5
 
 
@@ -66,10 +56,7 @@ def command(
     percentile: Annotated[
         float, typer.Option(help="Share of the elements that 'percentile' keeps.")
     ] = Settings.percentile,
-    activations: Annotated[
-        str | None,
-        typer.Option(help="u8 or s8; s16 or u16; with bf16 weights f32 or bf16. [default: the first]"),
-    ] = None,
+    activations: ActivationsOption = None,
     symmetric: Annotated[
         bool | None,
         typer.Option(
@@ -157,7 +144,8 @@ def command(
 
     fp16 and bf16 store weights in 16 bits, which halves the file; arithmetic is in f32, and no calibration is needed.
     int4 stores weights in 4 bits with a scale for each block of a sum; programs keep them so in memory for Gemm and
-    MatMul. With --activations bf16 what products read is rounded as well, so that AMX can multiply bf16.
+    MatMul. With --activations bf16 what products read is rounded as well, so that AMX can multiply bf16; with
+    --activations fp16 all values that go to memory are, and ARM processors with FEAT_FP16 multiply fp16.
 
     SQNR is the power of a value over the power of its error, in dB, with all errors before it: 20 dB is an error of
     a tenth, 40 dB of a hundredth.
@@ -188,12 +176,9 @@ def command(
             where="quantize",
             hint="--calibration FOLDER, FILE.npz or module:function; 'none' for synthetic inputs",
         )
-    for given, option in ((activations, "--activations"), (wide, "--wide")):
-        if given is not None and given not in _TYPES:
-            raise BadInput(f"{given!r} is none of {', '.join(_TYPES)}", where=option)
     settings = Settings(
         precision=precision,
-        activations=None if activations is None else _TYPES[activations],
+        activations=None if activations is None else element_type(activations, "--activations"),
         observer=observer,
         percentile=percentile,
         symmetric_activations=symmetric,
@@ -204,7 +189,7 @@ def command(
         ternary=ternary,
         block=block or Settings.block,
         recovery=tuple(name for name in _names(recovery) if name != "none"),
-        wide=_TYPES[wide],
+        wide=element_type(wide, "--wide"),
         wide_work=wide_work,
         max_accuracy_drop=max_accuracy_drop,
         labels=None if labels is None else read_labels(labels),
@@ -271,6 +256,8 @@ def _form(found: Quantized) -> list[tuple[str, str]]:
     of_all = f"{len(done)} of {len(done) + len(found.floats)} Conv, Gemm and MatMul"
     if settings.kind.is_integer:
         return [("calibration", f"{runs} runs, {settings.observer}"), ("integer", of_all)]
+    if settings.activation_type is DType.F16:
+        return [("in fp16", f"weights of {of_all}, and values in memory; arithmetic in fp16 where the target has it")]
     activations = ", activations rounded to bf16" if settings.activation_type is DType.BF16 else ""
     return [(f"in {settings.precision}", f"weights of {of_all}{activations}; arithmetic in f32")]
 

@@ -28,6 +28,7 @@ __all__ = [
     "Schedule",
     "kernel",
     "operands",
+    "refusal",
     "unpack",
 ]
 
@@ -141,6 +142,8 @@ class Kernel(ABC):
     """One algorithm for one kind of region."""
 
     name: ClassVar[str]
+    widens: ClassVar[bool] = False
+    """Whether it computes regions with a Cast from fp16 before the anchor (``widening_chains``)."""
 
     @abstractmethod
     def regions(self, graph: Graph, anchor: Node) -> Iterator[Region]:
@@ -148,7 +151,7 @@ class Kernel(ABC):
 
     @abstractmethod
     def accepts(self, problem: Problem) -> Reject | None:
-        """None when it can compute the problem; otherwise the reason."""
+        """None when it can compute the problem; otherwise the reason. ``refusal`` asks it."""
 
     def schedules(self, problem: Problem) -> Sequence[Schedule]:
         """The tuning space: every schedule worth considering for an accepted problem."""
@@ -180,6 +183,14 @@ class Kernel(ABC):
     def in_place(self, problem: Problem) -> tuple[str, ...]:
         """Inputs whose buffer the output may reuse because each element is read just before it is overwritten."""
         return ()
+
+
+def refusal(kernel: Kernel, problem: Problem) -> Reject | None:
+    """Why a kernel does not take a problem; None: it does."""
+    first, anchor = problem.region.nodes[0], problem.anchor
+    if first is not anchor and not kernel.widens and first.outputs[0] in anchor.inputs:
+        return Reject(f"reads no {problem.type(first.inputs[0]).dtype}")
+    return kernel.accepts(problem)
 
 
 KERNELS: Registry[Kernel] = Registry("kernel", "edgesmith.kernels")

@@ -34,7 +34,11 @@ def store(dtype: DType, address: str, value: str, lanes: int | str | None = None
 
 
 def repeat(dtype: DType, element: str) -> str:
-    """C text of the vector with one element, given as a scalar, in all lanes."""
+    """C text of the vector with one element, given as an lvalue, in all lanes."""
+    if dtype is DType.F16:
+        return f"es_repeat_f16(&{element})"
+    if dtype is DType.BF16:
+        return f"es_set1(es_widen_bf16({element}))"
     if dtype is DType.I32:
         return f"es_set1_i32({element})"
     return f"es_set1({element})" if dtype is DType.F32 else f"es_set1((float){element})"

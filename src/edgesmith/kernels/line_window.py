@@ -52,11 +52,16 @@ class LineWindow(ABC):
         return element
 
     @property
+    def input(self) -> str:
+        """The value in memory that is multiplied."""
+        return self.problem.anchor.inputs[0]
+
+    @property
     def channels(self) -> int:
         return self.y.shape[3]
 
     def convolution(self, window: Window, group: int) -> None:
-        x, y = self.problem.view(self.problem.anchor.inputs[0]), self.problem.view(self.problem.region.outputs[0])
+        x, y = self.problem.view(self.input), self.problem.view(self.problem.region.outputs[0])
         if x.rank != 4:
             self.reject = f"{x.rank - 2} spatial axes, needs 2"
             return
@@ -75,14 +80,14 @@ class LineWindow(ABC):
     def product(self, node: Node, axis: int = 1) -> None:
         """Args: axis: along which the output channels lie in the weights."""
         weights = self.problem.graph.constants[node.inputs[1]]
-        if weights.ndim != 2 or self.problem.view(node.inputs[0]).rank < 2:
+        if weights.ndim != 2 or self.problem.view(self.input).rank < 2:
             self.reject = f"weights of shape {weights.shape}, needs a matrix"
             return
         self.kernel = self.strides = self.dilations = (1, 1)
         self.pads, self.group = (0, 0), 1
         channels_first = np.moveaxis(self.constant_weights(axis), axis, 0)
         self.weights = channels_first[:, None, None, :]
-        self._place(self.problem.view(node.inputs[0]), _one_image)
+        self._place(self.problem.view(self.input), _one_image)
 
     def _place(self, x: View, project: Callable[[View], View | None]) -> None:
         """Bring input and output into the axes that kernels loop over."""

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from edgesmith.ir import Graph, Node
 from edgesmith.ops import Elementwise
+from edgesmith.ops.cast import widens_half
 
-__all__ = ["Region", "epilogue_chains", "region"]
+__all__ = ["Region", "epilogue_chains", "region", "widening_chains"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +60,7 @@ def epilogue_chains(graph: Graph, anchor: Node, limit: int = 24) -> Iterator[Reg
     """The anchor alone, then with ever more elementwise operators computed from its output.
 
     A region grows by the first reader of its live values, so that no operand taken from outside can depend on the
-    region itself, and by the DequantizeLinear of such an operand that nothing else reads; it ends at the first reader
+    region itself, and by the DequantizeLinear of such an operand that nothing else reads, or its Cast from fp16; it ends at the first reader
     that is not elementwise or changes the shape. Regions with more than one live value (x * sigmoid(x) half way) are
     passed over.
     """
@@ -77,7 +78,7 @@ def epilogue_chains(graph: Graph, anchor: Node, limit: int = 24) -> Iterator[Reg
         follower = min(readers, key=lambda n: graph.position[n.name])
         if not isinstance(follower.op, Elementwise) or graph.type(follower.outputs[0]).shape != shape:
             return
-        joining = [*_dequantized(graph, follower, inside), follower]
+        joining = [*_converted(graph, follower, inside), follower]
         nodes += joining
         inside.update(n.name for n in joining)
         grown = region(graph, nodes, anchor)
@@ -85,7 +86,16 @@ def epilogue_chains(graph: Graph, anchor: Node, limit: int = 24) -> Iterator[Reg
             yield grown
 
 
-def _dequantized(graph: Graph, follower: Node, inside: set[str]) -> list[Node]:
-    """Producers of operands of ``follower`` that only convert integers for it."""
+def widening_chains(graph: Graph, anchor: Node) -> Iterator[Region]:
+    """The ``epilogue_chains`` of an anchor that reads f32, with the Cast before it that makes f32 of fp16 for it alone."""
+    cast = graph.producer(anchor.inputs[0])
+    if cast is not None and widens_half(graph, cast) and graph.sole_consumer(anchor.inputs[0]) is anchor:
+        for chain in epilogue_chains(graph, anchor):
+            yield region(graph, (cast, *chain.nodes), anchor)
+
+
+def _converted(graph: Graph, follower: Node, inside: set[str]) -> list[Node]:
+    """Producers of operands of ``follower`` that only convert integers or numbers of fp16 for it."""
     producers = [graph.producer(v) for v in dict.fromkeys(follower.read) if graph.sole_consumer(v) is follower]
-    return [p for p in producers if p and p.op.name == "DequantizeLinear" and p.name not in inside]
+    converting = (p for p in producers if p and (p.op.name == "DequantizeLinear" or widens_half(graph, p)))
+    return [p for p in converting if p.name not in inside]

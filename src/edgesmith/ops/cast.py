@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from edgesmith.c.expr import Expr, cast
-from edgesmith.ir import DType, TensorType
+from edgesmith.ir import DType, Graph, Node, TensorType
 from edgesmith.ops.base import OPS, Case, OnnxNode, Operator, operator
 from edgesmith.ops.elementwise import Elementwise
 
@@ -53,6 +53,17 @@ class Cast(Elementwise):
                 if source.is_float and not to.is_signed and to is not DType.BOOL:
                     values = np.linspace(0, 200, 21).astype(source.numpy).reshape(3, 7)
                 yield Case(cls(to), (values,), f"{source} to {to}")
+
+
+def widens_half(graph: Graph, node: Node | None) -> bool:
+    """Whether a node makes f32 of run-time values of fp16, which is exact: kernels do that while they read."""
+    return (
+        node is not None
+        and isinstance(node.op, Cast)
+        and node.op.to is DType.F32
+        and node.inputs[0] not in graph.constants
+        and graph.type(node.inputs[0]).dtype is DType.F16
+    )
 
 
 @OPS.register("CastLike")

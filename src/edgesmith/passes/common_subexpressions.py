@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from edgesmith.ir import Graph, Node, Patch
+from edgesmith.ops.cast import widens_half
 from edgesmith.ops.identity import Identity
 from edgesmith.passes.editing import supersede
 from edgesmith.passes.engine import Skipped, rewrite
@@ -16,14 +17,17 @@ SAMPLES = 16
 
 @rewrite("common-subexpressions")
 def merge_common_subexpressions(graph: Graph) -> Iterator[Patch | Skipped]:
-    """Nodes that apply equal operators to equal values are computed once; equal constants are stored once."""
+    """Nodes that apply equal operators to equal values are computed once; equal constants are stored once.
+
+    Conversions of fp16 to f32 stay apart: see ``half_movement``.
+    """
     same = _equal_constants(graph)
     first: dict[object, Node] = {}
     removed: set[str] = set()
     rename = dict(same)
     outputs: list[tuple[Node, Node]] = []
     for node in graph.nodes:
-        if isinstance(node.op, Identity):
+        if isinstance(node.op, Identity) or widens_half(graph, node):
             continue
         inputs = tuple(same.get(v, v) for v in node.inputs)
         # The text tells apart what compares equal, such as 0.0 and -0.0.

@@ -8,7 +8,7 @@ from heapq import heapify, heappop, heappush
 
 from edgesmith.errors import NoKernel
 from edgesmith.ir import Graph, Node, View
-from edgesmith.kernels import KERNELS, Place, Problem, Region
+from edgesmith.kernels import KERNELS, Place, Problem, Region, refusal
 from edgesmith.kernels.region import region
 from edgesmith.ops import Elementwise, Movement, Operator
 from edgesmith.plan.layout import channels_last
@@ -86,7 +86,7 @@ def _least_saving(problem: Problem, single: Mapping[str, float], selector: Selec
     anchor = Problem(graph, region(graph, (fused.anchor,), fused.anchor), problem.places, problem.target)
     if fused.inputs != anchor.region.inputs or not all(isinstance(n.op, Elementwise) for n in followers):
         return 0.0
-    if not selector.accepts(anchor) or selector.choose(anchor).kernel.accepts(problem) is not None:
+    if not selector.accepts(anchor) or refusal(selector.choose(anchor).kernel, problem) is not None:
         return 0.0
     return FUSED_SHARE * sum(single[n.name] for n in followers if not _calls_functions(graph, n))
 

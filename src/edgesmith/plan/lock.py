@@ -10,7 +10,7 @@ from typing import Any
 
 from edgesmith.errors import BadInput
 from edgesmith.ir import Graph
-from edgesmith.kernels import KERNELS, Problem, Region
+from edgesmith.kernels import KERNELS, Problem, Region, refusal
 from edgesmith.kernels.region import region
 from edgesmith.ops import Movement
 from edgesmith.plan.cover import in_order
@@ -125,7 +125,7 @@ class Lock:
         if step is None:
             raise _misfit(f"no step computes the node {problem.anchor.name!r}")
         kernel = KERNELS[step.kernel]
-        reject = kernel.accepts(problem)
+        reject = refusal(kernel, problem)
         if reject is not None:
             raise _misfit(f"{step.kernel} does not compute {problem.region}: {reject.reason}")
         schedule = next((s for s in kernel.schedules(problem) if dict(s) == dict(step.schedule)), None)

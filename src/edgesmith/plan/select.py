@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from edgesmith.errors import NoKernel
-from edgesmith.kernels import KERNELS, Kernel, Problem, Schedule
+from edgesmith.kernels import KERNELS, Kernel, Problem, Schedule, refusal
 from edgesmith.target import Target
 
 __all__ = ["Candidate", "Choice", "CostModel", "Selector", "analytic", "choose", "considered"]
@@ -51,7 +51,7 @@ def choose(problem: Problem, cost: CostModel = analytic, only: frozenset[str] | 
     """
     found: list[tuple[float, str, int, Choice]] = []
     for name, kernel in _allowed(only):
-        if kernel.accepts(problem) is None:
+        if refusal(kernel, problem) is None:
             for i, schedule in enumerate(_schedules(kernel, problem)):
                 time = cost(kernel, problem, schedule)
                 found.append((time, name, i, Choice(kernel, schedule, time)))
@@ -67,7 +67,7 @@ def considered(problem: Problem, choice: Choice | None, only: frozenset[str] | N
     taken: list[tuple[float, str, Schedule]] = []
     refused: list[Candidate] = []
     for name, kernel in _allowed(only):
-        reject = kernel.accepts(problem)
+        reject = refusal(kernel, problem)
         mine = choice is not None and choice.kernel is kernel
         schedules = [choice.schedule] if mine and choice else [] if reject else _schedules(kernel, problem)
         if schedules:

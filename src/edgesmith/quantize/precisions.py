@@ -47,7 +47,7 @@ PRECISIONS = {
         Precision("int16x8", (DType.I16, DType.U16), DType.I8, "16-bit activations, 8-bit weights"),
         Precision("int16", (DType.I16, DType.U16), DType.I16, "16-bit activations and weights"),
         Precision("int4", (DType.F32,), DType.I8, "weights in 4 bits with a scale for each block, arithmetic in f32"),
-        Precision("fp16", (DType.F32,), DType.F16, "weights stored in fp16, arithmetic in f32"),
+        Precision("fp16", (DType.F32, DType.F16), DType.F16, "weights stored in fp16, arithmetic in f32"),
         Precision("bf16", (DType.F32, DType.BF16), DType.BF16, "weights stored in bf16, arithmetic in f32"),
     )
 }

@@ -9,7 +9,7 @@ import numpy as np
 from edgesmith.ir import DType, Graph, Node
 from edgesmith.ops.cast import Cast
 from edgesmith.quantize.notices import Notice
-from edgesmith.quantize.placement import Role, check_names, is_allowed, role
+from edgesmith.quantize.placement import Role, check_names, is_allowed, reads_integers, role, stored_values
 from edgesmith.quantize.settings import Settings
 from edgesmith.quantize.weight_edit import LEAST_ELEMENTS, Rounded, WeightEdit
 
@@ -21,7 +21,8 @@ def rounded_weights(graph: Graph, settings: Settings) -> Rounded:
 
     Constants are large from 256 elements on, along two axes at least: biases and factors of channels stay as they are.
     So does a constant that the type cannot hold, for which there is a notice. Where activations are to be bf16 as well,
-    what products read is rounded to it.
+    what products read is rounded to it. Where they are to be fp16, so are all values that go to memory anyway, as if
+    they were to become integers (``stored_values``); each reader has its own Cast to f32.
 
     Raises:
         BadInput: ``exclude`` or ``only`` name what the graph does not have.
@@ -40,6 +41,15 @@ class _Edit(WeightEdit):
     """Constant -> why it is not rounded."""
     made: dict[str, str] = field(default_factory=dict)
     """Value -> its rounded form, in f32."""
+    halves: dict[str, str] = field(default_factory=dict)
+    """Value -> its rounded form, in fp16."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        stores = self.settings.activation_type is DType.F16
+        allowed = [n for n in self.graph.nodes if stores and role(n.op) is Role.PRODUCT and is_allowed(n, self.settings)]
+        self._multiply = [n.name for n in allowed if self._constant(n.inputs[1], 1) in self.made.values()]
+        self._stored = frozenset(stored_values(self.graph, self._multiply, self.settings))
 
     @property
     def _weights(self) -> DType:
@@ -48,15 +58,17 @@ class _Edit(WeightEdit):
     def node(self, node: Node) -> None:
         """Let a node read rounded constants, and a product rounded values where the settings say so."""
         is_product = role(node.op) is Role.PRODUCT
-        every = is_product and self.settings.activation_type is DType.BF16
+        every = is_product and self.settings.activation_type is not DType.F32
         inputs = [self._constant(v, 1 if every else LEAST_ELEMENTS) for v in node.inputs]
         if is_product:
             if inputs[1] != node.inputs[1]:
                 self.products.append(node.name)
             else:
                 self.floats[node.name] = self._why(node.inputs[1])
-        if every:
+        if every and self.settings.activation_type is DType.BF16:
             inputs[:2] = map(self._value, inputs[:2])
+        if self._stored and reads_integers(self.graph, node, self._multiply, self.settings):
+            inputs = [self._half(v) if v in self._stored else v for v in inputs]
         if tuple(inputs) != node.inputs:
             self.removed.add(node.name)
             self.insert.append(replace(node, inputs=tuple(inputs)))
@@ -95,6 +107,12 @@ class _Edit(WeightEdit):
             short = self._cast(value, DType.BF16, f"{value}:bf16")
             self.made[value] = self._cast(short, DType.F32, f"{value}:rounded")
         return self.made[value]
+
+    def _half(self, value: str) -> str:
+        """A computed value, rounded to fp16, for one reader."""
+        if value not in self.halves:
+            self.halves[value] = self._cast(value, DType.F16, f"{value}:f16")
+        return self._cast(self.halves[value], DType.F32, f"{value}:rounded")
 
     def _cast(self, value: str, to: DType, name: str) -> str:
         result = self.names(name)

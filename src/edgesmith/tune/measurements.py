@@ -10,7 +10,7 @@ from functools import cached_property
 from statistics import median
 from weakref import WeakKeyDictionary
 
-from edgesmith.kernels import KERNELS, Kernel, Problem, Schedule
+from edgesmith.kernels import KERNELS, Kernel, Problem, Schedule, refusal
 from edgesmith.tune.database import Database, Environment, Features, Record, default_path, freeze, starter
 from edgesmith.tune.features import code_digest, problem_digest
 from edgesmith.tune.predict import Calibrated, Candidates, Predictor
@@ -184,7 +184,7 @@ class Measurements:
     def _code(self, problem: Problem, record: Record) -> str:
         """Digest of the code that a record's kernel emits today; empty when it does not take the problem."""
         kernel = KERNELS.get(record.kernel)
-        if kernel is None or kernel.accepts(problem) is not None:
+        if kernel is None or refusal(kernel, problem) is not None:
             return ""
         schedule = next((s for s in kernel.schedules(problem) if freeze(s) == record.schedule), None)
         return "" if schedule is None else code_digest(kernel.emit(problem, schedule))

@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from edgesmith.ir import Graph
-from edgesmith.kernels import KERNELS, Kernel, Place, Problem, Schedule
+from edgesmith.kernels import KERNELS, Kernel, Place, Problem, Schedule, refusal
 from edgesmith.plan import Plan, Step, make_plan
 from edgesmith.plan.cover import assumed_places
 from edgesmith.target import Target
@@ -191,7 +191,7 @@ class Search:
         digest = self._known.digest(problem)
         if digest not in self._subjects:
             kernels = [k for n, k in KERNELS.items() if self._only is None or n in self._only]
-            spaces = {k.name: self._known.candidates(k, problem) for k in kernels if k.accepts(problem) is None}
+            spaces = {k.name: self._known.candidates(k, problem) for k in kernels if refusal(k, problem) is None}
             # By kernel, because only the fastest record of a query is sure to be of the code that is emitted today.
             found = [m for name in spaces for m in self._known.of(problem, frozenset((name,)), (OWN,))]
             times = {m.key: m.record.least_ns for m in reversed(found)}

@@ -28,6 +28,8 @@ _EXACT = frozenset(
         *("lt", "le", "gt", "ge", "eq", "ne", "and", "or", "xor", "not", "bitand", "bitor", "bitxor", "bitnot"),
     )
 )
+_NARROWED = {"narrow": 2.0**-14, "narrow_bf16": 2.0**-126}
+"""Conversions to 16 bits, with the smallest normal number there: programs that convert equal numbers get equal ones."""
 _BOUNDED = frozenset(("sigmoid", "tanh", "erf"))
 _ROUNDED_ONCE = frozenset(("add", "sub", "mul", "div", "sqrt", "fma", "cast"))
 
@@ -91,7 +93,7 @@ def _meaning(e: Expr, args: list[np.ndarray]) -> np.ndarray:
 
 def _rounding(e: Expr, args: list[Bounded], value: np.ndarray) -> Any:
     """What one program's rounding of this one primitive adds."""
-    if not e.dtype.is_float or e.op in _EXACT:
+    if not e.dtype.is_float or e.op in _EXACT or e.op in _NARROWED or e.op.startswith("widen"):
         return 0.0
     if e.op == "cast" and e.dtype is DType.F64 and e.args[0].dtype.is_float:
         return 0.0
@@ -110,7 +112,11 @@ def _rounding(e: Expr, args: list[Bounded], value: np.ndarray) -> Any:
 def _carried(e: Expr, args: list[Bounded], value: np.ndarray) -> Any:
     """What the errors of the arguments amount to in the result."""
     a = args[0]
-    if e.op in ("neg", "abs", "not", "cast") and (e.dtype.is_float or e.dtype is DType.BOOL):
+    if e.op in _NARROWED:
+        # Two numbers next to each other may go to neighbours.
+        unit = np.maximum(np.abs(a.value) + a.error, _NARROWED[e.op])
+        return np.where(a.error > 0, a.error + 2 * e.dtype.unit_roundoff * unit, 0.0)
+    if (e.op in ("neg", "abs", "not", "cast") or e.op.startswith("widen")) and (e.dtype.is_float or e.dtype is DType.BOOL):
         return a.error
     if e.op in ("add", "sub"):
         return a.error + args[1].error

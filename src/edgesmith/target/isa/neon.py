@@ -115,6 +115,13 @@ NEON = ISAS.register("neon")(
             "select": "vbslq_f32((uint32x4_t){0}, {1}, {2})",
             "first": "vcltq_s32((int32x4_t){{0, 1, 2, 3}}, vdupq_n_s32({0}))",
             "sum": "vaddvq_f32({0})",
+            "load_f16": "vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16({0})))",
+            "repeat_f16": "vcvt_f32_f16(vreinterpret_f16_u16(vld1_dup_u16({0})))",
+            "store_f16": "vst1_u16({0}, vreinterpret_u16_f16(vcvt_f16_f32({1})))",
+            "round_f16": "vcvt_f32_f16(vcvt_f16_f32({0}))",
+            "low_f16": "vcvt_f32_f16(vget_low_f16((float16x8_t){0}))",
+            "high_f16": "vcvt_high_f32_f16((float16x8_t){0})",
+            "join_f16": "vcvt_high_f16_f32(vcvt_f16_f32({0}), {1})",
         },
     )
 )

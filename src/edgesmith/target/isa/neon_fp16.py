@@ -15,6 +15,10 @@ FP16 = ISAS.register("fp16")(
         cpuinfo=("fphp", "asimdhp", *DOTPROD.cpuinfo),
         detect=('es_auxiliary(16, 9, "FEAT_FP16")', 'es_auxiliary(16, 10, "FEAT_FP16")'),
         emulator_cpu="cortex-a76",
-        instr=DOTPROD.instr,
+        instr={
+            **DOTPROD.instr,
+            "mla_f16": "vfmaq_f16((float16x8_t){0}, (float16x8_t){1}, (float16x8_t){2})",
+            "mla_f16_lane": "vfmaq_n_f16((float16x8_t){0}, (float16x8_t){2}, ((float16x8_t){1})[{3}])",
+        },
     )
 )

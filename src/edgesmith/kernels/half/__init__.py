@@ -1,0 +1,1 @@
+"""Kernels that multiply and sum fp16."""
