@@ -16,6 +16,7 @@ from edgesmith.export import to_onnx
 from edgesmith.frontend.onnx import read
 from edgesmith.ir import DType, Graph
 from edgesmith.ops.add import Add
+from edgesmith.ops.cast import Cast, widens_half
 from edgesmith.ops.conv import Conv
 from edgesmith.ops.gemm import Gemm
 from edgesmith.ops.relu import Relu
@@ -62,7 +63,7 @@ def test_the_model_is_half_as_large_and_nearly_the_same(precision: str) -> None:
     assert all(e.sqnr_db > least for e in found.outputs.values()), found.outputs
 
 
-@pytest.mark.parametrize("activations", [DType.F32, DType.BF16])
+@pytest.mark.parametrize("activations", [DType.F32, DType.BF16, DType.F16])
 @pytest.mark.parametrize("precision", HALVES)
 def test_numbers_are_those_of_onnx_runtime(precision: str, activations: DType) -> None:
     if activations not in PRECISIONS[precision].activations:
@@ -72,8 +73,8 @@ def test_numbers_are_those_of_onnx_runtime(precision: str, activations: DType) -
     (theirs,) = Oracle(found.model).run({found.graph.inputs[0]: x}).values()
     (value,) = found.graph.outputs
     ours = found.graph.reference({found.graph.inputs[0]: x})[value]
-    # Sums differ in their last bits, which may carry an activation to the next number of bf16.
-    step = 2.0**-7 if activations is DType.BF16 else 2.0**-20
+    # Sums differ in their last bits, which may carry an activation to the next number of 16 bits.
+    step = {DType.BF16: 2.0**-7, DType.F16: 2.0**-10}.get(activations, 2.0**-20)
     np.testing.assert_allclose(ours, theirs, atol=step * np.abs(theirs).max() * 0.1)
     casts = [n for n in found.graph.nodes if n.op.name == "Cast"]
     assert len(casts) == (2 if activations is DType.F32 else 6)
@@ -125,12 +126,33 @@ def test_small_constants_and_excluded_nodes_stay() -> None:
     [
         ({"max_accuracy_drop": 1.0}, "no accuracy budget"),
         ({"recovery": ("adaround",)}, "accuracy recovery"),
-        ({"activations": DType.U8}, "none of f32"),
+        ({"activations": DType.U8}, "none of f32, f16"),
     ],
 )
 def test_what_is_for_integers_is_refused(settings: dict[str, object], words: str) -> None:
     with pytest.raises(BadInput, match=words):
         rounded(two_layers(), "fp16", **settings)
+
+
+def test_what_goes_to_memory_is_fp16() -> None:
+    """The input of a product whose weights are rounded, and what is added to it; each reader widens for itself."""
+    s = Sketch()
+    x = s.input(1, 24, 4, 4)
+    y = s.add(Relu(), s.add(POINTWISE, x, s.random(24, 24, 1, 1)))
+    z = s.add(Add(), s.add(POINTWISE, y, s.random(24, 24, 1, 1)), y)
+    graph = s.graph(s.add(POINTWISE, z, s.random(8, 24, 1, 1)))
+    found = rounded(graph, "fp16", activations=DType.F16).graph
+    narrowed = {n.inputs[0] for n in found.nodes if n.op == Cast(DType.F16)}
+    assert narrowed == {x, y, z}
+    widened = [n for n in found.nodes if widens_half(found, n)]
+    assert len(widened) == 4 and all(found.sole_consumer(n.outputs[0]) is not None for n in widened)
+
+
+def test_only_what_is_multiplied_by_rounded_weights_is_rounded() -> None:
+    graph = two_layers(1e6)
+    found = rounded(graph, "fp16", activations=DType.F16)
+    (relu,) = (n.outputs[0] for n in graph.nodes if n.op.name == "Relu")
+    assert [n.inputs[0] for n in found.graph.nodes if n.op == Cast(DType.F16)] == [relu]
 
 
 @pytest.mark.toolchain
@@ -141,6 +163,7 @@ def test_what_is_for_integers_is_refused(settings: dict[str, object], words: str
         ("lenet-5", "native", "bf16", None),
         ("lenet-5", "portable", "bf16", DType.BF16),
         ("squeezenet-1.1", "native", "bf16", DType.BF16),
+        ("squeezenet-1.1", "native", "fp16", DType.F16),
     ],
 )
 def test_the_program_is_half_as_large(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from fractions import Fraction
 
 import ml_dtypes
@@ -18,13 +19,14 @@ __all__ = [
     "dot4_i8",
     "dot4_planes",
     "exp2_biased",
-    "fma",
     "f16_bits",
+    "fma",
     "from_bf16",
     "from_f16",
     "maximum",
     "minimum",
     "mla_f16",
+    "of_halves",
     "power",
     "quarter_turns",
     "round_bf16",
@@ -118,6 +120,12 @@ def f16_bits(x: np.ndarray) -> np.ndarray:
 def round_f16(x: np.ndarray) -> np.ndarray:
     """The nearest f32 numbers that fp16 can hold, ties to even."""
     return np.asarray(x.astype(np.float16).astype(np.float32))
+
+
+def of_halves(function: Callable[..., np.ndarray], a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """A function of fp16, two in each i32, rounded once."""
+    result = function(*(v.view(np.float16).astype(np.float64) for v in (a, b)))
+    return np.asarray(result.astype(np.float16).view(np.int32))
 
 
 def mla_f16(c: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -14,12 +14,14 @@ Kernels are written against these names; a header of ``static inline`` functions
 ``es_store_u8(p, v)``  store lanes that hold such integers; ``es_store_u8_n(p,v,n)`` the first n
 ``es_load_bf16(p)``  load ES_LANES bf16 (their bits) as floats; ``es_store_bf16(p, v)`` store lanes that bf16 can hold;
                     also ``_n``; ``es_round_bf16(v)`` the nearest that it can hold, ties to even
-``es_load_f16(p)``  the same with fp16 (its bits): ``es_store_f16``, ``_n``, ``es_round_f16``; ``es_repeat_f16(p)`` the one at
-                    p in every lane
+``es_load_f16(p)``  the same with fp16 (its bits): ``es_store_f16``, ``_n``, ``es_round_f16``; ``es_repeat_f16(p)`` the
+                    one at p in every lane
 ``es_pairs_i16(p)`` also loads 2 ES_LANES fp16 as an ``es_m``, of which the following compute:
 ``es_mla_f16(c,a,b)``  c + a * b, rounded to fp16 (in between perhaps to f32); ``es_mla_f16_lane(c,a,b,n)`` c + a[n] * b
+``es_add_f16(a,b)``, ``es_mul_f16``  a + b, a * b; ``es_max_f16(a,b)``, ``es_min_f16`` the larger (smaller), NaN where
+                    b is; a is a number
 ``es_pair_f16(p)``  the one at p, 2 ES_LANES times
-``es_low_f16(a)``   the lower half as floats; ``es_high_f16``; ``es_join_f16(a,b)`` floats as fp16, rounded to nearest even
+``es_low_f16(a)``   the lower half as floats; ``es_high_f16``; ``es_join_f16(a,b)`` floats as fp16, to nearest even
 ``es_load_i32(p)``, ``es_load_i32_n``, ``es_store_i32``, ``es_store_i32_n``  vectors of i32, whose type is ``es_m``
 ``es_round_u8(p, v, x)``  store the lanes of v, rounded to the nearest even, plus the number x of 16 bits, saturated;
                     v is below 2**31 and NaN counts as negative; ``es_round_i8``; ``es_round_u8_4(p, a, b, c, v, x)``
@@ -39,6 +41,7 @@ Kernels are written against these names; a header of ``static inline`` functions
                     with i8, of the first row of a with the first of b, with the second, the second of a with both
 ``es_pairs_i8(p)``  load 2 ES_LANES numbers as i16, two a lane; ``es_pairs_u8``, ``es_pairs_i16``; ``es_quads_i8``: four
                     i8 a lane; ``es_quads_u8``; ``es_pairs_i8_n(p,n)``, ``es_pairs_u8_n``: the first n, then zeros
+``es_store_pairs_i16(p, a)``  store 2 ES_LANES numbers of 16 bits
 ``es_zip_u8(a, b)``  load ES_LANES u8 from a and from b: each lane holds one of either as i16; ``es_zip_i8``,
                     ``es_zip_i16``
 ``es_pair(p)``      two i16 from p in every lane; ``es_quad``: four u8; ``es_quad_i8``
@@ -355,7 +358,11 @@ def _f16() -> dict[str, VectorPrimitive]:
     )
     two = "uint16_t x[2 * ES_LANES]; memcpy(x, &a, sizeof a); "
 
-    sums = ", ".join(f"es_fma(es_{half}_f16(a), es_{half}_f16(b), es_{half}_f16(c))" for half in ("low", "high"))
+    def halves(template: str) -> str:
+        """What a template makes of floats, of both halves."""
+        parts = (template.format(*(f"es_{half}_f16({v})" for v in "abc")) for half in ("low", "high"))
+        return f"return es_join_f16({', '.join(parts)});"
+
     return {
         "load_f16": _p(
             "es_v",
@@ -407,6 +414,15 @@ def _f16() -> dict[str, VectorPrimitive]:
             "return es_set1_i32((int32_t)((uint32_t)*p * 0x10001u));",
             lambda p: np.repeat(p[:1], 2 * p.size).view(np.int32),
         ),
+        **{
+            f"{name}_f16": _p("es_m", "es_m a, es_m b", halves(template), partial(meaning.of_halves, numpy))
+            for name, template, numpy in (
+                ("add", "{0} + {1}", np.add),
+                ("mul", "{0} * {1}", np.multiply),
+                ("max", "es_max({0}, {1})", meaning.maximum),
+                ("min", "es_min({0}, {1})", meaning.minimum),
+            )
+        },
         "low_f16": _p("es_v", "es_m a", f"{two}return es_load_f16(x);", lambda a: meaning.from_f16(a, 0)),
         "high_f16": _p("es_v", "es_m a", f"{two}return es_load_f16(x + ES_LANES);", lambda a: meaning.from_f16(a, 1)),
         "join_f16": _p(
@@ -416,7 +432,7 @@ def _f16() -> dict[str, VectorPrimitive]:
             "es_m m; memcpy(&m, x, sizeof m); return m;",
             lambda a, b: meaning.f16_bits(np.concatenate([a, b])).view(np.int32),
         ),
-        "mla_f16": _p("es_m", "es_m c, es_m a, es_m b", f"return es_join_f16({sums});", meaning.mla_f16),
+        "mla_f16": _p("es_m", "es_m c, es_m a, es_m b", halves("es_fma({0}, {1}, {2})"), meaning.mla_f16),
         "mla_f16_lane": _p(
             "es_m",
             "es_m c, es_m a, es_m b, int32_t n",
@@ -464,6 +480,7 @@ VECTOR_PRIMITIVES: dict[str, VectorPrimitive] = {
     **_pairs("u8"),
     **_pairs("i8"),
     "pairs_i16": _p("es_m", "const int16_t *p", _COPIED, lambda p: p.view(np.int32)),
+    "store_pairs_i16": _p("void", "int16_t *p, es_m a", "memcpy(p, &a, sizeof a);", lambda p, a: a.view(np.int16)),
     "quads_i8": _p("es_m", "const int8_t *p", _COPIED, lambda p: p.view(np.int32)),
     "quads_u8": _p("es_m", "const uint8_t *p", _COPIED, lambda p: p.view(np.int32)),
     "zip_u8": _p("es_m", "const uint8_t *a, const uint8_t *b", _ZIPPED.format("u8"), meaning.zipped),

@@ -12,7 +12,14 @@ from edgesmith.ir import DType
 from edgesmith.quantize import Settings
 from edgesmith.quantize.precisions import PRECISIONS
 
-__all__ = ["ActivationsOption", "CalibrationOption", "PrecisionOption", "element_type", "require_calibration", "settings_of"]
+__all__ = [
+    "ActivationsOption",
+    "CalibrationOption",
+    "PrecisionOption",
+    "element_type",
+    "require_calibration",
+    "settings_of",
+]
 
 _TYPES = {
     "u8": DType.U8,

@@ -34,7 +34,8 @@ class Epilogue:
         project: brings an operand's view (shaped like the output) into the kernel's own axes; None when its strides do
             not allow that. Default: the output's axes.
         sums: the value that the kernel leaves in its accumulators. Default: the anchor's result.
-        integers: operands and result may be integers; otherwise everything has to be f32.
+        integers: operands and result may be integers, or floats of 16 bits.
+        halves: they may be of fp16; otherwise everything has to be f32.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class Epilogue:
         *,
         sums: str | None = None,
         integers: bool = False,
+        halves: bool = False,
     ) -> None:
         region, graph = problem.region, problem.graph
         self.reject: str | None = None
@@ -66,7 +68,7 @@ class Epilogue:
             self.reject = "an operator after it is not elementwise"
             return
         self.accumulator = var("acc", graph.type(anchor).dtype)
-        allowed = VECTOR_TYPES if integers else {DType.F32}
+        allowed = VECTOR_TYPES if integers else {DType.F32, DType.F16} if halves else {DType.F32}
         if not self.nodes:
             self.expr = self.accumulator
             return

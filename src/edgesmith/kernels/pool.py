@@ -10,7 +10,7 @@ from edgesmith.kernels.base import Code, Kernel, Problem, Reject, Schedule, kern
 from edgesmith.kernels.epilogue import Epilogue
 from edgesmith.kernels.pool_code import PoolCode
 from edgesmith.kernels.pool_geometry import BUFFERED, CARRIED, DIRECT, PoolGeometry
-from edgesmith.kernels.region import Region, epilogue_chains
+from edgesmith.kernels.region import Region, epilogue_chains, widening_chains
 from edgesmith.ops.average_pool import AveragePool
 from edgesmith.ops.lp_pool import LpPool
 from edgesmith.ops.max_pool import MaxPool
@@ -30,10 +30,12 @@ class VectorPool(Kernel):
     """
 
     name: ClassVar[str] = "pool"
+    widens: ClassVar[bool] = True
 
     def regions(self, graph: Graph, anchor: Node) -> Iterator[Region]:
         if isinstance(anchor.op, Pool):
             yield from epilogue_chains(graph, anchor)
+            yield from widening_chains(graph, anchor)
 
     def accepts(self, problem: Problem) -> Reject | None:
         op = problem.anchor.op
@@ -45,12 +47,12 @@ class VectorPool(Kernel):
             return Reject("returns indices")
         if isinstance(op, LpPool) and op.p > 2:
             return Reject(f"norm of order {op.p}; vectors compute orders 1 and 2")
-        x = problem.anchor.inputs[0]
-        if problem.type(x).dtype is not DType.F32 or x not in problem.region.inputs:
-            return Reject(f"pools f32 computed at run time, not {problem.type(x)}")
+        x = problem.region.source
+        if problem.type(x).dtype not in (DType.F32, DType.F16) or x not in problem.region.inputs:
+            return Reject(f"pools f32 and fp16 computed at run time, not {problem.type(x)}")
         if problem.type(x).rank > 4:
             return Reject(f"{problem.type(x).rank - 2} spatial axes; vectors pool over one or two")
-        epilogue = Epilogue(problem)
+        epilogue = Epilogue(problem, halves=True)
         if epilogue.reject:
             return Reject(epilogue.reject)
         for value in (x, *problem.region.outputs):
@@ -78,7 +80,7 @@ class VectorPool(Kernel):
         return 50 + PoolGeometry(problem, schedule).cycles() / problem.target.gigahertz
 
     def in_place(self, problem: Problem) -> tuple[str, ...]:
-        return Epilogue(problem).in_place(problem)
+        return Epilogue(problem, halves=True).in_place(problem)
 
     def emit(self, problem: Problem, schedule: Schedule) -> Code:
         return PoolCode(PoolGeometry(problem, schedule)).code()

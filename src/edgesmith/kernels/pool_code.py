@@ -13,6 +13,7 @@ from edgesmith.c.writer import Writer
 from edgesmith.ir import DType
 from edgesmith.kernels.base import SIGNATURE, Code, unpack
 from edgesmith.kernels.epilogue import Epilogue
+from edgesmith.kernels.lanes import load, store
 from edgesmith.kernels.pool_geometry import BUFFERED, CARRIED, UNROLLED_TAPS, PoolGeometry
 from edgesmith.ops import Array
 from edgesmith.ops.average_pool import AveragePool
@@ -27,7 +28,7 @@ class PoolCode:
 
     def __init__(self, geometry: PoolGeometry) -> None:
         self.g = geometry
-        self.epilogue = Epilogue(geometry.problem)
+        self.epilogue = Epilogue(geometry.problem, halves=True)
         self.lanes = geometry.panels.lanes
         self.w = Writer()
         self.divide = ""
@@ -52,7 +53,7 @@ class PoolCode:
                         self._direct()
         op = g.op.name.lower()
         form = ("direct", "separable", "carried")[g.form]
-        label = f"{op}_{form}_f32{self.epilogue.label}_{g.panels.vectors}v"
+        label = f"{op}_{form}_{g.element}{self.epilogue.label}_{g.panels.vectors}v"
         constants = tuple(array for _, array in self.epilogue.constants)
         return Code(w.text(), label, constants, g.batch * g.output[0], 4 * g.scratch_floats, self.epilogue.functions)
 
@@ -110,7 +111,7 @@ class PoolCode:
 
     def _load(self, offset: str, v: int, vectors: int, tail: int | None) -> str:
         at = f"&{offset}" if offset.endswith("]") else offset
-        return f"es_load_n({at}, {tail})" if tail and v == vectors - 1 else f"es_load({at})"
+        return load(self.g.element, at, tail if tail and v == vectors - 1 else None)
 
     @property
     def _start(self) -> str:
@@ -174,8 +175,7 @@ class PoolCode:
             if self.epilogue.nodes:
                 w.line(f"const es_v r{v} = {value};")
                 value = self.epilogue.apply(w, f"r{v}", partial(_address, index), lanes)
-            store = f"es_store_n(&{self.y.at(*index)}, {value}, {lanes});" if lanes else None
-            w.line(store or f"es_store(&{self.y.at(*index)}, {value});")
+            w.line(store(self.epilogue.dtype, f"&{self.y.at(*index)}", value, lanes))
 
     def _taps(self, axis: int, unrolled: bool, tap: str) -> str | range:
         g = self.g
@@ -190,7 +190,7 @@ class PoolCode:
         g, w = self.g, self.w
         with w.loop("ox", g.output[1]):
             self._range(1, "ox", "kx")
-            w.line(f"const float *const x = x0 + {_sum('row', self._position(1, 'ox'))};")
+            w.line(f"const {g.element.c} *const x = x0 + {_sum('row', self._position(1, 'ox'))};")
             self._scale()
             whole = self._whole(0, 1)
             small = g.kernel[0] * g.kernel[1] <= UNROLLED_TAPS
@@ -247,7 +247,7 @@ class PoolCode:
         width = g.panels.vectors * self.lanes
         before, _ = g.columns
         with w.loop("ix", g.input[1]):
-            w.line(f"const float *const x = x0 + {_sum('row', _times('ix', g.steps[1], g.input[1]), 'c')};")
+            w.line(f"const {g.element.c} *const x = x0 + {_sum('row', _times('ix', g.steps[1], g.input[1]), 'c')};")
             w.line("es_v " + ", ".join(f"a{v} = {self._start}" for v in range(vectors)) + ";")
             step = g.dilations[0] * g.steps[0]
 

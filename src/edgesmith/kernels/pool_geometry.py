@@ -26,8 +26,8 @@ class PoolGeometry:
         op = problem.anchor.op
         assert isinstance(op, Pool)
         self.problem, self.op = problem, op
-        x, y = problem.view(problem.anchor.inputs[0]), problem.view(problem.region.outputs[0])
-        self.rank = x.rank
+        x, y = problem.view(problem.region.source), problem.view(problem.region.outputs[0])
+        self.rank, self.element = x.rank, x.dtype
         window = op.window
 
         def pair(values: Sequence[int], unit: int) -> tuple[int, int]:

@@ -11,7 +11,7 @@ import numpy as np
 from edgesmith.c.expr import Expr, var, vectorizable
 from edgesmith.ir import DType, Graph, Node, TensorType
 from edgesmith.kernels.base import Code, Kernel, Problem, Reject, Schedule, kernel, operands
-from edgesmith.kernels.region import Region, region
+from edgesmith.kernels.region import Region, region, widened
 from edgesmith.kernels.walks import Walk, Walks, WalksEmitter, add, maximum
 from edgesmith.ops import Array
 from edgesmith.ops.average_pool import AveragePool
@@ -29,20 +29,23 @@ class VectorReduce(Kernel):
     """Sums, extrema and products over axes: a group to each lane, or lanes along the group."""
 
     name: ClassVar[str] = "reduce"
+    widens: ClassVar[bool] = True
 
     def regions(self, graph: Graph, anchor: Node) -> Iterator[Region]:
         if isinstance(anchor.op, Reduction | GlobalAveragePool | Pool):
             yield region(graph, (anchor,), anchor)
+            yield from widened(graph, anchor)
 
     def accepts(self, problem: Problem) -> Reject | None:
-        if len(problem.region.nodes) > 1:
+        if problem.region.nodes[-1] is not problem.anchor:
             return Reject("computes single operators only")
         op = _as_reduction(problem)
         if isinstance(op, Reject):
             return op
-        if problem.anchor.inputs[0] not in problem.region.inputs:
+        x = problem.region.source
+        if x not in problem.region.inputs:
             return Reject("reduces run-time values only")
-        if problem.type(problem.anchor.inputs[0]).dtype is not DType.F32:
+        if problem.type(x).dtype not in (DType.F32, DType.F16):
             return Reject("vectors compute f32")
         walks = _walks(problem, op)
         if isinstance(walks, Reject):
@@ -88,7 +91,7 @@ def _as_reduction(problem: Problem) -> Reduction | Reject:
 
 def _walks(problem: Problem, op: Reduction) -> Walks | Reject:
     node, arrays = problem.anchor, operands(problem)
-    x, y = arrays[node.inputs[0]], arrays[node.outputs[0]]
+    x, y = arrays[problem.region.source], arrays[node.outputs[0]]
     kept = iter(y.view.strides)
     strides = []
     for a in range(x.view.rank):

@@ -9,7 +9,7 @@ from edgesmith.ir import Graph, Node
 from edgesmith.ops import Elementwise
 from edgesmith.ops.cast import widens_half
 
-__all__ = ["Region", "epilogue_chains", "region", "widening_chains"]
+__all__ = ["Region", "epilogue_chains", "region", "widened", "widening_chains"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +31,13 @@ class Region:
     @property
     def names(self) -> frozenset[str]:
         return frozenset(n.name for n in self.nodes)
+
+    @property
+    def source(self) -> str:
+        """What the anchor's first input is made from: a value of fp16 where a Cast before the anchor widens it."""
+        first = self.nodes[0]
+        widened = first is not self.anchor and first.outputs[0] == self.anchor.inputs[0]
+        return first.inputs[0] if widened else self.anchor.inputs[0]
 
     @property
     def label(self) -> str:
@@ -88,10 +95,23 @@ def epilogue_chains(graph: Graph, anchor: Node, limit: int = 24) -> Iterator[Reg
 
 def widening_chains(graph: Graph, anchor: Node) -> Iterator[Region]:
     """The ``epilogue_chains`` of an anchor that reads f32, with the Cast before it that makes f32 of fp16 for it alone."""
-    cast = graph.producer(anchor.inputs[0])
-    if cast is not None and widens_half(graph, cast) and graph.sole_consumer(anchor.inputs[0]) is anchor:
+    cast = _widening(graph, anchor)
+    if cast is not None:
         for chain in epilogue_chains(graph, anchor):
             yield region(graph, (cast, *chain.nodes), anchor)
+
+
+def widened(graph: Graph, anchor: Node) -> Iterator[Region]:
+    """The anchor with the Cast before it that makes f32 of fp16 for it alone, where there is one."""
+    cast = _widening(graph, anchor)
+    if cast is not None:
+        yield region(graph, (cast, anchor), anchor)
+
+
+def _widening(graph: Graph, anchor: Node) -> Node | None:
+    cast = graph.producer(anchor.inputs[0])
+    alone = graph.sole_consumer(anchor.inputs[0]) is anchor
+    return cast if cast is not None and alone and widens_half(graph, cast) else None
 
 
 def _converted(graph: Graph, follower: Node, inside: set[str]) -> list[Node]:

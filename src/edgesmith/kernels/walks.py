@@ -20,6 +20,7 @@ from edgesmith.ir import DType, View
 from edgesmith.kernels.base import SIGNATURE, Code, Problem, unpack
 from edgesmith.kernels.cycles import cycles_of, far_cycles
 from edgesmith.kernels.elementwise import collapse
+from edgesmith.kernels.lanes import load, repeat
 from edgesmith.kernels.tile import Panels
 from edgesmith.ops import Array
 
@@ -96,7 +97,10 @@ class Walks:
         """Why vectors cannot compute it."""
         if problem.target.isa is None:
             return "needs vectors; the target is portable C"
-        if any(a.view.dtype is not DType.F32 for a in self.arrays):
+        if any(a.view.dtype is not DType.F32 for a in self.arrays[1:]) or self.x.view.dtype not in (
+            DType.F32,
+            DType.F16,
+        ):
             return "vectors compute f32"
         if not self.x.view.size:
             return "empty"
@@ -235,8 +239,8 @@ class WalksEmitter:
 
     def _load(self, array: Array, element: str, lanes: str | None) -> str:
         if array.view.strides[self.last] == 0:
-            return f"es_set1({element})"
-        return f"es_load_n(&{element}, {lanes})" if lanes else f"es_load(&{element})"
+            return repeat(array.view.dtype, element)
+        return load(array.view.dtype, f"&{element}", lanes)
 
     def _leaves(
         self, expr: Expr, results: Sequence[str], lanes: str | None, shift: int = 0, step: str = ""

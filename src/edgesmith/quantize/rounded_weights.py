@@ -47,7 +47,9 @@ class _Edit(WeightEdit):
     def __post_init__(self) -> None:
         super().__post_init__()
         stores = self.settings.activation_type is DType.F16
-        allowed = [n for n in self.graph.nodes if stores and role(n.op) is Role.PRODUCT and is_allowed(n, self.settings)]
+        allowed = [
+            n for n in self.graph.nodes if stores and role(n.op) is Role.PRODUCT and is_allowed(n, self.settings)
+        ]
         self._multiply = [n.name for n in allowed if self._constant(n.inputs[1], 1) in self.made.values()]
         self._stored = frozenset(stored_values(self.graph, self._multiply, self.settings))
 

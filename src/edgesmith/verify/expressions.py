@@ -116,7 +116,9 @@ def _carried(e: Expr, args: list[Bounded], value: np.ndarray) -> Any:
         # Two numbers next to each other may go to neighbours.
         unit = np.maximum(np.abs(a.value) + a.error, _NARROWED[e.op])
         return np.where(a.error > 0, a.error + 2 * e.dtype.unit_roundoff * unit, 0.0)
-    if (e.op in ("neg", "abs", "not", "cast") or e.op.startswith("widen")) and (e.dtype.is_float or e.dtype is DType.BOOL):
+    if (e.op in ("neg", "abs", "not", "cast") or e.op.startswith("widen")) and (
+        e.dtype.is_float or e.dtype is DType.BOOL
+    ):
         return a.error
     if e.op in ("add", "sub"):
         return a.error + args[1].error

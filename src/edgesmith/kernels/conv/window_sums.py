@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import ClassVar
 
 from edgesmith.c.writer import Writer
-from edgesmith.ir import View
+from edgesmith.ir import DType, View
 from edgesmith.kernels.conv.row import Columns
 from edgesmith.kernels.epilogue import Epilogue
 from edgesmith.ops import Array
@@ -72,6 +73,9 @@ class WindowSums:
     depth: int
     lanes: int
 
+    element: ClassVar[DType] = DType.F32
+    """Type of weights and bias."""
+
     @property
     def steps(self) -> int:
         """Vectors of weights for one vector of outputs."""
@@ -103,7 +107,7 @@ class WindowSums:
             y: the output, (N, C, H, W).
             tail: lanes of a partial vector (None: all).
         """
-        w.line(f"const float *const end = b + (ptrdiff_t)vectors * {self.lanes};")
+        w.line(f"const {self.element.c} *const end = b + (ptrdiff_t)vectors * {self.lanes};")
         with w.block(f"for (; b < end; b += {self.lanes})"):
             self._sums(w, load, tail)
             self._store(w, y, epilogue, tail)

@@ -12,11 +12,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from functools import cached_property
+from typing import ClassVar
 
 import numpy as np
 
 from edgesmith.c.writer import Writer
-from edgesmith.ir import Graph, Node
+from edgesmith.ir import DType, Graph, Node
 from edgesmith.kernels.base import SIGNATURE, Code, Kernel, Problem, Reject, Schedule, unpack
 from edgesmith.kernels.conv.direct import conv2d_reject
 from edgesmith.kernels.conv.row import Columns, columns
@@ -27,7 +28,7 @@ from edgesmith.kernels.region import Region, epilogue_chains
 from edgesmith.kernels.tile import Panels, pack_bias
 from edgesmith.ops.conv import Conv
 
-__all__ = ["WindowTileKernel", "grouped_reject"]
+__all__ = ["WindowTileCode", "WindowTileKernel", "WindowTiling", "grouped_reject"]
 
 TASKS_PER_CORE = 8
 OVERLAP = 0.55
@@ -38,20 +39,36 @@ CHUNK_BYTES = 256
 """Gaps between what is read cost as much as so many bytes."""
 
 
-class _Tiling:
+class WindowTiling:
     """One problem with one schedule: ``lines`` x ``columns`` outputs a tile, ``vectors`` of channels a block."""
+
+    element = DType.F32
+    """Type of input and weights in memory, and of the bias."""
 
     def __init__(self, problem: Problem, schedule: Schedule) -> None:
         node = problem.anchor
         assert isinstance(node.op, Conv)
         self.problem, self.window = problem, node.op.window
-        self.lanes = problem.target.lanes
-        self.x, self.y = problem.view(node.inputs[0]), problem.view(problem.region.outputs[0])
+        self.lanes = self.lanes_of(problem)
+        self.x, self.y = problem.view(self.input), problem.view(problem.region.outputs[0])
         self.batch, self.channels, self.height, self.width = self.y.shape
         self.vectors = schedule["vectors"]
         self.lines, self.columns = schedule["lines"], schedule["columns"]
         self.depth = self.channels // node.op.group
         self.steps = math.prod(self.window.kernel) * self.depth
+
+    @classmethod
+    def lanes_of(cls, problem: Problem) -> int:
+        """Numbers of a vector."""
+        return problem.target.lanes * FLOAT_BYTES // cls.element.itemsize
+
+    @property
+    def input(self) -> str:
+        """The value in memory that is multiplied."""
+        return self.problem.anchor.inputs[0]
+
+    def make_epilogue(self) -> Epilogue:
+        return Epilogue(self.problem)
 
     @cached_property
     def down(self) -> tuple[Columns, ...]:
@@ -97,7 +114,7 @@ class _Tiling:
     def cycles(self) -> float:
         """Predicted on one core: arithmetic, and the way of data between the caches, which overlap in part."""
         vectors = -(-self.channels // self.lanes)
-        target, x_bytes, operators = self.problem.target, self.x.size * FLOAT_BYTES, len(self.problem.region.nodes)
+        target, x_bytes, operators = self.problem.target, self.x.type.nbytes, len(self.problem.region.nodes)
         compute = sum(
             rows.tiles * cols.tiles * self.sums(rows, cols).cycles(target, x_bytes, operators)
             for rows in self.down
@@ -110,10 +127,10 @@ class _Tiling:
     def _moved_cycles(self) -> float:
         """Of input and output from and to the outer caches, and of what does not stay in the first level."""
         target = self.problem.target
-        chunk = min(self.vectors * self.lanes, self.channels) * FLOAT_BYTES
-        x_bytes, y_bytes = self.x.size * FLOAT_BYTES, self.y.size * FLOAT_BYTES
+        chunk = min(self.vectors * self.lanes, self.channels) * self.element.itemsize
+        x_bytes, y_bytes = self.x.type.nbytes, self.y.type.nbytes
         reach = (self.lines - 1) * self.window.strides[0] + self.window.kernel[0]
-        waste = 1 + (CHUNK_BYTES / chunk if chunk < self.channels * FLOAT_BYTES else 0.0)
+        waste = 1 + (CHUNK_BYTES / chunk if chunk < self.channels * self.element.itemsize else 0.0)
         near = 0.0
         window_bytes = reach * self.x.shape[3] * chunk
         if window_bytes > target.l1_bytes * 3 // 4:
@@ -121,7 +138,7 @@ class _Tiling:
         weights = chunk * self.steps
         if weights > target.l1_bytes // 2:
             tiles = self.tiles_down * sum(c.tiles for c in self.across)
-            near += self.channels * FLOAT_BYTES * self.steps * tiles * self.batch
+            near += self.channels * self.element.itemsize * self.steps * tiles * self.batch
         core = target.core
         near_rate, far_rate = NEAR_SHARE * core.l2_bytes_per_cycle, FAR_READ_SHARE * core.far_bytes_per_cycle
         read = x_bytes * waste / (far_rate if x_bytes > target.l2_bytes // 2 else near_rate)
@@ -148,6 +165,8 @@ def grouped_reject(problem: Problem) -> Reject | None:
 class WindowTileKernel(Kernel):
     """Channels innermost in input and output, as many filters as channels, windows of a few taps."""
 
+    tiling: ClassVar[type[WindowTiling]] = WindowTiling
+
     def regions(self, graph: Graph, anchor: Node) -> Iterator[Region]:
         if isinstance(anchor.op, Conv) and anchor.op.group > 1:
             yield from epilogue_chains(graph, anchor)
@@ -167,23 +186,23 @@ class WindowTileKernel(Kernel):
 
     def schedules(self, problem: Problem) -> Sequence[Schedule]:
         _, channels, height, width = problem.type(problem.anchor.outputs[0]).shape
-        vectors = max(1, channels // problem.target.lanes)
+        vectors = max(1, channels // self.tiling.lanes_of(problem))
         blocks = dict.fromkeys((vectors, _divisor(vectors, 16), _divisor(vectors, 4)))
         found = (
             {"lines": lines, "columns": cols, "vectors": block}
             for lines, cols in shapes(problem.target, height, width)
             for block in blocks
         )
-        return [schedule for schedule in found if _Tiling(problem, schedule).is_small]
+        return [schedule for schedule in found if self.tiling(problem, schedule).is_small]
 
     def cost(self, problem: Problem, schedule: Schedule) -> float:
-        return 100 + _Tiling(problem, schedule).cycles() / problem.target.gigahertz
+        return 100 + self.tiling(problem, schedule).cycles() / problem.target.gigahertz
 
     def in_place(self, problem: Problem) -> tuple[str, ...]:
         return Epilogue(problem).in_place(problem)
 
     def emit(self, problem: Problem, schedule: Schedule) -> Code:
-        return _Emitter(_Tiling(problem, schedule)).code()
+        return WindowTileCode(self.tiling(problem, schedule)).code()
 
 
 def _divisor(n: int, most: int) -> int:
@@ -191,19 +210,22 @@ def _divisor(n: int, most: int) -> int:
     return next(d for d in range(min(n, most), 0, -1) if n % d == 0)
 
 
-class _Emitter:
-    def __init__(self, geometry: _Tiling) -> None:
+class WindowTileCode:
+    """Writes the tiles and the loops around them."""
+
+    def __init__(self, geometry: WindowTiling) -> None:
         self.g = g = geometry
-        self.epilogue = Epilogue(g.problem)
+        self.epilogue = g.make_epilogue()
+        self.number = g.element.c
         node, graph = g.problem.anchor, g.problem.graph
         weights = graph.constants[node.inputs[1]]
         weights = weights.reshape(g.channels, g.depth, -1).transpose(0, 2, 1).reshape(g.channels, g.steps)
-        padded = np.zeros((-(-g.channels // g.lanes) * g.lanes, g.steps), np.float32)
+        padded = np.zeros((-(-g.channels // g.lanes) * g.lanes, g.steps), g.element.numpy)
         padded[: g.channels] = weights
         # (vector, tap and channel of the group, lane)
         self.weights = np.ascontiguousarray(padded.reshape(-1, g.lanes, g.steps).transpose(0, 2, 1))
         bias = graph.constants[node.inputs[2]] if len(node.inputs) > 2 and node.inputs[2] else None
-        self.bias = pack_bias(bias, Panels(g.channels, g.lanes, 1))
+        self.bias = pack_bias(bias, Panels(g.channels, g.lanes, 1)).astype(g.element.numpy)
 
     def code(self) -> Code:
         g = self.g
@@ -221,7 +243,7 @@ class _Emitter:
             self._driver(w)
         kind = "x".join(map(str, g.window.kernel))
         algorithm = "depthwise" if g.depth == 1 else "grouped"
-        label = f"conv{kind}_{algorithm}_f32{self.epilogue.label}_{g.lines}x{g.columns}"
+        label = f"conv{kind}_{algorithm}_{g.element}{self.epilogue.label}_{g.lines}x{g.columns}"
         return Code(
             w.text(),
             label,
@@ -239,8 +261,8 @@ class _Emitter:
             w.line(f"const int32_t stop = (part + 1) * {g.tiles_down} / {g.parts};")
             width = g.vectors * g.lanes
             w.line(f"const int32_t channel = block * {width};")
-            w.line(f"const float *const wp = weights + (ptrdiff_t)channel * {g.steps};")
-            w.line("const float *const bp = bias + channel;")
+            w.line(f"const {self.number} *const wp = weights + (ptrdiff_t)channel * {g.steps};")
+            w.line(f"const {self.number} *const bp = bias + channel;")
             first_tile = 0
             for i, rows in enumerate(g.down):
                 last_tile = first_tile + rows.tiles
@@ -261,9 +283,11 @@ class _Emitter:
             f" - {pw * column} + channel;"
         )
         position = [(0, "n"), (1, "channel"), (2, "oh")]
-        w.line(f"float *const yp = y0 + {strided(g.y, position)};")
+        w.line(f"{g.y.dtype.c} *const yp = y0 + {strided(g.y, position)};")
         for array in self.epilogue.operands:
-            w.line(f"const float *const {array.pointer}p = {array.pointer} + {strided(array.view, position)};")
+            w.line(
+                f"const {array.view.dtype.c} *const {array.pointer}p = {array.pointer} + {strided(array.view, position)};"
+            )
         for j, cols in enumerate(g.across):
             with w.loop("ow", cols.first + cols.tiles * cols.rows, cols.first, cols.rows):
                 place = [(3, "ow")]
@@ -283,7 +307,8 @@ class _Emitter:
 
     def _tile(self, w: Writer, name: str, rows: Columns, cols: Columns, tail: int | None) -> None:
         g = self.g
-        parameters = "const float *x, ptrdiff_t at, int32_t vectors, const float *w, const float *b, float *y"
+        pointers = f"const {self.number} *w, const {self.number} *b, {g.y.dtype.c} *y"
+        parameters = f"const {self.number} *x, ptrdiff_t at, int32_t vectors, {pointers}"
         with w.block(f"static void {name}({parameters}{self.epilogue.parameters})"):
             row, column = g.x.strides[2:]
             g.sums(rows, cols).write(w, lambda i, j: f"x + at + {i * row + j * column}", g.y, self.epilogue, tail)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from functools import partial
 from math import prod
 from typing import ClassVar
 
@@ -13,11 +14,13 @@ from edgesmith.c.writer import Writer
 from edgesmith.ir import DType, Graph, Node
 from edgesmith.kernels.base import SIGNATURE, Code, Kernel, Problem, Reject, Schedule, kernel, unpack
 from edgesmith.kernels.half.chunks import STEPS, rounding_of_chunks
+from edgesmith.kernels.half.epilogue import HalfEpilogue
 from edgesmith.kernels.half.tiling import HALF_BYTES, HalfSums, blockings
 from edgesmith.kernels.half.window import half_window
 from edgesmith.kernels.integer.line_tiles import LineBlocking
 from edgesmith.kernels.packed_lines import PackedLines, pack_weights
 from edgesmith.kernels.region import Region, widening_chains
+from edgesmith.ops import Array
 from edgesmith.ops.conv import Conv
 from edgesmith.ops.gemm import Gemm
 from edgesmith.ops.matmul import MatMul
@@ -79,6 +82,7 @@ class _Emitter:
         for variant, (vectors, _) in enumerate(panels.variants()):
             for rows, _ in self.tiles.rows.heights:
                 self._tile(w, variant, rows, vectors)
+                w.line()
         with w.block(SIGNATURE):
             w.lines(unpack(self.w.problem, constants))
             if self.s.in_place:
@@ -110,26 +114,47 @@ class _Emitter:
     def _tile(self, w: Writer, variant: int, rows: int, vectors: int) -> None:
         """Write the function of one register tile."""
         epilogue, y, channels = self.w.epilogue, self.w.y, self.w.channels
-        parameters = f"const uint16_t *x, const uint16_t *w, const {self._start} *b, {y.dtype.c} *y{epilogue.parameters}"
+        parameters = (
+            f"const uint16_t *x, const uint16_t *w, const {self._start} *b, {y.dtype.c} *y{epilogue.parameters}"
+        )
         whole = variant == 0 and self.tiles.panels.full
         left = channels - self.tiles.panels.full * self.tiles.panels.vectors * self.lanes
         stored = 2 * vectors if whole else -(-left // self.floats)
         tail = None if whole else left % self.floats or None
+        in_halves = HalfEpilogue(epilogue, self.s.chunks.single)
+        whole = whole or left % self.lanes == 0
         with w.block(f"static void {self.tiles.function(variant, rows)}({parameters})"):
             if self.s.chunks.single:
                 for v in range(vectors):
                     w.line(f"const es_m bias{v} = es_pairs_i16((const int16_t *)b + {v * self.lanes});")
                 self._sums(w, rows, vectors, [f"bias{v}" for v in range(vectors)])
                 self._lines(w, rows, vectors, self.w.kernel[0])
+                if whole and in_halves.possible:
+                    for r in range(rows):
+                        for v in range(vectors):
+                            in_halves.store(w, f"h{r}_{v}", partial(self._address, r, v), Array("y", y))
+                    return
                 for r in range(rows):
                     for v in range(stored):
                         w.line(f"const es_v c{r}_{v} = es_{('low', 'high')[v % 2]}_f16(h{r}_{v // 2});")
                 epilogue.store(w, y, range(rows), stored, tail, row_axis=2)
             else:
                 self._chunks(w, rows, vectors)
+                if whole and in_halves.possible:
+                    for r in range(rows):
+                        for v in range(vectors):
+                            at = 2 * (r * vectors + v)
+                            h = f"es_join_f16(sums[{at}], sums[{at + 1}])"
+                            in_halves.store(w, h, partial(self._address, r, v), Array("y", y))
+                    return
                 sums = [f"sums[row * {2 * vectors} + {v}]" for v in range(stored)]
                 epilogue.store_rows(w, y, sums, str(rows), tail, row_axis=2)
-        w.line()
+
+    def _address(self, row: int, vector: int, array: Array) -> str:
+        """C text of an operand's address for a row and a vector of a tile."""
+        view = array.view
+        shift = row * view.strides[2] + (vector * self.lanes if view.strides[3] == 1 else 0)
+        return f"{array.pointer} + {shift}" if shift else array.pointer
 
     def _chunks(self, w: Writer, rows: int, vectors: int) -> None:
         """Write the sums of all chunks, in f32 in ``sums``."""

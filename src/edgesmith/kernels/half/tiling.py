@@ -11,6 +11,7 @@ from edgesmith.kernels.cycles import cycles_of, memory_ns
 from edgesmith.kernels.epilogue import strided
 from edgesmith.kernels.gemm.row_tiles import RowTiles, write_range
 from edgesmith.kernels.half.chunks import Chunks
+from edgesmith.kernels.half.epilogue import HalfEpilogue
 from edgesmith.kernels.half.window import HalfWindow
 from edgesmith.kernels.integer.line_tiles import LineBlocking, LineTiles
 from edgesmith.kernels.packed_lines import LineSums
@@ -25,6 +26,8 @@ FLUSH_CYCLES = 3.0
 """Of a vector of sums at the end of a chunk."""
 STORE_CYCLES = 3.0
 """Of a vector of results, operators after the product aside."""
+LOAD_SHARE = 0.15
+"""Of loading that is not hidden behind the products."""
 PACK_ELEMENTS_PER_CYCLE = 4.0
 TASK_CYCLES = 40.0
 TILES_KEPT = 6
@@ -56,7 +59,9 @@ class HalfSums(LineSums):
         """Predicted time on one core."""
         target, core, w = self.target, self.target.core, self.window
         tiles = self.tiles(b)
-        after = 2 * cycles_of(w.epilogue.expr, target) + STORE_CYCLES + FLUSH_CYCLES * (self.chunks.count - 1)
+        after = cycles_of(w.epilogue.expr, target)
+        after *= 1 if HalfEpilogue(w.epilogue, self.chunks.single).possible else 2
+        after += STORE_CYCLES + FLUSH_CYCLES * (self.chunks.count - 1)
         cycles = 0.0
         for (vectors, _), count in tiles.panels.counted():
             step_bytes = vectors * self.lanes * HALF_BYTES
@@ -66,6 +71,7 @@ class HalfSums(LineSums):
                 loads = (height / self.lanes + vectors) / core.loads_per_cycle
                 step = max(products / core.fma_per_cycle, loads, core.fma_latency if products < 4 else 0.0)
                 step = max(step, (products + vectors + height / self.lanes) / core.uops_per_cycle)
+                step += LOAD_SHARE * loads
                 if far:
                     step = max(step, step_bytes / core.l2_bytes_per_cycle)
                 cycles += count * number * (self.steps * step + TILE_CYCLES + products * after)

@@ -39,7 +39,7 @@ class HalfWindow(FloatWindow):
 
     @property
     def input(self) -> str:
-        return self.problem.region.nodes[0].inputs[0]
+        return self.problem.region.source
 
 
 @lru_cache(maxsize=16)

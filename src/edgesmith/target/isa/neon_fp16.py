@@ -17,6 +17,15 @@ FP16 = ISAS.register("fp16")(
         emulator_cpu="cortex-a76",
         instr={
             **DOTPROD.instr,
+            **{
+                name: f"{intrinsic}((float16x8_t){{0}}, (float16x8_t){{1}})"
+                for name, intrinsic in (
+                    ("add_f16", "vaddq_f16"),
+                    ("mul_f16", "vmulq_f16"),
+                    ("max_f16", "vmaxq_f16"),
+                    ("min_f16", "vminq_f16"),
+                )
+            },
             "mla_f16": "vfmaq_f16((float16x8_t){0}, (float16x8_t){1}, (float16x8_t){2})",
             "mla_f16_lane": "vfmaq_n_f16((float16x8_t){0}, (float16x8_t){2}, ((float16x8_t){1})[{3}])",
         },
