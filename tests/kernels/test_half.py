@@ -233,8 +233,10 @@ def readers(target: Target, names: Sequence[str] = tuple(READERS)) -> list[Check
         problem = problem_of(kernel, graph, target)
         assert refusal(kernel, problem) is None, refusal(kernel, problem)
         bounds = region_bounds(References(graph), graph.nodes, expected)
-        for schedule in kernel.schedules(problem):
-            found.append(Check(f"{case.op} {schedule}", Trial(problem, kernel, schedule), values, expected, bounds))
+        found += [
+            Check(f"{case.op} {schedule}", Trial(problem, kernel, schedule), values, expected, bounds)
+            for schedule in kernel.schedules(problem)
+        ]
     return found
 
 

@@ -67,9 +67,9 @@ def epilogue_chains(graph: Graph, anchor: Node, limit: int = 24) -> Iterator[Reg
     """The anchor alone, then with ever more elementwise operators computed from its output.
 
     A region grows by the first reader of its live values, so that no operand taken from outside can depend on the
-    region itself, and by the DequantizeLinear of such an operand that nothing else reads, or its Cast from fp16; it ends at the first reader
-    that is not elementwise or changes the shape. Regions with more than one live value (x * sigmoid(x) half way) are
-    passed over.
+    region itself, and by the DequantizeLinear of such an operand that nothing else reads, or its Cast from fp16; it
+    ends at the first reader that is not elementwise or changes the shape. Regions with more than one live value
+    (x * sigmoid(x) half way) are passed over.
     """
     yield region(graph, (anchor,), anchor)
     if len(anchor.outputs) != 1:
@@ -94,7 +94,7 @@ def epilogue_chains(graph: Graph, anchor: Node, limit: int = 24) -> Iterator[Reg
 
 
 def widening_chains(graph: Graph, anchor: Node) -> Iterator[Region]:
-    """The ``epilogue_chains`` of an anchor that reads f32, with the Cast before it that makes f32 of fp16 for it alone."""
+    """The ``epilogue_chains`` of an anchor, with the Cast before it that makes f32 of fp16 for it alone."""
     cast = _widening(graph, anchor)
     if cast is not None:
         for chain in epilogue_chains(graph, anchor):

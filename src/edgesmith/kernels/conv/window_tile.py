@@ -285,9 +285,8 @@ class WindowTileCode:
         position = [(0, "n"), (1, "channel"), (2, "oh")]
         w.line(f"{g.y.dtype.c} *const yp = y0 + {strided(g.y, position)};")
         for array in self.epilogue.operands:
-            w.line(
-                f"const {array.view.dtype.c} *const {array.pointer}p = {array.pointer} + {strided(array.view, position)};"
-            )
+            start = f"{array.pointer} + {strided(array.view, position)}"
+            w.line(f"const {array.view.dtype.c} *const {array.pointer}p = {start};")
         for j, cols in enumerate(g.across):
             with w.loop("ow", cols.first + cols.tiles * cols.rows, cols.first, cols.rows):
                 place = [(3, "ow")]

@@ -64,8 +64,8 @@ class Chunks:
 def rounding_of_chunks(node: Node, operands: Sequence[np.ndarray | None], longest: int = LONGEST) -> np.ndarray:
     """Bound of the rounding error of a product that is summed so, in any order, for each element.
 
-    The terms of a chunk and what it starts with (nothing, or the bias rounded to fp16) are rounded as a sum in fp16; the
-    chunks and the bias as a sum in f32. Near 0 a rounding costs ``TINY`` at most, each time.
+    The terms of a chunk and what it starts with (nothing, or the bias rounded to fp16) are rounded as a sum in fp16;
+    the chunks and the bias as a sum in f32. Near 0 a rounding costs ``TINY`` at most, each time.
     """
     x, weights = (np.abs(a.astype(np.float64)) for a in operands[:2] if a is not None)
     bias = operands[2] if len(operands) > 2 else None

@@ -230,7 +230,7 @@ class _Emitter:
                 for r in range(rows):
                     w.line(f"const es_m a{r} = es_pairs_i16((const int16_t *)xk + {r * pixel});")
                 for u in range(STEPS):
-                    self._step(w, rows, vectors, u, "es_mla_f16_lane({0}, {1}, {2}, %d)" % u)
+                    self._step(w, rows, vectors, u, f"es_mla_f16_lane({{0}}, {{1}}, {{2}}, {u})")
                 w.line(f"xk += {STEPS};")
                 w.line(f"w += {STEPS * width};")
         if rest:
