@@ -405,6 +405,7 @@ def verify(
         ModelError, BadInput: the model cannot be read, or the inputs do not fit it.
     """
     report = progress or silent
+    artifact = device.chosen(artifact) if device else artifact
     fixed, shapes = checked_arrays(bindings), artifact.manifest["model"].get("shapes")
     quantized = artifact.path / QUANTIZED
     if quantized.is_file():

@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edgesmith import knobs
 from edgesmith.deploy.transports.local import Local
 from edgesmith.device import load
+from foreign import missing_emulator
 
 from .conftest import Run
 
@@ -37,6 +39,28 @@ def test_verify_profile_and_run(compiled: Path, digits: Path, run: Run, tmp_path
         assert here.files == there.files
         assert all(np.array_equal(here[file], there[file]) for file in here.files)
     assert not list((tmp_path / "device").iterdir())
+
+
+@pytest.mark.skipif(bool(missing_emulator("neon")), reason=missing_emulator("neon"))
+def test_a_device_picks_among_instruction_sets(
+    digits: Path, run: Run, image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The best one of the program is not the device's."""
+    options = ["--target", "aarch64-linux-gnu", "--isa", "neon,dotprod", "--tune", "off", "--no-verify", "--no-cache"]
+    assert run("compile", digits, "-o", "out", *options).exit_code == 0
+    there = ["--on", "qemu:cortex-a72"]
+    verified = run("verify", "out", digits, *there)
+    assert verified.exit_code == 0, verified.output
+    assert "variant neon" in verified.stdout and "not run here: dotprod" in verified.stdout
+    assert set(json.loads(run("verify", "out", digits, "--json", *there).stdout)["variants"]) == {"neon"}
+    assert run("run", "out", "-i", image, "-o", "y.npz", *there).exit_code == 0
+    monkeypatch.setenv(knobs.ISA.name, "neon")
+    assert run("run", "out", "-i", image, "-o", "asked.npz", *there).exit_code == 0
+    with np.load("y.npz") as found, np.load("asked.npz") as asked:
+        assert all(np.array_equal(found[file], asked[file]) for file in asked.files)
+    monkeypatch.setenv(knobs.ISA.name, "dotprod")
+    refused = run("verify", "out", digits, *there)
+    assert refused.exit_code != 0 and "--isa dotprod: this processor, or its system, does not run it" in refused.stderr
 
 
 def test_addresses_that_make_no_sense(compiled: Path, digits: Path, run: Run) -> None:

@@ -18,7 +18,7 @@ from edgesmith.codegen.selftest import selftest_header
 
 pytestmark = pytest.mark.toolchain
 
-GREETING = b"\x89ESM\r\n\x1a\n" + struct.pack("<HH", 1, 1)
+GREETING = b"\x89ESM\r\n\x1a\n" + struct.pack("<HH", 2, 1)
 DESCRIBE, WRITE_INPUT, READ_OUTPUT, RUN, READ_VALUE, WRITE_VALUE, CHECKSUM, TIME, THREADS, BYE = range(1, 11)
 ERROR = 0xFFFF
 FILES = [*(f for f in RUNTIME if f.endswith(".c")), "model.c"]
@@ -105,7 +105,7 @@ def test_a_description(program: Path) -> None:
     status, answers, _ = served(program, frame(DESCRIBE))
     content = answers[0][2]
     assert status == 0 and content.startswith(
-        struct.pack("<II", 1, 1) + b"\x06\0\0\x000.test\x10\0\0\x000123456789abcdef"
+        struct.pack("<II", 1, 1) + b"\x06\0\0\x000.test\x10\0\0\x000123456789abcdef\0\0\0\0"
     )
     assert content.count(b"columns") == 1 and content.count(b"/ArgMax") == 1
     assert struct.pack("<IIqqq", 1, 3, 2, 3, 4) in content

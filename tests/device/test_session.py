@@ -20,7 +20,7 @@ from edgesmith.errors import ArtifactError, DeviceError
 pytestmark = pytest.mark.toolchain
 
 X = np.random.default_rng(0).standard_normal((1, 3, 16, 16)).astype(np.float32)
-GREETING = r"\211ESM\r\n\032\n\001\000\001\000"
+GREETING = r"\211ESM\r\n\032\n\002\000\001\000"
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +106,7 @@ def shell(script: str) -> Channel:
         ("true", "exit status 0"),
         ("echo unknown option >&2; exit 2", r"(?s)exit status 2.*unknown option"),
         ("yes | head -c 200000", "prints, and does not greet"),
-        (rf"printf '{GREETING.replace('002', '009')}' | tr '\1' '\2'", "offers service 2 in version 2"),
+        (rf"printf '{GREETING}' | tr '\2\1' '\3\2'", "offers service 2 in version 3"),
     ],
 )
 def test_what_does_not_greet(script: str, message: str) -> None:
@@ -133,7 +133,7 @@ def test_an_answer_before_the_request_was_read(artifact: Artifact) -> None:
 def test_large_requests_and_answers_do_not_wait_for_each_other() -> None:
     echo = (
         "import struct, sys\n"
-        r"o, i = sys.stdout.buffer, sys.stdin.buffer; o.write(b'\x89ESM\r\n\x1a\n\x01\0\x01\0'); o.flush()" + "\n"
+        r"o, i = sys.stdout.buffer, sys.stdin.buffer; o.write(b'\x89ESM\r\n\x1a\n\x02\0\x01\0'); o.flush()" + "\n"
         "k, t, n = struct.unpack('<HHQ', i.read(12)); o.write(struct.pack('<HHQ', k, t, n))\n"
         "while n: d = i.read1(1 << 16); o.write(d); o.flush(); n -= len(d)\n"
     )

@@ -176,3 +176,19 @@ def test_processors_of_arm_pick_what_they_have(tmp_path: Path) -> None:
         if beyond:
             refused = device.start(artifact.executable.absolute(), ["--selftest", "--isa", beyond])
             assert refused.returncode == 5 and "does not run it" in refused.stderr
+        # Nobody asks for a variant: it is the program that knows what its processor has.
+        assert not artifact.words and device.chosen(artifact).variant == best
+        assert device.chosen(load(artifact.path, isa="neon")).variant == "neon"
+
+
+@needs_qemu
+def test_what_a_device_picks_is_what_is_compared(tmp_path: Path) -> None:
+    options = {"target": "aarch64-linux-gnu", "isas": ["neon", "dotprod"], "tune": "off"}
+    artifact = api.compile(residual_network(), output=tmp_path / "out", cache=False, verify=False, **options)
+    device = Emulator.of(artifact.target).with_cpu("cortex-a72")
+    assert artifact.variant == "dotprod" and api.verify(artifact, residual_network(), device=device).ok
+    assert "selftest passed" in device.selftest(artifact)
+    inputs = dict(zip(artifact.inputs, selftest_inputs(list(artifact.inputs.values()), 3), strict=True))
+    wanted = device.run(load(artifact.path, isa="neon"), inputs)
+    for name, array in device.run(artifact, inputs).items():
+        np.testing.assert_array_equal(array, wanted[name])

@@ -18,7 +18,7 @@ from edgesmith.tune.remote import CLEAR, LOAD, TRIALS_HEADER, TURN
 pytestmark = pytest.mark.toolchain
 
 SOURCE = Path(edgesmith.__file__).parent
-GREETING = b"\x89ESM\r\n\x1a\n" + struct.pack("<HH", 1, 2)
+GREETING = b"\x89ESM\r\n\x1a\n" + struct.pack("<HH", 2, 2)
 OPTIONS = ["-std=gnu99", "-Wall", "-Wextra", "-Wshadow", "-Werror", "-O1", "-g"]
 SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 TRIALS = """#include <stdlib.h>

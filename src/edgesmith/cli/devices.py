@@ -26,13 +26,13 @@ OnOption = Annotated[
 
 
 @contextmanager
-def attached(address: str, program: Artifact) -> Iterator[Attached | None]:
-    """The device at an address; None where none is given: this process."""
+def attached(address: str, program: Artifact) -> Iterator[tuple[Attached | None, Artifact]]:
+    """The device at an address (None where none is given: this process), and the program as it runs there."""
     if not address:
-        yield None
+        yield None, program
         return
     with attach(address, program.target) as device:
-        yield device
+        yield device, device.chosen(program)
 
 
 def require_real(device: Attached, hint: str) -> None:

@@ -63,7 +63,7 @@ def command(
             inference = count_inference(program)
         print_counts(inference, given, in_order=in_order, limit=limit, as_json=as_json)
         return
-    found = _on_device(program, on, repetitions) if on else _here(program, repetitions)
+    program, found = _on_device(program, on, repetitions) if on else (program, _here(program, repetitions))
     if as_json:
         print_json({**found.to_json(), "device": on or None, "variant": program.variant})
     else:
@@ -79,12 +79,12 @@ def _here(program: Artifact, repetitions: int) -> Profile:
         return measure(program, machine, repetitions, progress)
 
 
-def _on_device(program: Artifact, address: str, repetitions: int) -> Profile:
-    with attached(address, program) as device:
+def _on_device(program: Artifact, address: str, repetitions: int) -> tuple[Artifact, Profile]:
+    with attached(address, program) as (device, running):
         assert device
         require_real(device, "--count counts instructions under QEMU; take times with --on ssh://user@host")
-        with device.open(program, program.threads) as instance, one_bar("profile") as progress:
-            return measure(program, None, repetitions, progress, instance)
+        with device.open(running, running.threads) as instance, one_bar("profile") as progress:
+            return running, measure(running, None, repetitions, progress, instance)
 
 
 def _print(found: Profile, in_order: bool, limit: int) -> None:

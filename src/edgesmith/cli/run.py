@@ -107,16 +107,16 @@ def _runner(program: Artifact, address: str) -> Iterator[Callable[[Arrays], tupl
 
     def there(instance: Session, arrays: Arrays) -> tuple[Arrays, int]:
         instance.bind(list(program.checked(arrays).values()))
-        steps = len(program.manifest["steps"])
+        steps = len(instance.description.steps)
         instance.run_steps(0, steps)
         elapsed_ns = instance.run_ns(0, steps)
         return dict(zip(program.outputs, instance.outputs(), strict=True)), elapsed_ns
 
-    with attached(address, program) as device:
+    with attached(address, program) as (device, running):
         if device is None:
             yield here
         else:
-            with device.open(program, program.threads) as instance:
+            with device.open(running, running.threads) as instance:
                 yield partial(there, instance)
 
 

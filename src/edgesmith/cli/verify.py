@@ -51,7 +51,8 @@ def command(
     'tolerance', derived from the type and the length of the sums), and in the running program ('accumulated'). The
     files of the artifact are compared with their hashes first. Exit status 1 when something differs.
 
-    Of an artifact for several instruction sets, all variants are compared that run here; EDGESMITH_ISA names one.
+    Of an artifact for several instruction sets, all variants are compared that run here, or with --on the one that the
+    device picks; EDGESMITH_ISA names one.
 
     With --on, the program runs on a device, where it is gone again afterwards. A program for another machine runs in
     QEMU where that is installed.
@@ -83,20 +84,20 @@ def command(
         )
     results: dict[str, Verification] = {}
     for one in [program] if on else _variants(program):
-        with attached(on, one) as device, stages() as report:
-            found = results[one.variant or ""] = api.verify(
-                one,
+        with attached(on, one) as (device, running), stages() as report:
+            found = results[running.variant or ""] = api.verify(
+                running,
                 arguments.model(text),
-                inputs=_inputs(one, given) if given else None,
+                inputs=_inputs(running, given) if given else None,
                 bindings=arguments.bindings(bind),
                 seed=seed,
                 progress=report,
                 device=device,
             )
         if keep:
-            found.keep(keep / one.variant if one.variant else keep)
+            found.keep(keep / running.variant if running.variant else keep)
         if not as_json:
-            _print(found, every, one.variant)
+            _print(found, every, running.variant)
     if as_json:
         tables = {variant: _json(found) for variant, found in results.items()}
         print_json({"variants": tables} if program.variants else tables[""])

@@ -78,6 +78,7 @@ class Artifact:
         self.manifest = read_manifest(self.path)
         # A choice that differs from the library's own must not reach others who use the same library.
         self._alone = isa is not None
+        self._asked = isa is not None or bool(knobs.ISA())
         try:
             self.variant = _variant(self.manifest, isa, self.path)
             if self.variant:
@@ -117,8 +118,12 @@ class Artifact:
 
     @property
     def words(self) -> list[str]:
-        """What an executable is told besides its command, so that it runs this variant."""
-        return ["--isa", self.variant] if self.variant else []
+        """What an executable is told besides its command: the variant that was asked for; else it picks one itself."""
+        return ["--isa", self.variant] if self.variant and self._asked else []
+
+    def with_variant(self, isa: str) -> Artifact:
+        """It with another variant asked for; raises ``BadInput`` where it has none of this name."""
+        return Artifact(self.path, self.threads, isa)
 
     @property
     def program(self) -> Program:

@@ -18,7 +18,7 @@ from edgesmith.errors import DeviceError
 
 __all__ = ["VERSION", "Channel", "Lost", "Refused"]
 
-VERSION = 1
+VERSION = 2
 MAGIC = b"\x89ESM\r\n\x1a\n"
 HEADER = struct.Struct("<HHQ")
 ERROR = 0xFFFF

@@ -45,6 +45,20 @@ class Device(ABC):
         """
         return None
 
+    def chosen(self, artifact: Artifact) -> Artifact:
+        """The artifact as it runs here: of several variants that which was asked for, else the one that it picks.
+
+        Raises:
+            ArtifactError, DeviceError: as ``open``.
+        """
+        if artifact.words or not artifact.variants:
+            return artifact
+        instance = self.open(artifact)
+        if instance is None:
+            return artifact
+        with instance:
+            return artifact.with_variant(instance.variant)
+
     def selftest(self, artifact: Artifact) -> str:
         """Run the self-test of an artifact's executable and return what it printed.
 
@@ -65,6 +79,7 @@ class Device(ABC):
             DeviceError: the device is out of reach.
         """
         arrays = arranged(artifact.inputs, (), inputs)
+        artifact = self.chosen(artifact)
         instance = self.open(artifact)
         if instance is None:
             return self._run_on_files(artifact, arrays)

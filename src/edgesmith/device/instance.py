@@ -34,6 +34,9 @@ class Instance(ABC):
     out of reach.
     """
 
+    variant: str = ""
+    """Of a program for several instruction sets, the one that runs."""
+
     @abstractmethod
     def bind(self, inputs: Sequence[np.ndarray]) -> None:
         """Set the inputs (C-contiguous, of the declared types, in the model's order) of the runs to come."""

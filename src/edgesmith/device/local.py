@@ -89,6 +89,7 @@ class Program:
                 where=str(library),
                 hint="compile the model again",
             )
+        self.variant = variant or ""
         if variant and self._function(name, "use_variant", c.c_int32, c.c_char_p)(variant.encode()):
             raise ArtifactError(f"this machine does not run the variant {variant}", where=str(library))
         pointers = c.POINTER(c.c_void_p)
@@ -190,7 +191,7 @@ class Context(Instance):
     """
 
     def __init__(self, program: Program, threads: int = 1) -> None:
-        self.program, self.threads = program, checked_threads(threads)
+        self.program, self.variant, self.threads = program, program.variant, checked_threads(threads)
         self._nbytes = program.context_bytes(threads)
         try:
             # Anonymous mappings are page-aligned and are returned to the system at once when the context goes.

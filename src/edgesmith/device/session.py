@@ -50,6 +50,7 @@ class Description:
         abi: version of its interface.
         version: of Edgesmith.
         build: digest of its sources.
+        variant: of a program for several instruction sets, the one that runs.
         steps: name and kernel of each.
     """
 
@@ -57,6 +58,7 @@ class Description:
     threads: int
     version: str
     build: str
+    variant: str
     inputs: dict[str, TensorType]
     outputs: dict[str, TensorType]
     values: dict[str, TensorType]
@@ -67,14 +69,14 @@ class Description:
         """Raises ``ValueError`` when it is malformed."""
         reader = _Reader(content)
         abi, threads = reader.u32(), reader.u32()
-        version, build = reader.text(), reader.text()
+        version, build, variant = reader.text(), reader.text(), reader.text()
         inputs, outputs, values = ({**dict(reader.tensors())} for _ in range(3))
         steps = []
         for _ in range(reader.u32()):
             steps.append((reader.text(), reader.text()))
             reader.skip("<Iqq")
         reader.end()
-        return cls(abi, threads, version, build, inputs, outputs, values, tuple(steps))
+        return cls(abi, threads, version, build, variant, inputs, outputs, values, tuple(steps))
 
 
 class Session(Instance):
@@ -95,6 +97,7 @@ class Session(Instance):
         except BaseException:
             channel.close()
             raise
+        self.variant = self.description.variant
         self._values = {name: i for i, name in enumerate(self.description.values)}
 
     @classmethod

@@ -8,7 +8,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
-#define ES_PROTOCOL_VERSION 1
+#define ES_PROTOCOL_VERSION 2
 
 /* What is greeted with: which requests are understood. */
 enum { ES_SERVICE_MODEL = 1, ES_SERVICE_TRIALS = 2 };

@@ -9,6 +9,7 @@
 #include "es_command.h"
 #include "es_frame.h"
 #include "es_selftest.h"
+#include "es_variant.h"
 #include "model.h"
 
 enum { DESCRIBE = 1, WRITE_INPUT, READ_OUTPUT, RUN, READ_VALUE, WRITE_VALUE, CHECKSUM, TIME, THREADS, BYE };
@@ -89,6 +90,7 @@ static void put_description(description *d, const service *s) {
     put_u32(d, (uint32_t)s->threads);
     put_text(d, ES_MODEL(version)());
     put_text(d, ES_BUILD);
+    put_text(d, es_variant_name() ? es_variant_name() : "");
     put_tensors(d, ES_MODEL(input_count)(), ES_MODEL(input));
     put_tensors(d, ES_MODEL(output_count)(), ES_MODEL(output));
     put_u32(d, (uint32_t)ES_MODEL(value_count)());
