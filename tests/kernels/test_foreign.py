@@ -25,7 +25,7 @@ CHECKS_OF_A_KERNEL = 5
 CHECKS_OF_INTEGERS = 10
 FEWER = {"riscv64": 5, "wasm32": 5, "thumb": 20}
 """How many times fewer on architectures whose instructions compilers choose, mostly, and not the kernels."""
-TESTED_BY_OTHERS = ("rvv256", "relaxed_simd")
+TESTED_BY_OTHERS = ("rvv256", "relaxed_simd", "fp16")
 
 pytestmark = pytest.mark.toolchain
 

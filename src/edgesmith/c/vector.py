@@ -414,15 +414,6 @@ def _f16() -> dict[str, VectorPrimitive]:
             "return es_set1_i32((int32_t)((uint32_t)*p * 0x10001u));",
             lambda p: np.repeat(p[:1], 2 * p.size).view(np.int32),
         ),
-        **{
-            f"{name}_f16": _p("es_m", "es_m a, es_m b", halves(template), partial(meaning.of_halves, numpy))
-            for name, template, numpy in (
-                ("add", "{0} + {1}", np.add),
-                ("mul", "{0} * {1}", np.multiply),
-                ("max", "es_max({0}, {1})", meaning.maximum),
-                ("min", "es_min({0}, {1})", meaning.minimum),
-            )
-        },
         "low_f16": _p("es_v", "es_m a", f"{two}return es_load_f16(x);", lambda a: meaning.from_f16(a, 0)),
         "high_f16": _p("es_v", "es_m a", f"{two}return es_load_f16(x + ES_LANES);", lambda a: meaning.from_f16(a, 1)),
         "join_f16": _p(
@@ -432,6 +423,15 @@ def _f16() -> dict[str, VectorPrimitive]:
             "es_m m; memcpy(&m, x, sizeof m); return m;",
             lambda a, b: meaning.f16_bits(np.concatenate([a, b])).view(np.int32),
         ),
+        **{
+            f"{name}_f16": _p("es_m", "es_m a, es_m b", halves(template), partial(meaning.of_halves, numpy))
+            for name, template, numpy in (
+                ("add", "{0} + {1}", np.add),
+                ("mul", "{0} * {1}", np.multiply),
+                ("max", "es_max({0}, {1})", meaning.maximum),
+                ("min", "es_min({0}, {1})", meaning.minimum),
+            )
+        },
         "mla_f16": _p("es_m", "es_m c, es_m a, es_m b", halves("es_fma({0}, {1}, {2})"), meaning.mla_f16),
         "mla_f16_lane": _p(
             "es_m",
