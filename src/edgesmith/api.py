@@ -107,7 +107,7 @@ def compile(
     calibration: Source | None = None,
     quantization: Settings | None = None,
     preprocess: Preprocess | None = None,
-    emit: Sequence[str] = PARTS,
+    emit: Sequence[str] | None = None,
     package_version: str = Recipe.version,
     progress: Progress | None = None,
 ) -> Artifact:
@@ -140,8 +140,8 @@ def compile(
         isas: instruction sets, such as ``("sse2", "avx2", "avx512")``: the program is compiled for each, and picks the
             best one that the processor has when it runs.
         calibration, quantization, preprocess: data, settings and pictures of ``quantize``.
-        emit: what the artifact consists of: ``shared``, ``static``, ``exe``; and packaging forms (``packaging.FORMS``),
-            which go into its folder ``packages``.
+        emit: what the artifact consists of: ``shared``, ``static``, ``exe`` (default: all that the target has); and
+            packaging forms (``packaging.FORMS``), which go into its folder ``packages``.
         package_version: of the packages, of what CMake and pkg-config find.
         max_ram: most bytes for a context on one thread with inputs and outputs; where whole images need more, the first
             layers are computed patch by patch. 0: what the device has.
@@ -161,20 +161,20 @@ def compile(
         raise BadInput(f"{precision!r} is not one of {known}", where="precision")
     if tune not in TUNING:
         raise BadInput(f"{tune!r} is not one of {', '.join(TUNING)}", where="tune")
-    wanted = checked_forms(emit, PARTS)
+    wanted = () if emit is None else checked_forms(emit, PARTS)
     fixed = checked_arrays(bindings)
     locked = lock_text(lock)
     allowed = allowed_kernels(only, forbid)
     recipe = Recipe(
         *(target, sorted_shapes(shapes), digests(fixed), checked_threads(threads), tune, locked, compiler, allowed),
-        emit=wanted,
+        emit=wanted or PARTS,
         version=checked_version(package_version),
         max_ram_bytes=max_ram,
         max_flash_bytes=max_flash,
         isas=checked_isas(isas, locked, precision == AUTO),
     )
     targets = targets_of(recipe)
-    check_target((f for f in wanted if f not in PARTS), targets[0], bool(isas), target)
+    check_target(wanted, targets[0], bool(isas), target)
     quantizer = None
     if precision != FLOAT:
         settings = settings_for("int8" if precision == AUTO else precision, quantization)

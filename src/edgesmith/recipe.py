@@ -27,7 +27,7 @@ class Recipe:
         compiler: ``zig`` (bundled) or a command on the PATH.
         only: kernels that may be used (None: all).
         flags: further compiler flags, such as sanitizers.
-        emit: the parts of the artifact, and the forms in which it is packaged.
+        emit: the parts of the artifact, of those that the target has, and the forms in which it is packaged.
         version: of the packages, of what CMake and pkg-config find.
         precision: ``f32``: as the model computes; otherwise what it is quantised to.
         quantization: digest of how: the settings and the calibration data.

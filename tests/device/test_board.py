@@ -17,6 +17,7 @@ from edgesmith.cli.choosing import size
 from edgesmith.codegen import generate
 from edgesmith.codegen.selftest import selftest_header, selftest_inputs
 from edgesmith.counting.board import board_instructions
+from edgesmith.deploy import attach
 from edgesmith.device import Artifact, emulated
 from edgesmith.device.board import EmulatedBoard
 from edgesmith.errors import ArtifactError, BadInput, CompilerFailed, DoesNotFit, TargetError
@@ -112,6 +113,19 @@ def test_wrong_words_and_files(artifact: Artifact, tmp_path: Path) -> None:
     board = EmulatedBoard.of(artifact.target)
     for words, status in (([], 2), (["--rum"], 2), (["--run", "x"], 2), (["--run", str(tmp_path / "no"), "y"], 3)):
         assert board.start(artifact.executable, words).returncode == status, words
+
+
+def test_an_artifact_without_a_library_has_the_parts_that_there_are(artifact: Artifact) -> None:
+    assert {p.name for p in artifact.path.iterdir() if p.is_file() and p.suffix != ".json"} >= {"net", "libnet.a"}
+    with pytest.raises(ArtifactError, match=r"(?s)is for a microcontroller.*libnet\.a into your project") as refused:
+        artifact.context()
+    assert "--emit" not in str(refused.value)
+
+
+@pytest.mark.parametrize("address", ["local:", "ssh://nobody@nowhere", "qemu:cortex-m4"])
+def test_microcontrollers_are_not_deployed_to(artifact: Artifact, address: str) -> None:
+    with pytest.raises(TargetError, match=r"(?s)are not deployed to.*docs/microcontrollers\.md"):
+        attach(address, artifact.target).__enter__()
 
 
 def test_instructions_are_the_same_in_every_run(artifact: Artifact) -> None:

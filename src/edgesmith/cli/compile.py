@@ -47,7 +47,7 @@ from edgesmith.device.settings import PREPROCESS, SOURCE, keep
 from edgesmith.errors import TargetError
 from edgesmith.packaging import PACKAGES
 from edgesmith.quantize.precisions import PRECISIONS
-from edgesmith.recipe import PARTS, Recipe
+from edgesmith.recipe import Recipe
 from edgesmith.report.units import count, duration, nbytes
 from edgesmith.target import cores, runs_here
 
@@ -157,7 +157,7 @@ def command(
             calibration=calibration,
             quantization=settings_of(precision, activations),
             preprocess=picture,
-            emit=emitted(emit, PARTS),
+            emit=None if emit is None else emitted(emit),
             package_version=package_version,
             progress=report,
         )

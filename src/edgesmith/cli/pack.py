@@ -49,7 +49,7 @@ def command(
         raise BadInput("is no folder", where=str(output), hint="choose another one with -o")
     if output.resolve().is_relative_to(artifact.resolve()):
         raise BadInput("lies in the artifact, which stays as it was compiled", where=str(output), hint="-o dist/")
-    made = pack(load(artifact), emitted(emit, ()), output, package_version)
+    made = pack(load(artifact), emitted(emit), output, package_version)
     console().print(figures([(form, f"{path} ({nbytes(_size(path))})") for form, path in made.items()]))
 
 

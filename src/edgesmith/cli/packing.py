@@ -17,7 +17,7 @@ EmitOption = Annotated[
     typer.Option(
         "--emit",
         metavar="FORM[,FORM...]",
-        help=f"What to make: {', '.join(PARTS)}; as packages: {', '.join(FORMS)}. [default: {','.join(PARTS)}]",
+        help=f"What to make: {', '.join(PARTS)}; as packages: {', '.join(FORMS)}. [default: the parts of the target]",
         show_default=False,
     ),
 ]
@@ -26,8 +26,6 @@ VersionOption = Annotated[
 ]
 
 
-def emitted(texts: Sequence[str] | None, default: Sequence[str]) -> tuple[str, ...]:
-    """``["shared,exe", "wheel"]`` -> ``("shared", "exe", "wheel")``; the default where nothing is given."""
-    if texts is None:
-        return tuple(default)
+def emitted(texts: Sequence[str]) -> tuple[str, ...]:
+    """``["shared,exe", "wheel"]`` -> ``("shared", "exe", "wheel")``."""
     return tuple(name.strip() for text in texts for name in text.split(",") if name.strip())

@@ -12,7 +12,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from edgesmith.deploy.commands import ran
 from edgesmith.device.channel import Channel, Lost
-from edgesmith.errors import BadInput, DeviceError
+from edgesmith.errors import BadInput, DeviceError, TargetError
 from edgesmith.registry import Registry
 from edgesmith.target import Target
 
@@ -164,8 +164,16 @@ def connect(address: str, target: Target) -> Transport:
 
     Raises:
         BadInput: it is no such address.
+        TargetError: programs for the target are not sent to devices.
         DeviceError: the device cannot be reached.
     """
+    if target.is_bare:
+        raise TargetError(
+            "microcontrollers are not deployed to: nothing can be sent to them or started there",
+            where=str(target),
+            hint="Link the static library into your project, or run the self-test under a debugger that has "
+            "semihosting; 'edgesmith verify' without --on uses a board that QEMU emulates (docs/microcontrollers.md).",
+        )
     text = address if ":" in address else f"{address}:"
     try:
         parts = urlsplit(text)

@@ -129,11 +129,11 @@ class Artifact:
     def program(self) -> Program:
         """The shared library, checked and loaded at first use; raises ``ArtifactError``."""
         if self._program is None:
+            _check_machine(self.manifest, self.path)
             if self.library.name not in self._digests:
                 hint = "compile the model with --emit shared"
                 raise ArtifactError("has no shared library", where=str(self.path), hint=hint)
             self._check_file(self.library.name)
-            _check_machine(self.manifest, self.path)
             self._program = Program(self.library, self.name, self.variant, alone=self._alone)
         return self._program
 
@@ -258,6 +258,13 @@ def _check_machine(manifest: Mapping[str, Any], path: Path) -> None:
     """A program that uses instructions which this machine lacks, and does not ask for first, would kill the process."""
     here = parse("native")
     triple = str(manifest["target"]).partition("+")[0]
+    if system_of(triple).is_bare:
+        raise ArtifactError(
+            "is for a microcontroller, and no program of this machine",
+            where=str(path),
+            hint=f"'edgesmith verify' runs it on a board that QEMU emulates; link lib{manifest['name']}.a into your "
+            "project for the device (docs/microcontrollers.md).",
+        )
     if triple != here.triple:
         raise ArtifactError(
             f"was compiled for {triple}, this machine is {here}",

@@ -72,15 +72,24 @@ def checked_forms(names: Iterable[str], extra: Iterable[str] = ()) -> tuple[str,
 
 
 def check_target(names: Iterable[str], target: Target, several: bool, where: str) -> None:
-    """Raises ``ArtifactError`` where artifacts for a target cannot be packaged in one of the forms.
+    """Raises ``ArtifactError`` where artifacts for a target cannot have one of the parts or be packaged in a form.
 
     Args:
+        names: of parts and forms.
         several: whether they have several variants.
         where: whose target it is, for the message.
     """
     for name in names:
-        if refused := FORMS[name].refusal(target, several):
+        refused = _missing_part(name, target) if name in PARTS else FORMS[name].refusal(target, several)
+        if refused:
             raise ArtifactError(f"cannot become {name}: {refused[0]}", where=where, hint=refused[1])
+
+
+def _missing_part(part: str, target: Target) -> tuple[str, str] | None:
+    if part != "shared" or not target.is_bare:
+        return None
+    hint = "--emit static,exe: link the static library into your project (docs/microcontrollers.md)"
+    return "microcontrollers load no libraries", hint
 
 
 def checked_version(text: str) -> str:

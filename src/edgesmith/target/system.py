@@ -29,6 +29,11 @@ class System:
     has_threads: bool = True
     one_piece: bool = False
 
+    @property
+    def is_bare(self) -> bool:
+        """Whether there is none: programs run on the processor alone."""
+        return self.name == "freestanding"
+
 
 _LINUX = System("linux")
 _STATIC_LINUX = System("linux", one_piece=True)

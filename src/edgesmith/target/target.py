@@ -68,7 +68,7 @@ class Target:
     @property
     def is_bare(self) -> bool:
         """Whether programs run on a microcontroller alone: without a system, their constants used where they lie."""
-        return self.system.name == "freestanding"
+        return self.system.is_bare
 
     @cached_property
     def isa(self) -> Isa | None:
