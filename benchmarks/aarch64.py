@@ -234,8 +234,10 @@ def table(data: Mapping[str, Any]) -> str:
                     else:
                         shares.append("")
                 lines.append(f"| {network} | " + " | ".join([*cells, *shares]) + " |")
-            means = [f"**{math.exp(sum(map(math.log, r)) / len(r)):.2f}**" if r else "" for r in ratios.values()]
-            lines += ["| geometric mean | " + " | ".join([""] * len(methods) + means) + " |", ""]
+            if all(ratios.values()):
+                means = [f"**{math.exp(sum(map(math.log, r)) / len(r)):.2f}**" for r in ratios.values()]
+                lines.append("| geometric mean | " + " | ".join([""] * len(methods) + means) + " |")
+            lines.append("")
     lines += [
         "## Agreement",
         "",
