@@ -2,8 +2,8 @@
 
     python benchmarks/emulated.py [MODEL ...] [--targets T ...] [--seconds 300] [--again] [-o benchmarks/emulated.json]
 
-Floats are compared with ONNX Runtime, layer by layer, with the tolerances of this machine; integers with the
-simulation of the graph, bit by bit. What takes longer than the limit is left out and named. Results are written one by
+Floats are compared with ONNX Runtime, layer by layer, with the tolerances of this machine, also where they are compiled
+to fp16; integers with the simulation of the graph, bit by bit. What takes longer than the limit is left out and named. Results are written one by
 one: an interrupted run goes on where it stopped. The Markdown file beside the JSON file is the table for reading.
 """
 
@@ -30,7 +30,9 @@ from edgesmith.device import emulated
 from edgesmith.device.wasm import WasmInstance
 from edgesmith.errors import EdgesmithError, TargetError
 from edgesmith.frontend.onnx import read
+from edgesmith.ir import DType
 from edgesmith.passes import optimize
+from edgesmith.quantize import Settings
 from edgesmith.target import parse
 from edgesmith.verify import wrong_integers
 from edgesmith.version import __version__
@@ -39,6 +41,8 @@ MATERIAL = Path(__file__).parents[2] / "shared" / "material" / "models"
 FLOATS = ("aarch64-linux-gnu+neon", "arm-linux-gnueabihf+neon32", "riscv64-linux-gnu+rvv128", "wasm32-wasi+simd128")
 INTEGERS = (FLOATS[0], "aarch64-linux-gnu+dotprod", "aarch64-linux-gnu+i8mm", *FLOATS[1:])
 """Targets of models in floats, whose code is the same with products of bytes, and of models in integers."""
+HALVES = "aarch64-linux-gnu+fp16"
+"""Here models in floats are compiled to fp16, weights and activations."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +63,7 @@ class Model:
 
     @property
     def targets(self) -> tuple[str, ...]:
-        return INTEGERS if self.is_integer else FLOATS
+        return INTEGERS if self.is_integer else (*FLOATS, HALVES)
 
 
 def _shared(path: str, shapes: dict[str, tuple[int, ...]] | None = None, *, is_integer: bool = False) -> Model:
@@ -105,8 +109,9 @@ MODELS = [
 def measure(path: Path, model: Model, target: str, folder: Path) -> dict[str, Any]:
     """What one program does on its emulator."""
     began = time.perf_counter()
+    halves = {"precision": "fp16", "quantization": Settings("fp16", activations=DType.F16)} if target == HALVES else {}
     artifact = edgesmith.compile(
-        path, target=target, output=folder / "out", shapes=model.shapes, tune="off", cache=False, name="net"
+        path, target=target, output=folder / "out", shapes=model.shapes, tune="off", cache=False, name="net", **halves
     )
     compiled = artifact.verification or {}
     ratios = [o["ratio"] for o in compiled["outputs"]]
@@ -184,12 +189,13 @@ def _cell(found: dict[str, Any] | None) -> str:
 
 def table(results: dict[str, dict[str, Any]]) -> str:
     """Markdown: a row for each model, a column for each target."""
-    columns = list(INTEGERS)
+    columns = [*INTEGERS, HALVES]
     lines = [
         "# Test models on emulated processors",
         "",
-        "Floats: largest error of the outputs over its tolerance; every layer is within its own. Integers: how many",
-        f"were compared bit by bit with the simulation. Edgesmith {__version__}.",
+        "Floats: largest error of the outputs over its tolerance; every layer is within its own. In the column fp16 they",
+        "are compiled to that. Integers: how many were compared bit by bit with the simulation."
+        f" Edgesmith {__version__}.",
         "",
         "| model | " + " | ".join(c.partition("+")[2] for c in columns) + " | executed (wasm) |",
         "|---|" + "---|" * len(columns) + "---:|",
