@@ -3,8 +3,9 @@
     python benchmarks/emulated.py [MODEL ...] [--targets T ...] [--seconds 300] [--again] [-o benchmarks/emulated.json]
 
 Floats are compared with ONNX Runtime, layer by layer, with the tolerances of this machine, also where they are compiled
-to fp16; integers with the simulation of the graph, bit by bit. What takes longer than the limit is left out and named. Results are written one by
-one: an interrupted run goes on where it stopped. The Markdown file beside the JSON file is the table for reading.
+to fp16; integers with the simulation of the graph, bit by bit. What takes longer than the limit is left out and named.
+Results are written one by one: an interrupted run goes on where it stopped. The Markdown file beside the JSON file is
+the table for reading.
 """
 
 from __future__ import annotations
@@ -148,7 +149,7 @@ def _measured(path: Path, model: Model, target: str, place: Path) -> None:
         try:
             found = measure(path, model, target, Path(folder))
         except EdgesmithError as error:
-            found = {"ok": False, "why": str(error)}
+            found = {"ok": False, "why": str(error).splitlines()[0]}
     write_file(place, json.dumps(found).encode())
 
 
@@ -193,9 +194,9 @@ def table(results: dict[str, dict[str, Any]]) -> str:
     lines = [
         "# Test models on emulated processors",
         "",
-        "Floats: largest error of the outputs over its tolerance; every layer is within its own. In the column fp16 they",
-        "are compiled to that. Integers: how many were compared bit by bit with the simulation."
-        f" Edgesmith {__version__}.",
+        "Floats: largest error of the outputs over its tolerance; every layer is within its own. In the column fp16",
+        "they are compiled to that. Integers: how many were compared bit by bit with the simulation.",
+        f"Edgesmith {__version__}.",
         "",
         "| model | " + " | ".join(c.partition("+")[2] for c in columns) + " | executed (wasm) |",
         "|---|" + "---|" * len(columns) + "---:|",
@@ -205,7 +206,7 @@ def table(results: dict[str, dict[str, Any]]) -> str:
         cells = [*(_cell(found.get(c)) for c in columns), f"{executed / 1e6:.1f} M" if executed else ""]
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     reasons = [
-        f"- {name}, {target}: {r['why'].splitlines()[0]}"
+        f"- {name}, {target}: {r['why']}"
         for name, found in results.items()
         for target, r in found.items()
         if "why" in r
