@@ -56,6 +56,7 @@ Kernels are written against these names; a header of ``static inline`` functions
 ``es_set1(x)``      x in all lanes
 ``es_first(n)``     mask of the first n lanes
 ``es_fma(a,b,c)``   a * b + c, fused where the instruction set can; ``es_fma_lane(a,b,c,n)`` a * b[n] + c
+``es_max_number(a,b)``  the larger; where one is NaN, the other
 ``es_interleave_low(a,b)``, ``_high``  a0 b0 a1 b1 ... of the lower, of the upper half of the lanes
 ``es_even(a,b)``, ``es_odd``  the lanes of even (odd) number of a, then those of b
 ``es_transpose(t)``  the square matrix whose rows are t[0] to t[ES_LANES - 1], in place
@@ -554,6 +555,7 @@ VECTOR_PRIMITIVES: dict[str, VectorPrimitive] = {
     ),
     "select": _p("es_v", "es_m m, es_v a, es_v b", "return (es_v)(((es_m)a & m) | ((es_m)b & ~m));", np.where),
     "max": _p("es_v", "es_v a, es_v b", "return es_select(a > b, a, b);", meaning.maximum),
+    "max_number": _p("es_v", "es_v a, es_v b", "return es_select((a > b) | (b != b), a, b);", np.fmax),
     "min": _p("es_v", "es_v a, es_v b", "return es_select(a < b, a, b);", meaning.minimum),
     "abs": _p("es_v", "es_v a", "return (es_v)((es_m)a & 0x7fffffff);", np.abs),
     "copysign": _p(

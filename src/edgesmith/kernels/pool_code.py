@@ -121,16 +121,18 @@ class PoolCode:
     def _combine(self, accumulator: str, value: str) -> str:
         op = self.g.op
         if isinstance(op, MaxPool):
-            return f"es_max({value}, {accumulator})"
+            return self._join(accumulator, value)
         if isinstance(op, LpPool):
             power = f"es_fma({value}, {value}, {accumulator})"
             return power if op.p == 2 else f"{accumulator} + es_abs({value})"
         return f"{accumulator} + {value}"
 
     def _join(self, accumulator: str, value: str) -> str:
-        """Two partial results as one."""
-        maximum = isinstance(self.g.op, MaxPool)
-        return f"es_max({value}, {accumulator})" if maximum else f"{accumulator} + {value}"
+        """Two partial results as one; a maximum begins with a number, so that it is one."""
+        if not isinstance(self.g.op, MaxPool):
+            return f"{accumulator} + {value}"
+        maximum = "max_number" if self.g.problem.target.has("max_number") else "max"
+        return f"es_{maximum}({value}, {accumulator})"
 
     def _counts(self, axis: int, output: str, tap: str) -> str:
         """C text of the number of elements that an average counts along an axis."""

@@ -103,6 +103,7 @@ NEON = ISAS.register("neon")(
             "add_i16_low": "vaddw_s16((int32x4_t){0}, vget_low_s16((int16x8_t){1}))",
             "add_i16_high": "vaddw_high_s16((int32x4_t){0}, (int16x8_t){1})",
             "max": _extremum("vmaxq_f32", ">"),
+            "max_number": "vmaxnmq_f32({0}, {1})",
             "min": _extremum("vminq_f32", "<"),
             "fma": "vfmaq_f32({2}, {0}, {1})",
             "fma_lane": "vfmaq_n_f32({2}, {0}, {1}[{3}])",
