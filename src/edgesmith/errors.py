@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+from pathlib import Path
+
 __all__ = [
     "ArtifactError",
     "BadInput",
@@ -18,6 +21,7 @@ __all__ = [
     "Unreachable",
     "UnsupportedOp",
     "VerificationFailed",
+    "next_step",
 ]
 
 
@@ -100,3 +104,24 @@ class VerificationFailed(EdgesmithError):
 
 class MissingDependency(EdgesmithError):
     """An optional library is needed for this call and is not installed."""
+
+
+def next_step(error: OSError) -> str:
+    """What to do about a file that cannot be read or written; empty where nobody knows."""
+    if error.errno == errno.ENOENT and error.filename:
+        folder = Path(str(error.filename)).parent
+        return "check the path" if folder.is_dir() else f"there is no folder {folder}; make it, or name another"
+    return _NEXT_STEPS.get(error.errno or 0, "")
+
+
+_NEXT_STEPS = {
+    errno.EACCES: "change its permissions, or name another place",
+    errno.EPERM: "change its permissions, or name another place",
+    errno.EEXIST: "there is a file of this name; name another place",
+    errno.EROFS: "name a place that can be written to",
+    errno.ENOSPC: "free some space, or name a place on another disk",
+    errno.EDQUOT: "free some space, or name a place on another disk",
+    errno.ENOTDIR: "a part of the path is a file; check it",
+    errno.EISDIR: "it is a folder; name a file",
+    errno.ENAMETOOLONG: "name a shorter one",
+}

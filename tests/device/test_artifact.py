@@ -244,7 +244,21 @@ def test_every_file_is_covered_by_a_hash(damaged: Path) -> None:
         artifact.check()
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "null", "{}", '{"format": 1}', '{"format": 999}', '"x"', "\0\xff"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        "null",
+        "{}",
+        '{"format": 1}',
+        '{"format": 999}',
+        '"x"',
+        "\0\xff",
+        pytest.param("[" * 100_000, id="nested"),
+    ],
+)
 def test_a_damaged_manifest_is_refused(damaged: Path, text: str) -> None:
     (damaged / MANIFEST).write_text(text)
     with pytest.raises(ArtifactError):

@@ -184,7 +184,7 @@ def test_what_does_not_fit_is_named(tmp_path: Path) -> None:
     assert "x0 1716" in ram.value.why and "tried: whole images" in ram.value.why and "smaller input" in ram.value.hint
     with pytest.raises(DoesNotFit, match="--max-flash is 1024") as flash:
         edgesmith.compile(model(), max_flash=1024, **options)
-    assert "bytes of weights" in flash.value.why
+    assert "bytes of weights" in flash.value.why and "for the weights alone" in flash.value.why
     assert not (tmp_path / "out").exists()
     with pytest.raises(DoesNotFit, match="--max-flash is 500"):
         edgesmith.compile(model(), max_flash=500, **{**options, "target": "native"})

@@ -84,7 +84,23 @@ def test_missing_and_added_files_are_named(first: Path, keys: tuple[Path, Path])
         check_signature(first, keys[1])
 
 
-@pytest.mark.parametrize("text", ["", "{}", "[]", '{"algorithm": "ed25519", "key": "x", "signature": "%"}', "\ud800"])
+@pytest.mark.parametrize("name", ["", ".", "/", ".."])
+def test_keys_need_a_name(name: str) -> None:
+    with pytest.raises(BadInput, match="no name for keys"):
+        make_keys(Path(name))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{}",
+        "[]",
+        '{"algorithm": "ed25519", "key": "x", "signature": "%"}',
+        "\ud800",
+        pytest.param("[" * 100_000, id="nested"),
+    ],
+)
 def test_a_damaged_signature(text: str, first: Path, keys: tuple[Path, Path]) -> None:
     (first / SIGNATURE).write_bytes(text.encode("utf-8", "surrogatepass"))
     with pytest.raises(ArtifactError, match="damaged"):

@@ -109,6 +109,23 @@ def test_what_does_not_end_is_ended(runner: Path) -> None:
     assert status == -14 and len(answers) == 1
 
 
+def test_an_end_within_a_request_is_no_malformed_request(runner: Path) -> None:
+    for length in (3, 12, 20, 100, len(trial()) - 1):
+        status, answers, _ = served(runner, trial()[:length])
+        assert (status, answers) == (3, [])
+
+
+def test_all_that_is_loaded_fits_into_the_machine(runner: Path) -> None:
+    """Each request asks for less than there is, and all of them for more."""
+    most = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGESIZE")
+    small = frame(LOAD, HEAD.pack(1, 4, 5, 1, 0, 0, 0, 0) + BLOCK.pack(1 << 20, ZEROS, 0))
+    large = frame(LOAD, HEAD.pack(1, 4, 5, 1, 0, 0, 0, 0) + BLOCK.pack(most - 4096, ZEROS, 0))
+    status, answers, said = served(runner, (small + frame(CLEAR)) * 3 + small + large)
+    assert (
+        status == 4 and "no memory for" in said and [kind for kind, _ in answers] == [LOAD, CLEAR] * 3 + [LOAD, 0xFFFF]
+    )
+
+
 @pytest.mark.parametrize(
     ("request_", "message"),
     [
@@ -123,6 +140,7 @@ def test_what_does_not_end_is_ended(runner: Path) -> None:
         (frame(LOAD, HEAD.pack(0, 4, 5, 0, 1, 2, 0, 0)), "too many operands"),
         (frame(LOAD, HEAD.pack(0, 4, 5, 1, 0, 0, 0, 0) + BLOCK.pack(1 << 62, ZEROS, 0)), "no memory for"),
         (frame(LOAD, HEAD.pack(0, 4, 5, 1, 0, 0, 0, 0) + BLOCK.pack(64, GIVEN, 0) + bytes(63)), "ends too early"),
+        (frame(LOAD, HEAD.pack(0, 4, 5, 1, 0, 0, 0, 0) + BLOCK.pack(1 << 62, GIVEN, 0)), "ends too early"),
         (frame(LOAD, HEAD.pack(1, 4, 5, 0, 0, 0, 0, 0) + b"x"), "too long"),
     ],
 )

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import errno
 import importlib
 import inspect
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -14,7 +12,7 @@ from rich.text import Text
 from typer.core import TyperCommand, TyperGroup
 
 from edgesmith.cli.console import error_console
-from edgesmith.errors import EdgesmithError
+from edgesmith.errors import EdgesmithError, next_step
 from edgesmith.version import __version__
 
 __all__ = ["COMMANDS", "app", "main"]
@@ -90,7 +88,7 @@ def _flowing(text: str) -> str:
 
 def _show(error: EdgesmithError | OSError) -> None:
     if isinstance(error, OSError) and not isinstance(error, EdgesmithError):
-        error = EdgesmithError(error.strerror or str(error), where=str(error.filename or ""), hint=_next_step(error))
+        error = EdgesmithError(error.strerror or str(error), where=str(error.filename or ""), hint=next_step(error))
     assert isinstance(error, EdgesmithError)
     where = f"{error.where}: " if error.where else ""
     text = Text.assemble(("error: ", "bold red"), (where, "bold"), error.why.strip())
@@ -98,25 +96,6 @@ def _show(error: EdgesmithError | OSError) -> None:
         text.append(f"\n  hint: {error.hint}", style="dim")
     error_console().print(text)
 
-
-def _next_step(error: OSError) -> str:
-    """What to do about a file that cannot be read or written."""
-    if error.errno == errno.ENOENT and error.filename:
-        folder = Path(str(error.filename)).parent
-        return "check the path" if folder.is_dir() else f"there is no folder {folder}; make it, or name another"
-    return _NEXT_STEPS.get(error.errno or 0, "")
-
-
-_NEXT_STEPS = {
-    errno.EACCES: "change its permissions, or name another place",
-    errno.EPERM: "change its permissions, or name another place",
-    errno.EROFS: "name a place that can be written to",
-    errno.ENOSPC: "free some space, or name a place on another disk",
-    errno.EDQUOT: "free some space, or name a place on another disk",
-    errno.ENOTDIR: "a part of the path is a file; check it",
-    errno.EISDIR: "it is a folder; name a file",
-    errno.ENAMETOOLONG: "name a shorter one",
-}
 
 app = typer.Typer(
     cls=_Commands,

@@ -129,7 +129,7 @@ class Artifact:
     def program(self) -> Program:
         """The shared library, checked and loaded at first use; raises ``ArtifactError``."""
         if self._program is None:
-            _check_machine(self.manifest, self.path)
+            self.check_machine()
             if self.library.name not in self._digests:
                 hint = "compile the model with --emit shared"
                 raise ArtifactError("has no shared library", where=str(self.path), hint=hint)
@@ -171,6 +171,10 @@ class Artifact:
                 "file was changed since it was compiled", where=str(path), hint="compile the model again"
             )
 
+    def check_machine(self) -> None:
+        """Raise ``ArtifactError`` where this machine does not run it."""
+        _check_machine(self.manifest, self.path)
+
     @property
     def verification(self) -> dict[str, Any] | None:
         """What comparing it with ONNX Runtime found when it was compiled; None when that was skipped."""
@@ -193,7 +197,7 @@ class Artifact:
     def _extra(self, file: str) -> dict[str, Any] | None:
         try:
             return dict(json.loads((self.path / file).read_text()))
-        except (OSError, ValueError):
+        except (OSError, ValueError, TypeError, RecursionError):
             return None
 
     def checked(self, inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
@@ -310,7 +314,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
             where=str(path),
             hint="make one: edgesmith compile model.onnx -o " + str(path),
         ) from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise _damaged(file, str(error)) from error
     if found != FORMAT:
         raise ArtifactError(

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from edgesmith.device.artifact import MANIFEST
-from edgesmith.errors import ArtifactError
+from edgesmith.errors import ArtifactError, next_step
 
 __all__ = ["FAILED", "failed_folder", "replacing"]
 
@@ -74,8 +74,18 @@ def _swap(fresh: Path, output: Path) -> None:
 
 
 def _unwritable(error: OSError, output: Path) -> ArtifactError:
+    hint = next_step(error) or "choose another folder"
     return ArtifactError(
         f"cannot write the artifact: {error.strerror or error}",
-        where=str(error.filename or output),
-        hint="free some space or choose another folder; what was there before is untouched",
+        where=str(_known(Path(str(error.filename)), output) if error.filename else output),
+        hint=f"{hint}; what was there before is untouched",
     )
+
+
+def _known(file: Path, output: Path) -> Path:
+    """A file by the name that users know, where it lies in a folder that stands in for ``output``."""
+    try:
+        first, *rest = file.relative_to(output.parent).parts
+    except ValueError:
+        return file
+    return output.joinpath(*rest) if first.startswith(f".{output.name}.") else file

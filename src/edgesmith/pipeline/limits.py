@@ -50,7 +50,7 @@ class Limits:
         if self.ram:
             require_ram(plan, ram_bytes(plan, package), self.ram, self.ram_owner, tried)
         if self.flash:
-            require_flash(plan, package.weights.nbytes, 0, self.flash, self.flash_owner)
+            require_flash(plan, package.weights.nbytes, None, self.flash, self.flash_owner)
 
     def measured(self, plan: Plan, package: Package, built: Mapping[str, Path], tool: Compiler) -> dict[str, int]:
         """The memory that the program takes, for the manifest; raises ``DoesNotFit``."""

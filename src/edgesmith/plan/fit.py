@@ -97,15 +97,19 @@ def require_ram(plan: Plan, needed: int, limit: int, owner: str, tried: Sequence
     )
 
 
-def require_flash(plan: Plan, weights: int, code: int, limit: int, owner: str) -> None:
-    """Check that weights and code fit; raises ``DoesNotFit`` naming the layers with the largest weights."""
-    if weights + code <= limit:
+def require_flash(plan: Plan, weights: int, code: int | None, limit: int, owner: str) -> None:
+    """Check that weights and code fit; raises ``DoesNotFit`` naming the layers with the largest weights.
+
+    Args:
+        code: None: it was not compiled yet, so that the weights alone are looked at.
+    """
+    needed = weights + (code or 0)
+    if needed <= limit:
         return
     sizes = ((sum(a.nbytes for a in s.code.constants), s.name) for s in plan.steps)
     largest = sorted(sizes, reverse=True)[:SHOWN_STEPS]
-    lines = [
-        f"needs {weights + code} bytes of flash ({weights} weights, {code} code), the limit of {owner} is {limit}."
-    ]
+    parts = "for the weights alone" if code is None else f"({weights} weights, {code} code)"
+    lines = [f"needs {needed} bytes of flash {parts}, the limit of {owner} is {limit}."]
     lines += [f"  {shortened(name)}: {nbytes} bytes of weights" for nbytes, name in largest]
     floats = any(a.dtype.kind == "f" and a.size > 1 for s in plan.steps for a in s.code.constants)
     remedies = ["--precision int8 (a quarter of the weights)"] if floats else []

@@ -81,7 +81,7 @@ class Lock:
             patches = data.get("patches")
             patching = Patching.from_json(patches) if patches else None
             return cls(str(data["target"]), tuple(_step(s) for s in data["steps"]), patching)
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             if isinstance(error, BadInput):
                 raise
             raise BadInput(f"not a lock file ({type(error).__name__}: {error})", where=where, hint=RETUNE) from error

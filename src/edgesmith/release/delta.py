@@ -8,7 +8,9 @@ from __future__ import annotations
 import hashlib
 import json
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Set
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -23,6 +25,10 @@ FORMAT = 1
 HEADER = "delta.json"
 LEVEL = 19
 SMALLEST_WINDOW, LARGEST_WINDOW = 10, 31
+EXPANSION = 1024
+"""Most bytes of a new artifact, beside as many as the old one has, for each byte of a delta."""
+LARGEST_HEADER = 16 << 20
+"""Some 60 thousand files."""
 
 
 def make_delta(old: Path, new: Path, output: Path) -> int:
@@ -49,7 +55,9 @@ def make_delta(old: Path, new: Path, output: Path) -> int:
                 packed.writestr(part, _compress(path.read_bytes(), base.read_bytes() if base.is_file() else b""))
             entries.append(entry)
         header = {"format": FORMAT, "old": sha256(old / MANIFEST), "new": sha256(new / MANIFEST), "files": entries}
-        packed.writestr(HEADER, json.dumps(header, indent=1))
+        # What compresses better than ``EXPANSION`` allows is made up for.
+        made = sum(int(entry["bytes"]) for entry in entries) - _bytes_of(old)
+        packed.writestr(HEADER, json.dumps(header, indent=1).ljust(made // EXPANSION - file.tell() + 1))
     return output.stat().st_size
 
 
@@ -61,33 +69,56 @@ def apply_delta(old: Path, delta: Path, output: Path, accept: Callable[[Path], o
         accept: called with the new artifact before it takes its place; raises what speaks against it.
 
     Raises:
-        ArtifactError: the delta is damaged or is for another artifact, or ``old`` was changed.
+        ArtifactError: the delta is damaged or is for another artifact, ``old`` was changed, or ``accept`` says so.
         MissingDependency: zstandard is not installed (extra ``release``).
     """
+    _zstandard()
     load(old).check()
-    try:
-        with zipfile.ZipFile(delta) as packed:
-            header = json.loads(packed.read(HEADER))
+    with delta.open("rb") as file, replacing(output) as folder:
+        with _damage(delta), zipfile.ZipFile(file) as packed:
+            size = delta.stat().st_size
+            header = json.loads(_stored(packed, HEADER, min(LARGEST_HEADER, size)))
             _check_header(header, old, delta)
-            with replacing(output) as folder:
-                for entry in header["files"]:
-                    data = _content(entry, old, packed)
-                    if hashlib.sha256(data).hexdigest() != entry["sha256"]:
-                        raise ArtifactError(f"{entry['path']} comes out wrong", where=str(delta), hint=_AGAIN)
-                    path = folder / _inside(entry["path"])
-                    path.parent.mkdir(parents=True, exist_ok=True)
-                    path.write_bytes(data)
-                    path.chmod(0o755 if entry["executable"] else 0o644)
-                if sha256(folder / MANIFEST) != header["new"]:
-                    raise ArtifactError("the manifest comes out wrong", where=str(delta), hint=_AGAIN)
-                load(folder).check()
-                if accept:
-                    accept(folder)
-    except (zipfile.BadZipFile, KeyError, ValueError, TypeError, EOFError) as error:
+            for entry in _entries(header, old, size):
+                path = folder / entry.path
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(entry.content(old, packed, size))
+                path.chmod(0o755 if entry.executable else 0o644)
+        try:
+            if sha256(folder / MANIFEST) != header["new"]:
+                raise ArtifactError("the manifest comes out wrong")
+            load(folder).check()
+            if accept:
+                accept(folder)
+        except ArtifactError as error:
+            name = error.where.removeprefix(str(folder)).strip("/")
+            why = f"{name}: {error.why}" if name else error.why
+            raise ArtifactError(f"the new artifact is refused: {why}", where=str(delta), hint=_AGAIN) from error
+
+
+_AGAIN = "get the delta again, from who made it; nothing was changed here"
+
+
+@contextmanager
+def _damage(delta: Path) -> Iterator[None]:
+    """What reading hostile bytes raises becomes ``ArtifactError``."""
+    try:
+        yield
+    # RuntimeError: what zipfile cannot read, and JSON that is nested too deeply.
+    except (zipfile.BadZipFile, RuntimeError, LookupError, ValueError, TypeError, ArithmeticError, EOFError) as error:
         raise ArtifactError(f"the delta is damaged: {error}", where=str(delta), hint=_AGAIN) from error
+    except MemoryError as error:
+        raise ArtifactError("the delta needs more memory than there is", where=str(delta), hint=_AGAIN) from error
 
 
-_AGAIN = "fetch or make the delta again"
+def _stored(packed: zipfile.ZipFile, name: str, most_bytes: int) -> bytes:
+    """A part that lies in the file as it is; raises ``ValueError`` where it does not, or claims too much."""
+    part = packed.getinfo(name)
+    if part.compress_type != zipfile.ZIP_STORED or part.file_size != part.compress_size:
+        raise ValueError(f"{name} is not stored as it is")
+    if part.file_size > most_bytes:
+        raise ValueError(f"{name} of {part.file_size} bytes")
+    return packed.read(part)
 
 
 def _check_header(header: Any, old: Path, delta: Path) -> None:
@@ -99,17 +130,71 @@ def _check_header(header: Any, old: Path, delta: Path) -> None:
         )
 
 
-def _content(entry: dict[str, Any], old: Path, packed: zipfile.ZipFile) -> bytes:
-    if "same" in entry:
-        return (old / _inside(entry["same"])).read_bytes()
-    base = (old / _inside(entry["base"])).read_bytes() if "base" in entry else b""
-    return _decompress(packed.read(entry["part"]), base, int(entry["bytes"]))
+@dataclass(frozen=True)
+class _Entry:
+    """A file of the new artifact.
+
+    Args:
+        same: the old file with this content; None: ``part`` is unpacked.
+        base: the old file that is its dictionary; None: it has none.
+    """
+
+    path: str
+    sha256: str
+    nbytes: int
+    executable: bool
+    same: str | None
+    part: str | None
+    base: str | None
+
+    @classmethod
+    def read(cls, entry: Any, there: Set[str]) -> _Entry:
+        """An entry of the header; raises ``ValueError``, ``KeyError`` or ``TypeError``.
+
+        Args:
+            there: the files of the old artifact.
+        """
+        path, nbytes = str(entry["path"]), int(entry["bytes"])
+        if nbytes < 0:
+            raise ValueError(f"{path} of {nbytes} bytes")
+        same, base = entry.get("same"), entry.get("base")
+        for name in (same, base):
+            if name is not None and name not in there:
+                raise ValueError(f"the old artifact has no file {name!r}")
+        return cls(_inside(path), entry["sha256"], nbytes, bool(entry["executable"]), same, entry.get("part"), base)
+
+    def content(self, old: Path, packed: zipfile.ZipFile, most_bytes: int) -> bytes:
+        """Raises ``ValueError`` or ``KeyError`` where it is not what the entry says."""
+        if self.same is not None:
+            data = (old / self.same).read_bytes()
+        else:
+            base = (old / self.base).read_bytes() if self.base is not None else b""
+            data = _decompress(_stored(packed, str(self.part), most_bytes), base, self.nbytes)
+        if len(data) != self.nbytes or hashlib.sha256(data).hexdigest() != self.sha256:
+            raise ValueError(f"{self.path} comes out wrong")
+        return data
 
 
-def _inside(name: Any) -> str:
+def _entries(header: Any, old: Path, delta_bytes: int) -> list[_Entry]:
+    """The files that a header names; raises as ``_Entry.read`` does."""
+    there = frozenset(_names(old))
+    entries = [_Entry.read(entry, there) for entry in header["files"]]
+    if len({entry.path for entry in entries}) < len(entries):
+        raise ValueError("a file is named twice")
+    whole = sum(entry.nbytes for entry in entries)
+    if whole > _bytes_of(old) + EXPANSION * delta_bytes:
+        raise ValueError(f"{delta_bytes} bytes that claim to make {whole}")
+    return entries
+
+
+def _bytes_of(artifact: Path) -> int:
+    return sum((artifact / name).stat().st_size for name in _names(artifact))
+
+
+def _inside(name: str) -> str:
     """A relative path that stays in its folder; raises ``ValueError`` for any other."""
-    path = PurePosixPath(str(name))
-    if path.is_absolute() or ".." in path.parts or not path.parts:
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or not path.parts or not name.isprintable():
         raise ValueError(f"path {name!r}")
     return str(path)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgesmith.atomic import write_file
-from edgesmith.device.artifact import MANIFEST, PRECISION, TIMES, VERIFICATION, load
+from edgesmith.device.artifact import MANIFEST, UNHASHED, load
 from edgesmith.errors import ArtifactError, BadInput, MissingDependency
 
 if TYPE_CHECKING:
@@ -21,16 +21,16 @@ __all__ = ["SIGNATURE", "Signed", "check_signature", "make_keys", "sign"]
 
 SIGNATURE = "manifest.sig"
 ALGORITHM = "ed25519"
-_NOTES = {MANIFEST, SIGNATURE, PRECISION, TIMES, VERIFICATION}
-"""Files that have no hash: nothing runs or decides by them, or the signature covers them."""
 
 
 def make_keys(path: Path) -> tuple[Path, Path]:
     """A new pair of keys: ``path`` with the end ``.key`` (private, readable by its owner only) and ``.pub``, in PEM.
 
     Raises:
-        BadInput: one of the files exists.
+        BadInput: one of the files exists, or the path ends with no name.
     """
+    if path.name in ("", ".."):
+        raise BadInput(f"{str(path)!r} is no name for keys", hint="edgesmith keys release")
     serialization = _cryptography().hazmat.primitives.serialization
     private = _ed25519().Ed25519PrivateKey.generate()
     secret, public = path.with_name(f"{path.name}.key"), path.with_name(f"{path.name}.pub")
@@ -102,7 +102,7 @@ def check_signature(artifact: Path, key: Path) -> Signed:
         raise ArtifactError(
             "is not signed", where=str(artifact), hint=f"edgesmith sign {artifact} --key NAME.key"
         ) from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ArtifactError(f"the signature is damaged: {error}", where=str(file)) from error
     if algorithm != ALGORITHM:
         raise ArtifactError(f"signed by {algorithm!r}; this Edgesmith checks {ALGORITHM}", where=str(file))
@@ -120,7 +120,7 @@ def _check_files(artifact: Path) -> None:
     """Every file is as the manifest says, and there is no other."""
     program = load(artifact)
     program.check()
-    known = _NOTES | set(program.manifest["files"])
+    known = UNHASHED | {SIGNATURE, *program.manifest["files"]}
     added = sorted(p.relative_to(artifact).as_posix() for p in artifact.rglob("*") if not p.is_dir() or p.is_symlink())
     for name in added:
         if name not in known:

@@ -38,7 +38,7 @@ typedef struct {
     trial_function run;
     int32_t tasks, input_count;
     uint32_t block_count;
-    size_t other_bytes;
+    size_t other_bytes, held_bytes;
     void *scratch, **blocks, **pointers;
     const void **inputs;
     size_t *input_bytes;
@@ -49,8 +49,10 @@ static loaded trials[MOST_LOADED];
 static uint32_t trial_count;
 static void *other;
 static size_t other_bytes;
+static uint64_t held_bytes; /* by all that is loaded */
 
 static int malformed(const char *what) {
+    if (feof(channel.in)) return EXIT_OUTPUT;
     return es_refuse(&channel, EXIT_MALFORMED, "request %u: %s", (unsigned)channel.kind, what);
 }
 
@@ -60,15 +62,18 @@ static int no_memory(uint64_t bytes) {
 
 static int sent(void) { return es_send(&channel) ? 0 : EXIT_OUTPUT; }
 
-/* NULL when the machine has less. */
+/* NULL when the machine has less beside what is held. */
 static void *memory(uint64_t bytes) {
     void *made = NULL;
     const uint64_t most = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
-    if (bytes > most || bytes > SIZE_MAX / 2 || posix_memalign(&made, ALIGNMENT, bytes ? (size_t)bytes : 1)) return NULL;
+    if (bytes > most || held_bytes > most - bytes || bytes > SIZE_MAX / 2) return NULL;
+    if (posix_memalign(&made, ALIGNMENT, bytes ? (size_t)bytes : 1)) return NULL;
+    held_bytes += bytes;
     return made;
 }
 
 static void release(loaded *t) {
+    held_bytes -= t->held_bytes;
     for (uint32_t i = 0; t->blocks && i < t->block_count; i++) free(t->blocks[i]);
     free(t->blocks);
     free(t->pointers);
@@ -98,8 +103,10 @@ static int fill(void *data, const block *b) {
 
 static int load_blocks(loaded *t, const block *blocks, uint32_t count) {
     for (uint32_t i = 0; i < count; i++) {
+        if (blocks[i].content == GIVEN && blocks[i].bytes > channel.left) return malformed("its content ends too early");
         t->blocks[i] = memory(blocks[i].bytes);
         if (!t->blocks[i]) return no_memory(blocks[i].bytes);
+        t->held_bytes += (size_t)blocks[i].bytes;
         if (!fill(t->blocks[i], &blocks[i])) return malformed("its content ends too early");
         if (blocks[i].is_input) {
             t->inputs[t->input_count] = t->blocks[i];
@@ -121,6 +128,7 @@ static int set_pointers(loaded *t, const pointer *pointers, const block *blocks,
 static int reserve_other(uint64_t bytes) {
     if (bytes <= other_bytes) return 0;
     free(other);
+    held_bytes -= other_bytes;
     other_bytes = 0;
     other = memory(bytes);
     if (!other) return no_memory(bytes);
@@ -152,6 +160,7 @@ static int fill_trial(loaded *t, const head *h, block *blocks, pointer *pointers
     t->input_bytes = calloc((size_t)h->block_count + 1, sizeof *t->input_bytes);
     t->scratch = memory(h->scratch_bytes);
     if (!t->blocks || !t->pointers || !t->inputs || !t->input_bytes || !t->scratch) return no_memory(h->scratch_bytes);
+    t->held_bytes = (size_t)h->scratch_bytes;
     memset(t->scratch, 0, (size_t)h->scratch_bytes);
     t->block_count = h->block_count;
     int status = load_blocks(t, blocks, h->block_count);
