@@ -75,6 +75,14 @@ def test_bench_against_onnx_runtime(run, digits: Path, compiled: Path) -> None:
     assert "onnxruntime" in unknown.stderr
 
 
+def test_bench_of_a_program_for_another_machine_says_so(run, digits: Path, tmp_path: Path) -> None:
+    words = ("--target", "riscv64-linux-gnu", "--no-verify", "--emit", "shared")
+    assert run("compile", digits, "-o", tmp_path / "out", *words).exit_code == 0
+    result = run("bench", tmp_path / "out", "--against", "none", "--rounds", "1")
+    assert result.exit_code == 2 and "was compiled for riscv64-linux-gnu, this machine is" in result.stderr
+    assert "ArtifactError" not in result.stderr
+
+
 def test_bench_refuses_another_model(run, compiled: Path) -> None:
     result = run("bench", compiled, "--model", "zoo:lenet-5", "--rounds", "1")
     assert result.exit_code == 2

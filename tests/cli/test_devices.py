@@ -72,10 +72,19 @@ def test_addresses_that_make_no_sense(compiled: Path, digits: Path, run: Run) ->
 
 
 def test_times_of_an_emulator_are_refused(
-    compiled: Path, digits: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+    compiled: Path, digits: Path, image: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Local, "tells_time", False)
     profiled = run("profile", compiled, "--on", "local:")
     assert profiled.exit_code == 2 and "times on it say nothing" in profiled.stderr and "--count" in profiled.stderr
+    shown = run("run", compiled, "-i", image, "--on", "local:")
+    assert shown.exit_code == 0 and shown.stdout.splitlines()[0] == str(image)
+    for words in ((), ("--json",)):
+        deployed = run("deploy", compiled, "--to", "local:device", *words)
+        assert deployed.exit_code == 0 and "median" not in deployed.stdout
+    assert json.loads(deployed.stdout)["times_ms"] is None
+    for words in (("--bench",), ("--threads", "2")):
+        timed = run("deploy", compiled, "--to", "local:device", *words)
+        assert timed.exit_code == 2 and f"{words[0]}: has no use on an emulator" in " ".join(timed.stderr.split())
     tuned = run("tune", digits, "--on", "local:")
     assert tuned.exit_code == 2 and "times on it say nothing" in tuned.stderr and not list(Path().glob("*.lock.json*"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -20,9 +20,11 @@ __all__ = [
     "ModelArgument",
     "ShapeOption",
     "bindings",
+    "given",
     "model",
     "names",
     "positive_numbers",
+    "refuse_unused",
     "shapes",
 ]
 
@@ -110,6 +112,25 @@ def names(option: str, text: str | None) -> tuple[str, ...]:
     if not all(parts):
         raise BadInput(f"cannot read {text!r}", where=option, hint=f"Write {option} NAME, or {option} NAME,NAME")
     return parts
+
+
+def given(context: typer.Context, name: str) -> bool:
+    """Whether a parameter stands on the command line; ``name`` is that of the command's function."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+def refuse_unused(context: typer.Context, names: Iterable[str], why: str, hint: str = "omit it") -> None:
+    """Raise ``BadInput`` naming the first of some parameters that stands on the command line without a use.
+
+    Args:
+        names: those of the command's function.
+        why: what makes it useless.
+    """
+    words = {p.name: max(p.opts, key=len) for p in context.command.params}
+    for name in names:
+        if given(context, name):
+            raise BadInput(f"has no use {why}", where=words[name], hint=hint)
 
 
 def positive_numbers(option: str, text: str | None) -> tuple[int, ...]:

@@ -28,6 +28,7 @@ ROUNDS = 7
 
 
 def command(
+    context: typer.Context,
     artifact: Annotated[
         Path | None, typer.Argument(metavar="[ARTIFACT]", help="The folder that 'edgesmith compile' made.")
     ] = None,
@@ -83,6 +84,12 @@ def command(
         raise BadInput(
             "needs either an artifact or a suite", where="bench", hint="edgesmith bench out/, or --suite edge"
         )
+    if suite is None:
+        arguments.refuse_unused(context, ("networks", "output", "tune", "budget", "fresh"), "without --suite")
+    else:
+        arguments.refuse_unused(context, ("model", "shape", "bind", "as_json"), "with --suite")
+    if suite is not None and tune != "full":
+        arguments.refuse_unused(context, ["budget"], "where nothing is measured", "add --tune full, or omit it")
     peers = select(against or ["onnxruntime"])
     if suite is not None:
         numbers = arguments.positive_numbers("--threads", threads) or (1,)
@@ -95,6 +102,7 @@ def command(
     if len(chosen) > 1:
         raise BadInput("one number of threads for one artifact", where="--threads", hint="several are for --suite")
     program = load(artifact, chosen[0] if chosen else None)
+    program.check_machine()
     with activity() as bars:
         installed = install(peers, bars.say)
         original = _model(program, model, shape, bind) if installed.peers else None

@@ -53,6 +53,7 @@ from edgesmith.target import cores, runs_here
 
 
 def command(
+    context: typer.Context,
     model: ModelArgument,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Folder of the artifact. [default: NAME.edgesmith]")
@@ -130,6 +131,10 @@ def command(
       edgesmith compile model.onnx -o out/ --precision fp16 --activations fp16 --target raspberry-pi-5
       edgesmith compile model.onnx -o out/ --emit shared,wheel --package-version 1.2.0
     """
+    if tune != "full" or lock:
+        arguments.refuse_unused(context, ["budget"], "where nothing is measured", "add --tune full, or omit it")
+    if tune == "full" and lock:
+        arguments.refuse_unused(context, ["tune"], "with --lock, which makes all choices")
     require_calibration(precision, calibration)
     picture = preprocessing(None, size, fit, scale, mean, std, bgr, layout)
     start = time.perf_counter()

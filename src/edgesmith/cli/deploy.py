@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from edgesmith.cli.arguments import ArtifactArgument
+from edgesmith.cli.arguments import ArtifactArgument, refuse_unused
 from edgesmith.cli.console import console, figures, print_json
 from edgesmith.cli.progress import stages
 from edgesmith.deploy import connect, deploy, roll_back
@@ -18,6 +18,7 @@ from edgesmith.target import parse
 
 
 def command(
+    context: typer.Context,
     artifact: ArtifactArgument,
     to: Annotated[
         str,
@@ -30,7 +31,10 @@ def command(
     back: Annotated[
         bool, typer.Option("--rollback", help="Make the version before the current one current again.")
     ] = False,
-    benchmark: Annotated[bool, typer.Option("--bench/--no-bench", help="Time it on the device afterwards.")] = True,
+    benchmark: Annotated[
+        bool,
+        typer.Option("--bench/--no-bench", help="Time it on the device afterwards; never on an emulator."),
+    ] = True,
     threads: Annotated[int, typer.Option(min=1, help="Threads of the benchmark.")] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -50,6 +54,10 @@ def command(
       edgesmith deploy out/ --to qemu:cortex-a72
       edgesmith deploy out/ --to ssh://pi@raspberrypi --rollback
     """
+    if back:
+        refuse_unused(context, ("key", "benchmark", "threads"), "with --rollback, which sends nothing")
+    if not benchmark:
+        refuse_unused(context, ["threads"], "with --no-bench")
     program = load(artifact)
     signed = check_signature(artifact, key).manifest if key else ""
     with connect(to, parse(str(program.manifest["target"]))) as device:
@@ -58,8 +66,12 @@ def command(
             rows = [("current", current), ("before", left)]
             data: dict[str, object] = dict(rows)
         else:
+            if not device.tells_time:
+                why = "on an emulator, whose times say nothing about any processor"
+                refuse_unused(context, ["threads", *(["benchmark"] if benchmark else [])], why)
+            timed = benchmark and device.tells_time
             with stages() as report:
-                done = deploy(program, device, benchmark=benchmark, threads=threads, manifest=signed, progress=report)
+                done = deploy(program, device, benchmark=timed, threads=threads, manifest=signed, progress=report)
             rows = [
                 ("device", device.name),
                 ("current", f"{device.root}/{program.name}/current/{program.name}, version {done.version}"),

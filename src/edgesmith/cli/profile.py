@@ -9,7 +9,7 @@ import typer
 from edgesmith.bench.machine import this_machine
 from edgesmith.bench.profile import Profile
 from edgesmith.bench.profile import profile as measure
-from edgesmith.cli.arguments import ArtifactArgument
+from edgesmith.cli.arguments import ArtifactArgument, refuse_unused
 from edgesmith.cli.console import console, error_console, figures, print_json, table
 from edgesmith.cli.counting import core_named, print_counts
 from edgesmith.cli.devices import OnOption, attached, require_real
@@ -20,6 +20,7 @@ from edgesmith.report.units import count, duration, rate
 
 
 def command(
+    context: typer.Context,
     artifact: ArtifactArgument,
     repetitions: Annotated[int, typer.Option("-n", "--repetitions", min=3, help="Times each step is measured.")] = 30,
     in_order: Annotated[bool, typer.Option("--in-order", help="In the program's order, not slowest first.")] = False,
@@ -56,6 +57,11 @@ def command(
       edgesmith profile out/ --core cortex-a72
       edgesmith profile out/ --json | jq '.steps[] | {name, time_ns, roofline_share}'
     """
+    if as_json:
+        refuse_unused(context, ("in_order", "limit"), "with --json, which has all steps in the program's order")
+    if counted or core:
+        why = f"with {'--core' if core else '--count'}, which runs the program once, on one thread, in QEMU"
+        refuse_unused(context, ("repetitions", "threads", "on"), why)
     program = load(artifact, threads)
     if counted or core:
         given = core_named(core, program.target.arch) if core else None

@@ -13,7 +13,7 @@ import numpy as np
 import typer
 
 from edgesmith.atomic import replacing_file
-from edgesmith.cli.arguments import ArtifactArgument
+from edgesmith.cli.arguments import ArtifactArgument, refuse_unused
 from edgesmith.cli.console import console, table
 from edgesmith.cli.devices import OnOption, attached
 from edgesmith.cli.picture import (
@@ -37,6 +37,7 @@ Arrays = dict[str, np.ndarray]
 
 
 def command(
+    context: typer.Context,
     artifact: ArtifactArgument,
     given: Annotated[
         list[str] | None,
@@ -73,6 +74,8 @@ def command(
       edgesmith run out/ -i x.npy -o y.npz --on ssh://pi@raspberrypi
       edgesmith run out/ -i tokens=t.npy -i mask=m.npy
     """
+    if labels is None:
+        refuse_unused(context, ["top"], "without --labels")
     program = load(artifact, threads)
     kept = program.manifest.get(PREPROCESS)
     kept = Preprocess.from_json(kept) if kept else None
@@ -95,21 +98,24 @@ def command(
 
 
 @contextmanager
-def _runner(program: Artifact, address: str) -> Iterator[Callable[[Arrays], tuple[Arrays, int]]]:
-    """What gives the outputs for some inputs, and the nanoseconds of the second run: the first pays for page faults."""
+def _runner(program: Artifact, address: str) -> Iterator[Callable[[Arrays], tuple[Arrays, int | None]]]:
+    """What gives the outputs for some inputs, and the nanoseconds of the second run: the first pays for page faults.
 
-    def here(arrays: Arrays) -> tuple[Arrays, int]:
+    Emulators give no times.
+    """
+
+    def here(arrays: Arrays) -> tuple[Arrays, int | None]:
         program(**arrays)
         start = time.perf_counter_ns()
         result = program(**arrays)
         elapsed_ns = time.perf_counter_ns() - start
         return result if isinstance(result, dict) else {next(iter(program.outputs)): result}, elapsed_ns
 
-    def there(instance: Session, arrays: Arrays) -> tuple[Arrays, int]:
+    def there(instance: Session, tells_time: bool, arrays: Arrays) -> tuple[Arrays, int | None]:
         instance.bind(list(program.checked(arrays).values()))
         steps = len(instance.description.steps)
         instance.run_steps(0, steps)
-        elapsed_ns = instance.run_ns(0, steps)
+        elapsed_ns = instance.run_ns(0, steps) if tells_time else None
         return dict(zip(program.outputs, instance.outputs(), strict=True)), elapsed_ns
 
     with attached(address, program) as (device, running):
@@ -117,7 +123,7 @@ def _runner(program: Artifact, address: str) -> Iterator[Callable[[Arrays], tupl
             yield here
         else:
             with device.open(running, running.threads) as instance:
-                yield partial(there, instance)
+                yield partial(there, instance, device.transport.tells_time)
 
 
 def _runs(program: Artifact, given: Sequence[str], picture: Preprocess) -> Iterator[tuple[str, Arrays]]:
@@ -162,9 +168,9 @@ def _class_names(path: Path) -> list[str]:
     return names
 
 
-def _print(label: str, outputs: Arrays, elapsed_ns: int, names: list[str] | None, top: int) -> None:
+def _print(label: str, outputs: Arrays, elapsed_ns: int | None, names: list[str] | None, top: int) -> None:
     out = console()
-    out.print(f"{label}  ({duration(elapsed_ns)})", markup=False)
+    out.print(label if elapsed_ns is None else f"{label}  ({duration(elapsed_ns)})", markup=False)
     for name, values in outputs.items():
         if names is not None and values.size in (len(names), len(names) + 1):
             out.print(_best(name, values.reshape(-1), names, top))

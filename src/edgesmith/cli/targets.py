@@ -10,12 +10,14 @@ from rich.table import Table
 
 from edgesmith.bench.environment import available_cores, processor
 from edgesmith.bench.machine import this_machine
+from edgesmith.cli.arguments import refuse_unused
 from edgesmith.cli.console import console, error_console, figures, print_json, table
 from edgesmith.report.units import nbytes, rate
 from edgesmith.target import ISAS, Machine, parse, profiles
 
 
 def command(
+    context: typer.Context,
     measure: Annotated[
         bool, typer.Option("--measure", help="Measure this machine's peak rates again (best when it is idle).")
     ] = False,
@@ -35,6 +37,8 @@ def command(
       edgesmith compile model.onnx --target native+avx2
       edgesmith compile model.onnx --target raspberry-pi-4
     """
+    if not measure:
+        refuse_unused(context, ["threads"], "where nothing is measured", "add --measure, or omit it")
     native = parse("native")
     machine = None
     if measure:

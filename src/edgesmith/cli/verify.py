@@ -23,6 +23,7 @@ from edgesmith.verify import Difference, Verification
 
 
 def command(
+    context: typer.Context,
     artifact: ArtifactArgument,
     model: Annotated[
         str | None,
@@ -65,6 +66,12 @@ def command(
       edgesmith verify out/ model.onnx --on ssh://pi@raspberrypi
       edgesmith verify out/ --key release.pub
     """
+    if key and model is None:
+        unused = ("bind", "given", "seed", "every", "keep", "on")
+        why = "with --key alone, which compares no results"
+        arguments.refuse_unused(context, unused, why, f"edgesmith verify {artifact} model.onnx --key {key}")
+    if as_json:
+        arguments.refuse_unused(context, ["every"], "with --json, which has all layers")
     if key:
         fingerprint = check_signature(artifact, key).key
         if not as_json:

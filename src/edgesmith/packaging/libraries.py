@@ -52,10 +52,6 @@ def library_files(source: Path, name: str, version: str, target: Target, kinds: 
     return headers | {path: text.encode() for path, text in texts.items()}
 
 
-def _has_threads(target: Target) -> bool:
-    return target.system.has_threads and not target.is_bare
-
-
 def _cmake(name: str, target: Target, kinds: Collection[str]) -> str:
     system = target.system
     text = f"""# Imported targets: {name}::shared and {name}::static, as far as the artifact has them, and
@@ -74,7 +70,7 @@ if(NOT TARGET {name}::shared)
 endif()
 """
     if "static" in kinds:
-        threads = "Threads::Threads;" if _has_threads(target) else ""
+        threads = "Threads::Threads;" if target.has_threads else ""
         find = "  include(CMakeFindDependencyMacro)\n  find_dependency(Threads)\n" if threads else ""
         text += f"""
 if(NOT TARGET {name}::static)
@@ -113,7 +109,7 @@ endif()
 
 
 def _pkg_config(name: str, version: str, target: Target, kinds: Collection[str]) -> str:
-    needs = "-lm -pthread" if _has_threads(target) else "-lm"
+    needs = "-lm -pthread" if target.has_threads else "-lm"
     libraries = f"-L${{libdir}} -l{name}"
     shared = "shared" in kinds
     return f"""prefix=${{pcfiledir}}/../..

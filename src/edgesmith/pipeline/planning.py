@@ -84,8 +84,16 @@ def _cost(recipe: Recipe, target: Target, tool: Compiler) -> CostModel:
 
 
 def targets_of(recipe: Recipe) -> tuple[Target, ...]:
-    """What the recipe compiles for: one target, or the variants of a program that picks among them, best first."""
-    return variants(recipe.target, recipe.isas) if recipe.isas else (parse(recipe.target),)
+    """What the recipe compiles for: one target, or the variants of a program that picks among them, best first.
+
+    Raises:
+        TargetError: there is no such target.
+        BadInput: the recipe has threads, and the target has none.
+    """
+    found = variants(recipe.target, recipe.isas) if recipe.isas else (parse(recipe.target),)
+    if recipe.threads > 1 and not found[0].has_threads:
+        raise BadInput(f"programs for {recipe.target} have one thread", where="threads", hint="omit it")
+    return found
 
 
 def checked_isas(isas: Sequence[str], lock: str | None, auto: bool) -> tuple[str, ...]:

@@ -70,6 +70,11 @@ class Target:
         """Whether programs run on a microcontroller alone: without a system, their constants used where they lie."""
         return self.system.is_bare
 
+    @property
+    def has_threads(self) -> bool:
+        """Whether programs start threads."""
+        return self.system.has_threads and not self.is_bare
+
     @cached_property
     def isa(self) -> Isa | None:
         """The widest vector instruction set, or None for portable C."""
