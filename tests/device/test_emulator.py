@@ -95,9 +95,18 @@ def test_without_an_emulator_nothing_is_verified(monkeypatch: pytest.MonkeyPatch
         api.verify(artifact, residual_network())
 
 
+def test_a_program_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("edgesmith.device.emulator.RUN_SECONDS", 0.2)
+    hanging = tmp_path / "qemu-hangs"
+    hanging.write_text("#!/bin/sh\nexec sleep 60\n")
+    hanging.chmod(0o755)
+    with pytest.raises(ArtifactError, match=r"ran longer than 0\.2 s on qemu-hangs"):
+        Emulator(str(hanging), "max", None).start(tmp_path / "program", ["--selftest"])
+
+
 def test_what_cannot_be_emulated() -> None:
-    with pytest.raises(TargetError):
-        Emulator.of(parse("riscv64-linux-none"))
+    with pytest.raises(TargetError, match="no emulator of windows"):
+        Emulator.of(parse("x86_64-windows-gnu"))
 
 
 @needs_qemu

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from edgesmith.cli.app import app
 from edgesmith.device.artifact import _check_machine
 from edgesmith.errors import ArtifactError, TargetError
-from edgesmith.target import absent, parse
+from edgesmith.target import absent, host, parse
 from edgesmith.target import target as module
 from edgesmith.target.isa import ISAS
 
@@ -26,7 +26,7 @@ def pretend(monkeypatch: pytest.MonkeyPatch, folder: Path, refusal: str | None) 
     amx = ISAS["amx"]
     assert amx.permission is not None
     changed = replace(amx, permission=replace(amx.permission, refusal=lambda: refusal))
-    monkeypatch.setattr(module, "CPUINFO", folder / "cpuinfo")
+    monkeypatch.setattr(host, "CPUINFO", folder / "cpuinfo")
     monkeypatch.setattr(module, "ISAS", {**ISAS, "amx": changed})
 
 
@@ -55,7 +55,7 @@ def test_doctor_says_why(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Non
 def test_the_system_of_this_machine_is_asked() -> None:
     permission = ISAS["amx"].permission
     assert permission is not None
-    if "amx_tile" not in module.CPUINFO.read_text():
+    if "amx_tile" not in host.CPUINFO.read_text():
         assert "denies" in (permission.refusal() or "")
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from edgesmith.errors import CompilerFailed, TargetError
 from edgesmith.target import ISAS, board_of, parse, profiles, runs_here
+from edgesmith.target.system import TRIPLES
 from edgesmith.toolchain import zig
 from edgesmith.toolchain.compiler import Compiler
 
@@ -75,13 +76,27 @@ def test_a_device_with_fewer_sets() -> None:
         ("portable+avx2", "means no instruction sets"),
         ("toaster", "not a target"),
         ("z80-cpm-none", "not a target"),
-        ("wasm32-freestanding", "no such system(.|\n)*wasm32-wasi"),
-        ("wasm32-linux-gnu", "no such system"),
+        ("wasm32-freestanding", r"(?s)freestanding is no system.*use wasm32-wasi"),
+        ("wasm32-linux-gnu", "linux-gnu is no system that programs for wasm32"),
+        ("aarch64-linux-foo", r"(?s)linux-foo is no system.*aarch64-linux-gnu, aarch64-linux-musl, .*aarch64-macos"),
+        ("aarch64-linux", "linux is no system"),
+        ("x86_64-windows-msvc", "use .*x86_64-windows-gnu"),
+        ("thumb-freestanding-gnu", "use thumb-freestanding-eabi, thumb-freestanding-eabihf"),
+        ("aarch64-", "not a target"),
     ],
 )
 def test_what_is_no_target(text: str, why: str) -> None:
     with pytest.raises(TargetError, match=why):
         parse(text)
+
+
+def test_every_triple_is_a_target() -> None:
+    for arch, systems in TRIPLES.items():
+        for system in systems:
+            target = parse(f"{arch}-{system}")
+            assert target.arch == arch and target.system.name in system
+    assert {isa.arch for isa in ISAS.values()} <= TRIPLES.keys()
+    assert all(parse(name).triple.partition("-")[2] in TRIPLES[parse(name).arch] for name in profiles())
 
 
 def test_what_runs_here() -> None:

@@ -80,7 +80,7 @@ def test_android_keeps_x18() -> None:
     assert "-ffixed-x18" not in zig().flags(parse("x86_64-linux-android")) + zig().flags(parse("aarch64-linux-musl"))
     target = parse("aarch64-linux-android")
     assert target.is_static and "-static" in program_options(target, Path("objects"))
-    with pytest.raises(TargetError, match="64-bit"):
+    with pytest.raises(TargetError, match="use arm-linux-gnueabihf, arm-linux-musleabihf"):
         parse("arm-linux-androideabi")
 
 

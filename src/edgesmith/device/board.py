@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgesmith.device.device import Device
-from edgesmith.errors import ArtifactError, TargetError
+from edgesmith.device.device import Device, finished
+from edgesmith.errors import TargetError
 from edgesmith.target import Board, Target, board_of
 
 __all__ = ["EmulatedBoard"]
@@ -59,21 +59,9 @@ class EmulatedBoard(Device):
         semihosting = ["enable=on,target=native", *(f"arg={_argument(w)}" for w in words)]
         command = [self.qemu, "-M", self.board.machine, "-nographic", "-monitor", "none", "-serial", "none"]
         command += [*self.options, "-semihosting-config", ",".join(semihosting), "-kernel", str(program)]
-        try:
-            # What programs print by semihosting goes to the emulator's standard error.
-            done = subprocess.run(
-                command,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                errors="replace",
-                timeout=LIMIT_SECONDS,
-            )
-            return subprocess.CompletedProcess(done.args, done.returncode, done.stdout, "")
-        except OSError as error:
-            raise ArtifactError(f"cannot start {self.qemu}: {error}", where=str(program)) from error
-        except subprocess.TimeoutExpired as error:
-            raise ArtifactError(f"ran longer than {LIMIT_SECONDS:g} s on {self.name}", where=str(program)) from error
+        # What programs print by semihosting goes to the emulator's standard error.
+        done = finished(command, self.name, program, LIMIT_SECONDS, subprocess.STDOUT)
+        return subprocess.CompletedProcess(done.args, done.returncode, done.stdout, "")
 
 
 def _argument(text: str) -> str:

@@ -15,9 +15,32 @@ from edgesmith.device.instance import Instance
 from edgesmith.device.local import arranged
 from edgesmith.errors import ArtifactError
 
-__all__ = ["Device"]
+__all__ = ["Device", "finished"]
 
 LAST_LINES = 5
+
+
+def finished(
+    command: Sequence[str], device: str, program: Path, seconds: float, stderr: int = subprocess.PIPE
+) -> subprocess.CompletedProcess[str]:
+    """A command of this machine that runs a program, when it has ended.
+
+    Args:
+        device: what it runs on, for messages.
+        seconds: after which it counts as hung, and is killed.
+        stderr: as of ``subprocess.run``.
+
+    Raises:
+        ArtifactError: it cannot be started, or hangs.
+    """
+    try:
+        return subprocess.run(
+            command, stdout=subprocess.PIPE, stderr=stderr, text=True, errors="replace", timeout=seconds
+        )
+    except OSError as error:
+        raise ArtifactError(f"cannot start {command[0]}: {error}", where=str(program)) from error
+    except subprocess.TimeoutExpired as error:
+        raise ArtifactError(f"ran longer than {seconds:g} s on {device}", where=str(program)) from error
 
 
 class Device(ABC):

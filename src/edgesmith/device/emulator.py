@@ -11,10 +11,10 @@ from pathlib import Path
 
 from edgesmith.device.artifact import Artifact
 from edgesmith.device.board import EmulatedBoard
-from edgesmith.device.device import Device
-from edgesmith.device.session import Session, arguments
+from edgesmith.device.device import Device, finished
+from edgesmith.device.session import RUN_SECONDS, Session, arguments
 from edgesmith.device.wasm import Wasmtime
-from edgesmith.errors import ArtifactError, BadInput, TargetError
+from edgesmith.errors import BadInput, TargetError
 from edgesmith.target import Target, refused, runs_here
 from edgesmith.target.system import WASM
 
@@ -95,12 +95,7 @@ class Emulator(Device):
         return Session.start([*program, *arguments(artifact, threads)], self.name, artifact)
 
     def start(self, program: Path, arguments: Sequence[str]) -> subprocess.CompletedProcess[str]:
-        try:
-            return subprocess.run(
-                [*self.command, str(program), *arguments], capture_output=True, text=True, errors="replace"
-            )
-        except OSError as error:
-            raise ArtifactError(f"cannot start {self.qemu}: {error}", where=str(program)) from error
+        return finished([*self.command, str(program), *arguments], self.name, program, RUN_SECONDS)
 
 
 def emulated(target: Target) -> Device:

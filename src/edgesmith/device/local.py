@@ -7,6 +7,7 @@ import mmap
 import operator
 import os
 import shutil
+import sys
 import tempfile
 import time
 import zlib
@@ -60,13 +61,15 @@ class _ValueInfo(c.Structure):
 
 
 _ARENA, _INPUT, _OUTPUT = 0, 3, 4
+_PRIVATE = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if sys.platform != "win32" else {}
+"""Of memory that a child process gets a copy of; Windows has no such children."""
 
 
 class Program:
     """The shared library of a model.
 
     Args:
-        library: path of the ``.so``.
+        library: its path.
         name: prefix of its symbols.
         variant: of a library for several instruction sets, the one that is used.
         alone: use a copy of the library, whose choice is nobody else's.
@@ -150,9 +153,11 @@ def _loaded(library: Path, alone: bool) -> c.CDLL:
     Args:
         alone: load a copy, with state of its own.
     """
-    with tempfile.TemporaryDirectory(prefix="edgesmith-") as folder:
+    # Windows keeps files that are in use, and lets few users make links.
+    windows = os.name == "nt"
+    with tempfile.TemporaryDirectory(prefix="edgesmith-", ignore_cleanup_errors=windows) as folder:
         alias = Path(folder) / library.name
-        if alone:
+        if alone or windows:
             shutil.copyfile(library, alias)
         else:
             alias.symlink_to(library.absolute())
@@ -195,7 +200,7 @@ class Context(Instance):
         self._nbytes = program.context_bytes(threads)
         try:
             # Anonymous mappings are page-aligned and are returned to the system at once when the context goes.
-            self._memory = mmap.mmap(-1, self._nbytes, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+            self._memory = mmap.mmap(-1, self._nbytes, **_PRIVATE)
         except (OSError, ValueError, OverflowError) as error:
             raise ArtifactError(f"no memory for a context of {self._nbytes} bytes: {error}") from error
         if hasattr(mmap, "MADV_HUGEPAGE"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["WASM", "System", "system_of"]
+__all__ = ["TRIPLES", "WASM", "System", "system_of"]
 
 ELF, MACH_O, COFF, WASM = "elf", "mach-o", "coff", "wasm"
 
@@ -47,6 +47,17 @@ _SYSTEMS = {
     "wasi": System("wasi", WASM, shared="lib{}.wasm", executable="{}.wasm", has_threads=False, one_piece=True),
     "windows": System("windows", COFF, shared="{}.dll", executable="{}.exe", one_piece=True),
 }
+
+_WIDE = ("linux-gnu", "linux-musl", "linux-android", "macos", "windows-gnu")
+TRIPLES = {
+    "x86_64": _WIDE,
+    "aarch64": _WIDE,
+    "arm": ("linux-gnueabihf", "linux-musleabihf", "linux-gnueabi", "linux-musleabi"),
+    "riscv64": ("linux-gnu", "linux-musl"),
+    "wasm32": ("wasi",),
+    "thumb": ("freestanding-eabi", "freestanding-eabihf"),
+}
+"""Systems by architecture, with their C library or how functions are called: all the triples that are targets."""
 
 
 def system_of(triple: str) -> System:

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import os
-import platform
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
-from pathlib import Path
 
 from edgesmith.errors import TargetError
+from edgesmith.target import host
 from edgesmith.target.core import Core, cores
 from edgesmith.target.isa import ISAS, Isa
-from edgesmith.target.processor import cache_bytes, features_of
+from edgesmith.target.processor import cache_bytes
 from edgesmith.target.profile import Profile, profiles
-from edgesmith.target.system import System, system_of
+from edgesmith.target.system import TRIPLES, System, system_of
 
 __all__ = ["Target", "absent", "parse", "refused", "runs_here"]
 
-CPUINFO = Path("/proc/cpuinfo")
 PORTABLE = "portable"
 ANY_CORE = "x86-64"
 """Taken where nothing is known of a target's core."""
@@ -149,23 +147,17 @@ def _baseline(arch: str) -> list[str]:
     return [name for name, isa in ISAS.items() if isa.arch == arch and isa.baseline]
 
 
-def _arch() -> str:
-    machine = platform.machine().lower()
-    return {"amd64": "x86_64", "armv7l": "arm"}.get(machine, machine)
-
-
 def absent() -> dict[str, str]:
     """Why programs of this process do without an instruction set of this machine's architecture: its name -> reason."""
-    try:
-        flags = features_of(CPUINFO.read_text())
-    except OSError:
-        flags = frozenset()
+    arch, flags = host.architecture(), host.features()
     found: dict[str, str] = {}
     for name, isa in ISAS.items():
-        missing = [f for f in isa.cpuinfo if f not in flags]
-        if isa.arch != _arch():
+        missing = [f for f in isa.cpuinfo if f not in (flags or ())]
+        if isa.arch != arch or isa.baseline:
             continue
-        if missing:
+        if flags is None:
+            found[name] = "the system does not say whether the processor has it"
+        elif missing:
             found[name] = f"the processor lacks {', '.join(missing)}"
         elif isa.permission is not None and (refusal := isa.permission.refusal()) is not None:
             found[name] = refusal
@@ -173,9 +165,9 @@ def absent() -> dict[str, str]:
 
 
 def _host() -> Target:
-    arch, without = _arch(), absent()
+    arch, without = host.architecture(), absent()
     return Target(
-        triple=f"{arch}-linux-gnu{'eabihf' if arch == 'arm' else ''}",
+        triple=host.triple(),
         isas=_closure([n for n, isa in ISAS.items() if isa.arch == arch and n not in without], arch),
         cores=os.cpu_count() or 1,
         l1_bytes=cache_bytes(1, 32 * 1024),
@@ -185,13 +177,15 @@ def _host() -> Target:
 
 def runs_here(target: Target) -> bool:
     """Whether this machine runs a target's programs; they do without a set that the system grants and refuses."""
-    host = _host()
-    return target.triple == host.triple and {i for i in target.isas if ISAS[i].permission is None} <= set(host.isas)
+    if not host.is_known():
+        return False
+    here = _host()
+    return target.triple == here.triple and {i for i in target.isas if ISAS[i].permission is None} <= set(here.isas)
 
 
 def refused(target: Target) -> bool:
     """Whether this machine has a target's architecture but not all of its sets, granted by the system or not."""
-    return target.arch == _arch() and not absent().keys().isdisjoint(target.isas)
+    return target.arch == host.architecture() and not absent().keys().isdisjoint(target.isas)
 
 
 def parse(text: str) -> Target:
@@ -208,22 +202,20 @@ def parse(text: str) -> Target:
     """
     base, *names = text.strip().split("+")
     if base in ("native", PORTABLE):
-        host = _host()
+        here = _host()
         if base == PORTABLE and names:
             raise TargetError("portable means no instruction sets", where=text, hint="use native+<isa>")
-        return _limited(host, ["portable"] if base == PORTABLE else names, text, "this machine")
+        return _limited(here, ["portable"] if base == PORTABLE else names, text, "this machine")
     if base in profiles():
         return _limited(_of_profile(profiles()[base]), names, text, base)
-    arch, *system = base.split("-")
-    short = len(system) == 1 and system_of(base).name == system[0]
-    if not (short or len(system) == 2) or arch not in {isa.arch for isa in ISAS.values()} | {"arm"}:
+    arch, _, system = base.partition("-")
+    if not system or arch not in TRIPLES:
         raise TargetError("not a target", where=text, hint=HINT)
-    if (arch == "wasm32") != (system == ["wasi"]):
+    if system not in TRIPLES[arch]:
+        known = ", ".join(f"{arch}-{known}" for known in TRIPLES[arch])
         raise TargetError(
-            "no such system", where=text, hint="use wasm32-wasi; its library imports nothing and needs no system"
+            f"{system} is no system that programs for {arch} are compiled for", where=text, hint=f"use {known}"
         )
-    if system[-1] == "androideabi":
-        raise TargetError("Android is a target on 64-bit processors", where=text, hint="use arm-linux-musleabihf")
     isas = () if names == [PORTABLE] else _closure(names or _baseline(arch), arch)
     whole = Target(base, isas, cpu=_processor(isas))
     return replace(whole, l1_bytes=UNCACHED_BYTES) if whole.is_bare else whole
