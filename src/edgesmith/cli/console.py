@@ -7,18 +7,45 @@ import sys
 from typing import Any
 
 from rich import box
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, ConsoleRenderable, RenderHook, RenderResult
+from rich.segment import Segment
 from rich.table import Table
 
 __all__ = ["console", "error_console", "figures", "print_json", "table"]
 
-_PIPE_WIDTH = 240
+_PIPE_WIDTH = 1 << 20
+"""Nothing is cropped or folded where nobody reads lines on a screen."""
+
+
+class _Trimmed:
+    """A renderable whose lines end where their text ends, instead of being as wide as the longest."""
+
+    def __init__(self, whole: ConsoleRenderable) -> None:
+        self._whole = whole
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for line in Segment.split_lines(console.render(self._whole, options)):
+            segments = [segment for segment in line if not segment.control]
+            while segments and not segments[-1].text.strip():
+                segments.pop()
+            if segments:
+                text, style, _ = segments.pop()
+                segments.append(Segment(text.rstrip(), style))
+            yield from (*segments, Segment.line())
+
+
+class _Trim(RenderHook):
+    def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
+        return [_Trimmed(r) for r in renderables]
 
 
 def _console(stderr: bool) -> Console:
     stream = sys.stderr if stderr else sys.stdout
-    width = None if stream.isatty() else _PIPE_WIDTH
-    return Console(stderr=stderr, width=width, highlight=False, soft_wrap=not stream.isatty())
+    if stream.isatty():
+        return Console(stderr=stderr, highlight=False)
+    piped = Console(stderr=stderr, width=_PIPE_WIDTH, highlight=False, soft_wrap=True)
+    piped.push_render_hook(_Trim())
+    return piped
 
 
 def console() -> Console:

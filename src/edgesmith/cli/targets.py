@@ -88,12 +88,13 @@ def command(
 
 
 def _devices() -> Table:
-    shown = table("", "device|what it is|target|cores|data caches")
+    shown = table("", "device|what it is|target|cores|data caches|>flash|>RAM")
     for profile in profiles().values():
         cores = ", ".join(f"{c.cores} x {c.core} {c.gigahertz:g} GHz" for c in profile.clusters)
         fastest = profile.clusters[0]
         caches = ", ".join(nbytes(n) for n in (fastest.l1_bytes, fastest.l2_bytes, fastest.l3_bytes) if n)
-        shown.add_row(profile.name, profile.title, str(parse(profile.name)), cores, caches)
+        memory = (nbytes(n) if n else "" for n in (profile.flash_bytes, profile.ram_bytes))
+        shown.add_row(profile.name, profile.title, str(parse(profile.name)), cores, caches, *memory)
     return shown
 
 
