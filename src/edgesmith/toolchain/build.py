@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 from edgesmith.codegen.package import BARE_PROGRAM, PROGRAM
@@ -15,6 +15,7 @@ __all__ = ["build"]
 
 Progress = Callable[[int, int], None]
 MAIN = tuple(name for name in (*PROGRAM, *BARE_PROGRAM) if name.endswith(".c"))
+"""C files of the executables of generated packages."""
 
 LINKER_SCRIPT = "es_board.ld"
 """Of programs without a system."""
@@ -29,6 +30,7 @@ def build(
     *,
     variants: Mapping[str, Target] | None = None,
     extra: Sequence[str] = (),
+    main: Collection[str] = MAIN,
     executable: bool = True,
     one_piece: bool = False,
     progress: Progress | None = None,
@@ -38,7 +40,8 @@ def build(
     Args:
         variants: folders in ``source`` whose files are compiled for a target of their own.
         extra: further compiler flags, such as sanitizers.
-        executable: also build the command-line program (needs ``selftest_data.h``).
+        main: names of the C files that belong to the executable alone, and to no library.
+        executable: also build the executable (that of generated packages needs ``selftest_data.h``).
         one_piece: the executable contains the model, instead of finding the shared library beside it, on every system.
         progress: called with (files compiled, files in all).
 
@@ -52,7 +55,7 @@ def build(
     objects = output / "objects"
     objects.mkdir(parents=True, exist_ok=True)
     flags = [*FLAGS, *(BARE_FLAGS if target.is_bare else ()), *extra]
-    sources = {p: compiler.flags(target) for p in source.glob("*.c") if executable or p.name not in MAIN}
+    sources = {p: compiler.flags(target) for p in source.glob("*.c") if executable or p.name not in main}
     for folder, variant in (variants or {}).items():
         sources |= dict.fromkeys((source / folder).glob("*.c"), compiler.flags(variant))
     made = {p: objects / f"{'_'.join(p.relative_to(source).with_suffix('').parts)}.o" for p in sorted(sources)}
@@ -65,8 +68,8 @@ def build(
             progress(done, len(sources) + 1)
 
     compile_objects(compiler, source, {p: ([*sources[p], *flags], o) for p, o in made.items()}, extra, count_one)
-    main = [str(o) for p, o in made.items() if p.parent == source and p.name in MAIN]
-    parts = [str(o) for p, o in made.items() if p.parent != source or p.name not in MAIN]
+    own = [str(o) for p, o in made.items() if p.parent == source and p.name in main]
+    parts = [str(o) for p, o in made.items() if p.parent != source or p.name not in main]
     link = [*compiler.link_flags(target), "-O3", *extra]
     system = target.system
     library, archive, program = (output / n.format(name) for n in (system.shared, system.static, system.executable))
@@ -76,7 +79,7 @@ def build(
         result["shared"] = library
         _stub(target, compiler, objects)
         compiler.run([*link, *parts, *library_options(target, library, objects), "-o", str(library)], cwd=source)
-    if executable and main:
+    if executable and own:
         result["exe"] = program
         if target.is_bare:
             script = ["-T", LINKER_SCRIPT, "-Wl,--gc-sections", "-Wl,--build-id=none", "-Wl,-s"]
@@ -85,7 +88,7 @@ def build(
             model = [*parts, *program_options(target, objects)]
         else:
             model = program_options(target, objects, [library])
-        compiler.run([*link, *main, *model, "-o", str(program)], cwd=source)
+        compiler.run([*link, *own, *model, "-o", str(program)], cwd=source)
     if progress:
         progress(len(sources) + 1, len(sources) + 1)
     for path in objects.iterdir():

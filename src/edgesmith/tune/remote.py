@@ -19,6 +19,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Self
 
+from edgesmith.codegen.package import runtime_files
 from edgesmith.deploy import Workplace
 from edgesmith.device.channel import Channel, Lost
 from edgesmith.device.channel import Refused as Declined
@@ -49,7 +50,9 @@ LOSSES = 20
 HOPELESS = 16
 """When so many candidates fail and none runs, something else is wrong."""
 AGAIN = "What was measured is kept; the same command goes on from there."
-RUNTIME = ("es_frame.h", "es_frame.c", "es_affinity.h", "es_affinity.c", "es_session.h", "es_pool.h", "es_abi.h")
+RUNNER = "runner.c"
+RUNTIME = ("es_frame.c", "es_affinity.c")
+"""Files of generated packages that the runner is linked with."""
 
 
 class Ended(Exception):
@@ -196,12 +199,12 @@ class RemoteTimer(RacingTimer[Batch]):
             write_sources(trials, self._target, folder)
             (folder / "trials.h").write_text(TRIALS_HEADER)
             (folder / "trials.c").write_text(_table(trials))
-            # What belongs to the executable alone is known to the toolchain by its names.
-            (folder / "es_main.c").write_text((resources.files("edgesmith.tune") / "runner.c").read_text())
-            runtime = resources.files("edgesmith.codegen") / "runtime"
-            for file in RUNTIME:
-                (folder / file).write_bytes((runtime / file).read_bytes())
-            made = build(folder, folder, "trials", self._target, self._compiler, one_piece=True)["exe"]
+            (folder / RUNNER).write_text((resources.files("edgesmith.tune") / RUNNER).read_text())
+            for file, content in runtime_files(self._target).items():
+                if file in RUNTIME or file.endswith(".h"):
+                    (folder / file).write_bytes(content)
+            main = (RUNNER, *RUNTIME)
+            made = build(folder, folder, "trials", self._target, self._compiler, main=main, one_piece=True)["exe"]
             digest = hashlib.sha256(made.read_bytes()).hexdigest()[:16]
             return Batch(made.rename(Path(self._folder.name) / f"trials-{digest}"))
 
