@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from edgesmith.passes import optimize
 from edgesmith.verify import wrong_integers
 from edgesmith.zoo import build
 from foreign import missing_emulator
-from small_networks import residual_network
+from small_networks import residual_network, two_inputs
 
 pytestmark = [
     pytest.mark.toolchain,
@@ -53,6 +54,31 @@ def test_without_vectors(tmp_path: Path) -> None:
     artifact = api.compile(residual_network(), target="visionfive-2", output=tmp_path / "out", tune="off", cache=False)
     found = artifact.verification
     assert artifact.manifest["isas"] == [] and found is not None and found["ok"]
+
+
+def test_processors_pick_what_their_registers_hold(tmp_path: Path) -> None:
+    artifact = api.compile(
+        two_inputs(),
+        target="riscv64-linux-gnu",
+        isas=["portable", "rvv128", "rvv256"],
+        output=tmp_path / "out",
+        cache=False,
+        tune="off",
+    )
+    found = json.loads((artifact.path / "verification.json").read_text())
+    assert {isa: one["ok"] for isa, one in found.items()} == {"rvv256": True, "rvv128": True, "portable": True}
+    device = Emulator.of(artifact.target)
+    for vectors, best, beyond in (
+        ("v=false", "portable", "rvv128"),
+        ("v=true,vlen=128,vext_spec=v1.0", "rvv128", "rvv256"),
+        ("v=true,vlen=512,vext_spec=v1.0", "rvv256", ""),
+    ):
+        device = replace(device, cpu=f"rv64,{vectors}")
+        done = device.start(artifact.executable.absolute(), ["--selftest"])
+        assert done.returncode == 0 and done.stdout.startswith(f"variant {best}\n"), done.stdout + done.stderr
+        if beyond:
+            refused = device.start(artifact.executable.absolute(), ["--selftest", "--isa", beyond])
+            assert refused.returncode == 5 and "does not run it" in refused.stderr
 
 
 def test_integers_are_the_simulators(tmp_path: Path) -> None:

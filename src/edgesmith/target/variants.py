@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from edgesmith.errors import TargetError
 from edgesmith.target.isa import ISAS
+from edgesmith.target.system import WASM
 from edgesmith.target.target import Target, parse
 
 __all__ = ["baseline_of", "variants"]
@@ -32,6 +33,11 @@ def variants(text: str, names: Sequence[str]) -> tuple[Target, ...]:
     if "+" in text:
         raise TargetError("names an instruction set already", where=text, hint=f"--target {text.partition('+')[0]}")
     whole = parse(text)
+    if whole.system.object_format == WASM:
+        why = "engines refuse a whole module where they lack one of its instructions, so it holds one set"
+        raise TargetError(
+            why, where=text, hint="compile a module for each set, and load the first that the engine takes"
+        )
     if whole.system.name not in SYSTEMS:
         raise TargetError("programs for it cannot ask what the processor has", where=text, hint="compile for one set")
     found = {}

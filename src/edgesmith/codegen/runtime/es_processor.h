@@ -46,6 +46,19 @@ static inline int es_sysctl(const char *name) {
 /* A bit of AT_HWCAP (16) or AT_HWCAP2 (26), by which the kernel tells what the processor has; `apple` is its name on macOS. */
 #define es_auxiliary(vector, bit, apple) ((int)(getauxval(vector) >> (bit) & 1))
 
+#if defined(__riscv)
+
+/* Bytes of a vector register, 0 without V 1.0. The kernel names the letter V in AT_HWCAP, some also for drafts of it; vsetvli
+ * (here e8, m1, ta, ma) then counts 0 elements: a draft knows no such type. No instruction of V is known to the compiler here. */
+static inline unsigned long es_vector_bytes(void) {
+    unsigned long elements;
+    if (!(getauxval(16) >> ('V' - 'A') & 1)) return 0;
+    __asm__ volatile(".insn i 0x57, 7, %0, x0, 0xc0" : "=r"(elements));
+    return elements;
+}
+
+#endif
+
 #else
 
 #define es_auxiliary(vector, bit, apple) 0

@@ -51,6 +51,7 @@ RVV128 = ISAS.register("rvv128")(
         features=("v",),
         preamble=vectors_in_registers(128),
         cpuinfo=("v",),
+        detect=("es_vector_bytes() >= 16",),
         emulator_cpu="rv64,v=true,vlen=128,vext_spec=v1.0",
         instr={
             "dot1": "(es_u){0} + (es_u){1} * (es_u){2}",

@@ -13,6 +13,7 @@ RVV256 = ISAS.register("rvv256")(
         preamble=vectors_in_registers(256),
         implies=("rvv128",),
         cpuinfo=("zvl256b", *RVV128.cpuinfo),
+        detect=("es_vector_bytes() >= 32",),
         emulator_cpu="rv64,v=true,vlen=256,vext_spec=v1.0",
         instr={**RVV128.instr, "first": "(es_m){{0, 1, 2, 3, 4, 5, 6, 7}} < {0}"},
     )
