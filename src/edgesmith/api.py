@@ -28,6 +28,7 @@ from edgesmith.frontend.torch import export
 from edgesmith.ir import Graph
 from edgesmith.packaging import check_target, checked_forms, checked_version
 from edgesmith.passes import optimize
+from edgesmith.passes.quantized_values import Quantization
 from edgesmith.pipeline.making import Making, write_manifest
 from edgesmith.pipeline.planning import (
     allowed_kernels,
@@ -37,6 +38,7 @@ from edgesmith.pipeline.planning import (
     mixed_precision,
     targets_of,
 )
+from edgesmith.pipeline.ports import ports_of
 from edgesmith.pipeline.progress import Progress, silent
 from edgesmith.pipeline.quantizer import Quantizer, settings_for
 from edgesmith.pipeline.source import (
@@ -101,6 +103,8 @@ def compile(
     name: str | None = None,
     cache: bool = True,
     precision: str = FLOAT,
+    input_type: str = Recipe.input_type,
+    output_type: str = Recipe.output_type,
     isas: Sequence[str] = (),
     max_ram: int = 0,
     max_flash: int = 0,
@@ -137,6 +141,8 @@ def compile(
             first (see ``quantize``); ``auto``: quantise to int8 what is faster in integers, conversions included, by
             the times that ``tune`` says. The artifact is then compared with the quantised model, which it keeps as
             ``quantized.onnx``.
+        input_type, output_type: ``quantized``: inputs, or outputs, that the model quantises, or dequantises, are the
+            integers; header and manifest tell scale and zero point. ``model``: what the model declares.
         isas: instruction sets, such as ``("sse2", "avx2", "avx512")``: the program is compiled for each, and picks the
             best one that the processor has when it runs.
         calibration, quantization, preprocess: data, settings and pictures of ``quantize``.
@@ -172,6 +178,8 @@ def compile(
         max_ram_bytes=max_ram,
         max_flash_bytes=max_flash,
         isas=checked_isas(isas, locked, precision == AUTO),
+        input_type=input_type,
+        output_type=output_type,
     )
     targets = targets_of(recipe)
     check_target(wanted, targets[0], bool(isas), target)
@@ -188,6 +196,7 @@ def compile(
     if key and _from_cache(key, place, verify and any(map(runnable, targets)), report):
         return Artifact(place)
     source = {"name": title, "sha256": digest, "shapes": dict(recipe.shapes), "bindings": dict(recipe.bindings)}
+    source |= {"input_type": input_type, "output_type": output_type}
     kept: dict[str, bytes] = {}
     measured: dict[str, Any] = {}
     if quantizer:
@@ -203,12 +212,14 @@ def compile(
     graph, roundoff = read(model, shapes, fixed)
     report("read", 1, 1)
     outputs = graph.outputs
+    ports = ports_of(graph, input_type, output_type)
     artifact = compile_graph(
-        graph,
+        ports.graph,
         recipe,
         place,
-        original=lambda feeds: oracle_of(model, fixed, graph).run(feeds, outputs),
+        original=lambda feeds: ports.integers(oracle_of(model, fixed, graph).run(ports.floats(feeds), outputs)),
         source=source,
+        quantizations=ports.quantizations,
         files=kept,
         measured=measured,
         roundoff=roundoff,
@@ -249,6 +260,7 @@ def compile_graph(
     *,
     original: Callable[[Arrays], Arrays] | None = None,
     source: Mapping[str, Any] | None = None,
+    quantizations: Mapping[str, Quantization] | None = None,
     files: Mapping[str, bytes] | None = None,
     measured: Mapping[str, Any] | None = None,
     roundoff: float = 0.0,
@@ -261,6 +273,7 @@ def compile_graph(
     Args:
         original: gives the outputs of the model that the graph comes from (default: the graph itself in ONNX Runtime).
         source: what the manifest says about that model.
+        quantizations: how integers stand for numbers, of inputs and outputs where that is known.
         files: further files of the artifact.
         measured: further files of it that have no hash, because they change from run to run, as data.
         roundoff: its unit roundoff where that is coarser than the graph's.
@@ -270,6 +283,7 @@ def compile_graph(
         graph,
         recipe,
         source or {"name": graph.name},
+        quantizations=quantizations or {},
         original=original,
         roundoff=roundoff,
         budget_seconds=budget_seconds,
@@ -413,7 +427,9 @@ def verify(
     clean = normalize(model, shapes=shapes, bindings=fixed)
     graph = bind(clean)
     outputs = graph.outputs
-    graph = own_memory(optimize(graph)[0])
+    about = artifact.manifest["model"]
+    ports = ports_of(graph, about.get("input_type", Recipe.input_type), about.get("output_type", Recipe.output_type))
+    graph = own_memory(optimize(ports.graph)[0])
     if artifact.patching:
         graph = divided(graph, artifact.patching)
     io = [graph.type(v) for v in graph.inputs]
@@ -422,7 +438,7 @@ def verify(
         artifact,
         graph,
         feeds,
-        expected=oracle_of(model, fixed, graph).run(feeds, outputs),
+        expected=ports.integers(oracle_of(model, fixed, graph).run(ports.floats(feeds), outputs)),
         roundoff=roundoff_of(clean),
         seed=None if inputs else seed,
         progress=lambda i, n: report("verify", i, n),

@@ -32,6 +32,7 @@ class Recipe:
         precision: ``f32``: as the model computes; otherwise what it is quantised to.
         quantization: digest of how: the settings and the calibration data.
         max_ram_bytes, max_flash_bytes: most memory that the program may take; 0: what the device has.
+        input_type, output_type: ``model``: as it declares them; ``quantized``: the integers of a quantised model.
         isas: instruction sets among which the program picks when it runs; empty: it is for the target's.
     """
 
@@ -48,6 +49,8 @@ class Recipe:
     version: str = "1.0.0"
     precision: str = "f32"
     quantization: str = ""
+    input_type: str = "model"
+    output_type: str = "model"
     isas: tuple[str, ...] = ()
     max_ram_bytes: int = 0
     max_flash_bytes: int = 0

@@ -90,6 +90,12 @@ def command(
     precision: PrecisionOption = "f32",
     calibration: CalibrationOption = None,
     activations: ActivationsOption = None,
+    input_type: Annotated[
+        str, typer.Option(metavar="model|quantized", help="quantized: inputs are the integers of a quantised model.")
+    ] = Recipe.input_type,
+    output_type: Annotated[
+        str, typer.Option(metavar="model|quantized", help="quantized: outputs are the integers of a quantised model.")
+    ] = Recipe.output_type,
     name: Annotated[str | None, typer.Option(help="Prefix of the C symbols; default: the model's name.")] = None,
     emit: EmitOption = None,
     package_version: VersionOption = Recipe.version,
@@ -129,6 +135,7 @@ def command(
       edgesmith compile model.onnx -o out/ --precision int8 --calibration photos/
       edgesmith compile model.onnx -o out/ --precision bf16
       edgesmith compile model.onnx -o out/ --precision fp16 --activations fp16 --target raspberry-pi-5
+      edgesmith compile model_int8.onnx -o out/ --target stm32f746 --input-type quantized --output-type quantized
       edgesmith compile model.onnx -o out/ --emit shared,wheel --package-version 1.2.0
     """
     if tune != "full" or lock:
@@ -159,6 +166,8 @@ def command(
             name=name,
             cache=cache,
             precision=precision,
+            input_type=input_type,
+            output_type=output_type,
             calibration=calibration,
             quantization=settings_of(precision, activations),
             preprocess=picture,

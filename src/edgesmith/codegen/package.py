@@ -10,6 +10,7 @@ from functools import cached_property
 from importlib import resources
 from itertools import accumulate, pairwise
 from pathlib import Path
+from types import MappingProxyType
 
 from edgesmith.c.mathfunctions import definitions
 from edgesmith.c.vector import header as vector_header
@@ -17,8 +18,9 @@ from edgesmith.c.writer import Writer
 from edgesmith.codegen.encoding import DECODER, encode
 from edgesmith.codegen.weights import Weights, aligned
 from edgesmith.codegen.weights_source import weights_source
-from edgesmith.ir import TensorType
+from edgesmith.ir import Graph, TensorType
 from edgesmith.kernels.base import PREPARE_SIGNATURE, SIGNATURE
+from edgesmith.passes.quantized_values import Quantization
 from edgesmith.plan import Plan, Space, Step
 from edgesmith.target import Target, board_of
 
@@ -32,6 +34,7 @@ __all__ = [
     "model_header",
     "model_package",
     "public_header",
+    "quantization_macros",
     "runtime_files",
 ]
 
@@ -108,15 +111,18 @@ def c_identifier(text: str) -> str:
     return f"net_{name}".rstrip("_") if not name or name[0].isdigit() or _RESERVED.fullmatch(name) else name
 
 
-def generate(plan: Plan, name: str, version: str) -> Package:
+def generate(
+    plan: Plan, name: str, version: str, quantizations: Mapping[str, Quantization] = MappingProxyType({})
+) -> Package:
     """Emit all files; the same plan gives the same bytes.
 
     Args:
         name: base of the public symbols; made a C identifier.
         version: version of the generator, returned by ``<name>_version``.
+        quantizations: how integers stand for numbers, of inputs and outputs where that is known; for the header.
     """
     name = c_identifier(name)
-    model = model_package(plan, name, version, Weights())
+    model = model_package(plan, name, version, Weights(), macros=quantization_macros(plan.graph, name, quantizations))
     texts = {
         "model.h": model_header(name),
         "weights.c": weights_source(f"{name}_weights", plan.target.system.object_format),
@@ -125,18 +131,21 @@ def generate(plan: Plan, name: str, version: str) -> Package:
     return replace(model, files={**model.files, **files, **runtime_files(plan.target)})
 
 
-def model_package(plan: Plan, name: str, version: str, weights: Weights, owner: str = "") -> Package:
+def model_package(plan: Plan, name: str, version: str, weights: Weights, owner: str = "", macros: str = "") -> Package:
     """The kernels of a plan, its step table, and the header of both.
 
     Args:
         name: prefix of its functions.
         weights: collects what it needs.
         owner: name of the model that it is a variant of, whose weights it shares, and which alone calls it.
+        macros: further text of the header.
     """
     functions, kernels = _kernels(plan, owner or name)
     tables = _tables(plan, weights)
     files = {
-        f"{name}.h": public_header(name, _context_macro(plan, name, tables.prepared_bytes), is_variant=bool(owner)),
+        f"{name}.h": public_header(
+            name, _context_macro(plan, name, tables.prepared_bytes) + macros, is_variant=bool(owner)
+        ),
         "es_kernels.h": _kernel_header(plan, functions),
         "es_simd.h": _guarded("ES_SIMD_H", vector_header(plan.target)),
         f"{name}.c": _model_source(plan, name, version, functions, tables, f"{owner or name}_weights"),
@@ -260,6 +269,22 @@ def _context_macro(plan: Plan, name: str, prepared_bytes: int) -> str:
         "/* Memory of one context, as context_bytes(1) tells it; aligned to ES_ALIGNMENT. */\n"
         f"#define {name.upper()}_CONTEXT_BYTES (({pointers} * sizeof(void *) + 63) / 64 * 64 + {nbytes})\n\n"
     )
+
+
+def quantization_macros(graph: Graph, name: str, quantizations: Mapping[str, Quantization]) -> str:
+    """Scale and zero point of inputs and outputs that are integers, for the header."""
+    lines = []
+    for kind, values in (("INPUT", graph.inputs), ("OUTPUT", graph.outputs)):
+        for i, value in enumerate(values):
+            if value in quantizations:
+                known, prefix = quantizations[value], f"{name.upper()}_{kind}_{i}"
+                lines += [
+                    f"#define {prefix}_SCALE {float(known.scale)!r}f /* {c_comment(value)} */",
+                    f"#define {prefix}_ZERO_POINT ({known.zero})",
+                ]
+    if not lines:
+        return ""
+    return "\n".join(["/* An integer stands for (integer - zero point) * scale. */", *lines]) + "\n\n"
 
 
 def _context_check(plan: Plan, name: str) -> str:

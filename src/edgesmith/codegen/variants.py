@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from importlib import resources
+from types import MappingProxyType
 
 from edgesmith.codegen.package import (
     MODEL_FUNCTIONS,
@@ -15,10 +16,12 @@ from edgesmith.codegen.package import (
     model_header,
     model_package,
     public_header,
+    quantization_macros,
     runtime_files,
 )
 from edgesmith.codegen.weights import Weights, WeightsShare
 from edgesmith.codegen.weights_source import weights_source
+from edgesmith.passes.quantized_values import Quantization
 from edgesmith.plan import Plan
 from edgesmith.target import ISAS, Target
 
@@ -38,14 +41,19 @@ VARIANT_FUNCTIONS = (
 )
 
 
-def generate_variants(plans: Mapping[str, Plan], name: str, version: str) -> Package:
+def generate_variants(
+    plans: Mapping[str, Plan],
+    name: str,
+    version: str,
+    quantizations: Mapping[str, Quantization] = MappingProxyType({}),
+) -> Package:
     """Emit a package with one model for each plan; the same plans give the same bytes.
 
     Each variant lies in a folder of its name. Weights that are the same in several are stored once.
 
     Args:
         plans: by variant, best first.
-        name, version: see ``generate``.
+        name, version, quantizations: see ``generate``.
     """
     name = c_identifier(name)
     weights = Weights()
@@ -58,8 +66,9 @@ def generate_variants(plans: Mapping[str, Plan], name: str, version: str) -> Pac
         variants[variant] = replace(model, name=name, files={})
     best = next(iter(variants.values()))
     some = next(iter(plans.values())).target
+    macros = quantization_macros(next(iter(plans.values())).graph, name, quantizations)
     texts = {
-        f"{name}.h": public_header(name, functions=(*MODEL_FUNCTIONS, *VARIANT_FUNCTIONS)),
+        f"{name}.h": public_header(name, macros, functions=(*MODEL_FUNCTIONS, *VARIANT_FUNCTIONS)),
         "model.h": model_header(name) + "#define ES_HAS_VARIANTS\n",
         f"{name}.c": _dispatcher(plans, name, version),
         "weights.c": weights_source(f"{name}_weights", some.system.object_format),

@@ -9,6 +9,7 @@ from edgesmith.codegen import Package
 from edgesmith.device.artifact import FORMAT
 from edgesmith.ir import Graph, TensorType
 from edgesmith.passes import PassReport
+from edgesmith.passes.quantized_values import Quantization
 from edgesmith.plan import Plan, Step
 from edgesmith.plan.fit import as_json
 
@@ -28,6 +29,7 @@ def describe(
     model: Mapping[str, Any],
     tools: Mapping[str, str],
     passes: PassReport,
+    quantizations: Mapping[str, Quantization],
 ) -> dict[str, Any]:
     """The manifest of a package, without the file hashes.
 
@@ -39,11 +41,12 @@ def describe(
         model: name and hash of the source model, its shapes and bindings.
         tools: names and versions of what made the artifact.
         passes: what the passes did, and what they left.
+        quantizations: how integers stand for numbers, of inputs and outputs where that is known.
     """
 
     def described(variant: str) -> dict[str, Any]:
         part = package.variants.get(variant, package)
-        return _describe(plans[variant], part, tolerances[variant], threads, model, tools, passes)
+        return _describe(plans[variant], part, tolerances[variant], threads, model, tools, passes, quantizations)
 
     if not package.variants:
         (only,) = plans
@@ -66,8 +69,15 @@ def _describe(
     model: Mapping[str, Any],
     tools: Mapping[str, str],
     passes: PassReport,
+    quantizations: Mapping[str, Quantization],
 ) -> dict[str, Any]:
     graph = plan.graph
+
+    def tensor(value: str) -> dict[str, Any]:
+        known = quantizations.get(value)
+        stands_for = {"scale": float(known.scale), "zero_point": known.zero} if known else {}
+        return {**_tensor(value, graph.type(value)), **stands_for}
+
     return {
         "format": FORMAT,
         "name": package.name,
@@ -80,8 +90,8 @@ def _describe(
         "graph": graph.digest,
         "lock": plan.lock.digest,
         "build": package.build,
-        "inputs": [_tensor(v, graph.type(v)) for v in graph.inputs],
-        "outputs": [{**_tensor(v, graph.type(v)), "tolerance": tolerances[v]} for v in graph.outputs],
+        "inputs": [tensor(v) for v in graph.inputs],
+        "outputs": [{**tensor(v), "tolerance": tolerances[v]} for v in graph.outputs],
         "preprocess": None,
         "memory": {
             "arena_bytes": plan.arena.nbytes,

@@ -144,6 +144,8 @@ class Kernel(ABC):
     name: ClassVar[str]
     widens: ClassVar[bool] = False
     """Whether it computes regions with a Cast from fp16 before the anchor (``widening_chains``)."""
+    always_prepares: ClassVar[bool] = False
+    """Whether its code has memory that ``prepare`` fills, whatever the schedule."""
 
     @abstractmethod
     def regions(self, graph: Graph, anchor: Node) -> Iterator[Region]:
@@ -178,7 +180,7 @@ class Kernel(ABC):
 
     def prepares(self, problem: Problem, schedule: Schedule) -> bool:
         """Whether its code has memory that ``prepare`` fills (``Code.prepared_bytes``)."""
-        return False
+        return self.always_prepares
 
     def in_place(self, problem: Problem) -> tuple[str, ...]:
         """Inputs whose buffer the output may reuse because each element is read just before it is overwritten."""

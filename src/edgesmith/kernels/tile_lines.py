@@ -45,6 +45,7 @@ class TileKernel(Kernel):
     Where the system denies tiles to the process, vectors compute the sums from the same lines and weights.
     """
 
+    always_prepares: ClassVar[bool] = True
     operators: ClassVar[tuple[type[Operator], ...]]
     """What it computes."""
     dot: ClassVar[TileDot]
@@ -80,9 +81,6 @@ class TileKernel(Kernel):
 
     def cost(self, problem: Problem, schedule: Schedule) -> float:
         return self.sums(problem).nanoseconds(Blocking.of(schedule))
-
-    def prepares(self, problem: Problem, schedule: Schedule) -> bool:
-        return True
 
     def in_place(self, problem: Problem) -> tuple[str, ...]:
         return self.window(problem).epilogue.in_place(problem)

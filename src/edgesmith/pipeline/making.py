@@ -18,6 +18,7 @@ from edgesmith.device.manifest import describe
 from edgesmith.ir import Graph
 from edgesmith.packaging import PACKAGES, library_files, pack
 from edgesmith.passes import optimize
+from edgesmith.passes.quantized_values import Quantization
 from edgesmith.pipeline.limits import Limits
 from edgesmith.pipeline.planning import compiler_of, planned, targets_of
 from edgesmith.pipeline.progress import Progress
@@ -38,6 +39,7 @@ class Making:
 
     Args:
         source: what the manifest says about the model that the graph comes from; ``name`` at least.
+        quantizations: how integers stand for numbers, of inputs and outputs where that is known.
         original: gives the outputs of that model; None: they are the graph's own in ONNX Runtime.
         roundoff: its unit roundoff where that is coarser than the graph's.
         budget_seconds: most time for measuring, when the recipe says so.
@@ -53,12 +55,14 @@ class Making:
         recipe: Recipe,
         source: Mapping[str, Any],
         *,
+        quantizations: Mapping[str, Quantization],
         original: Callable[[Arrays], Arrays] | None,
         roundoff: float,
         budget_seconds: float,
         report: Progress,
     ) -> None:
         self.recipe, self.source, self.report = recipe, source, report
+        self.quantizations = quantizations
         self.targets, self.tool = targets_of(recipe), compiler_of(recipe)
         self.feeds = dict(zip(graph.inputs, selftest_inputs([graph.type(v) for v in graph.inputs]), strict=True))
         graph, self.passes = optimize(graph)
@@ -85,8 +89,8 @@ class Making:
     def package(self) -> Package:
         title = self.source["name"].rsplit(".onnx", 1)[0]
         if self.recipe.isas:
-            return generate_variants(self.plans, title, __version__)
-        return generate(self.plan, title, __version__)
+            return generate_variants(self.plans, title, __version__, self.quantizations)
+        return generate(self.plan, title, __version__, self.quantizations)
 
     def write_sources(self, folder: Path) -> None:
         src = folder / "src"
@@ -127,6 +131,7 @@ class Making:
             model=self.source,
             tools={"edgesmith": __version__, "compiler": f"{self.tool.name} {self.tool.version}"},
             passes=self.passes,
+            quantizations=self.quantizations,
         )
         needed = self.limits.measured(self.plan, self.package, built, self.tool)
         for described in manifest.get("variants", {"": manifest}).values():

@@ -14,6 +14,7 @@ from edgesmith.pipeline.limits import Limits
 from edgesmith.pipeline.progress import Progress
 from edgesmith.plan import CostModel, Lock, Patching, Plan, analytic, make_plan
 from edgesmith.plan.fitting import fit
+from edgesmith.plan.select import Selector
 from edgesmith.quantize import Quantized
 from edgesmith.recipe import Recipe
 from edgesmith.target import Target, parse, variants
@@ -45,9 +46,10 @@ def planned(
         )
         return tuned.plan
     cost, room = _cost(recipe, target, tool), Limits.of(recipe, target).planned_ram(target)
+    selector = Selector(target, cost, None if recipe.only is None else frozenset(recipe.only))
 
     def plan_of(patching: Patching | None) -> Plan:
-        return make_plan(graph, target, cost, only=recipe.only, progress=steps, patching=patching)
+        return make_plan(graph, target, progress=steps, patching=patching, selector=selector)
 
     return fit(plan_of, room)
 

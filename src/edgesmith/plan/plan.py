@@ -16,7 +16,7 @@ from edgesmith.plan.lock import Lock, LockedStep
 from edgesmith.plan.memory import Buffer, place_buffers
 from edgesmith.plan.outputs import own_memory
 from edgesmith.plan.patches import Patching, divided
-from edgesmith.plan.select import CostModel, Selector, analytic, considered
+from edgesmith.plan.select import CostModel, Selector, analytic
 from edgesmith.plan.step import Step
 from edgesmith.target import Target
 
@@ -70,6 +70,7 @@ def make_plan(
     lock: Lock | None = None,
     progress: Callable[[int, int], None] | None = None,
     patching: Patching | None = None,
+    selector: Selector | None = None,
 ) -> Plan:
     """Cover the graph with kernels, place its values and order the steps.
 
@@ -79,6 +80,7 @@ def make_plan(
         lock: choices of an earlier plan, which then decide instead of ``cost``.
         progress: called with (steps done, steps in all).
         patching: what to compute patch by patch, where there is no lock.
+        selector: in the place of ``cost`` and ``only``; it remembers what it decided for other plans.
 
     Raises:
         NoKernel: some operator has no kernel on this target.
@@ -87,7 +89,7 @@ def make_plan(
     patching = lock.patching if lock else patching
     graph = own_memory(graph)
     graph = divided(graph, patching) if patching else graph
-    selector = Selector(target, cost, None if only is None else frozenset(only))
+    selector = selector or Selector(target, cost, None if only is None else frozenset(only))
     regions, layout = _regions(graph, selector) if lock is None else _locked(graph, target, lock)
     places = layout.places()
     steps: list[Step] = []
@@ -100,7 +102,7 @@ def make_plan(
             choice = selector.choose(problem) if lock is None else lock.choice(problem)
             code = choice.kernel.emit(problem, choice.schedule)
             assert choice.kernel.prepares(problem, choice.schedule) or not code.prepared_bytes, choice.kernel.name
-            steps.append(Step(region, problem, choice, code, considered(problem, choice, selector.only)))
+            steps.append(Step(region, problem, choice, code, selector.considered(problem, choice)))
         if progress:
             progress(i + 1, len(regions))
     buffers, arena = place_buffers(graph, steps, places)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from edgesmith.errors import NoKernel
 from edgesmith.kernels import KERNELS, Kernel, Problem, Schedule, refusal
 from edgesmith.target import Target
@@ -82,8 +84,9 @@ def considered(problem: Problem, choice: Choice | None, only: frozenset[str] | N
 
 def _schedules(kernel: Kernel, problem: Problem) -> Sequence[Schedule]:
     """On microcontrollers only what reads its constants where they lie: memory for prepared ones is what they lack."""
-    found = kernel.schedules(problem)
-    return [s for s in found if not kernel.prepares(problem, s)] if problem.target.is_bare else found
+    if not problem.target.is_bare:
+        return kernel.schedules(problem)
+    return [] if kernel.always_prepares else [s for s in kernel.schedules(problem) if not kernel.prepares(problem, s)]
 
 
 def _allowed(only: frozenset[str] | None) -> list[tuple[str, Kernel]]:
@@ -91,7 +94,7 @@ def _allowed(only: frozenset[str] | None) -> list[tuple[str, Kernel]]:
 
 
 class Selector:
-    """Chooses kernels for the problems of one plan; problems with equal signatures are decided once.
+    """Chooses kernels for the problems of plans; problems with equal signatures are decided once.
 
     Args:
         only: names of the kernels to consider (default: all).
@@ -102,6 +105,8 @@ class Selector:
         self.only = only
         self._cost = cost
         self._choices: dict[str, Choice | NoKernel] = {}
+        self._considered: dict[tuple[object, ...], tuple[Candidate, ...]] = {}
+        self._constants: dict[int, np.ndarray] = {}
 
     def choose(self, problem: Problem) -> Choice:
         """The cheapest kernel and schedule; raises ``NoKernel`` with every reason when none accepts."""
@@ -123,3 +128,15 @@ class Selector:
         except NoKernel:
             return False
         return True
+
+    def considered(self, problem: Problem, choice: Choice) -> tuple[Candidate, ...]:
+        """See ``considered``; asked once for problems with equal signatures and the same constants."""
+        constants = [
+            problem.graph.constants[v] for n in problem.region.nodes for v in n.read if v in problem.graph.constants
+        ]
+        self._constants.update((id(c), c) for c in constants)  # kept, so that no other gets the same number
+        schedule = tuple(sorted(choice.schedule.items()))
+        key = (problem.signature, choice.kernel.name, schedule, *map(id, constants))
+        if key not in self._considered:
+            self._considered[key] = considered(problem, choice, self.only)
+        return self._considered[key]

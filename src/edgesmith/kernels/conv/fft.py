@@ -31,6 +31,7 @@ class FftConv(Kernel):
     """2-D convolution of stride 1, dense or depthwise, channels innermost."""
 
     name: ClassVar[str] = "fft"
+    always_prepares: ClassVar[bool] = True
 
     def regions(self, graph: Graph, anchor: Node) -> Iterator[Region]:
         if isinstance(anchor.op, Conv):
@@ -85,9 +86,6 @@ class FftConv(Kernel):
 
     def cost(self, problem: Problem, schedule: Schedule) -> float:
         return self._code(problem, schedule).cycles() / problem.target.gigahertz + 200
-
-    def prepares(self, problem: Problem, schedule: Schedule) -> bool:
-        return True
 
     def emit(self, problem: Problem, schedule: Schedule) -> Code:
         return self._code(problem, schedule).code()

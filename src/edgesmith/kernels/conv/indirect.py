@@ -41,6 +41,7 @@ class Indirect(Kernel):
     """Any 2-D convolution of more than one tap with channels innermost in input and output."""
 
     name: ClassVar[str] = "indirect"
+    always_prepares: ClassVar[bool] = True
 
     def regions(self, graph: Graph, anchor: Node) -> Iterator[Region]:
         if isinstance(anchor.op, Conv):
@@ -75,9 +76,6 @@ class Indirect(Kernel):
 
     def in_place(self, problem: Problem) -> tuple[str, ...]:
         return Epilogue(problem).in_place(problem)
-
-    def prepares(self, problem: Problem, schedule: Schedule) -> bool:
-        return True
 
     def emit(self, problem: Problem, schedule: Schedule) -> Code:
         return _Emitter(problem, schedule).code()

@@ -34,6 +34,7 @@ class Winograd(Kernel):
     """Strides 1 and 2, channels innermost in the output, and in the input unless they fit into a vector."""
 
     name: ClassVar[str] = "winograd"
+    always_prepares: ClassVar[bool] = True
 
     def regions(self, graph: Graph, anchor: Node) -> Iterator[Region]:
         if isinstance(anchor.op, Conv):
@@ -70,9 +71,6 @@ class Winograd(Kernel):
 
     def in_place(self, problem: Problem) -> tuple[str, ...]:
         return Epilogue(problem).in_place(problem)
-
-    def prepares(self, problem: Problem, schedule: Schedule) -> bool:
-        return True
 
     def emit(self, problem: Problem, schedule: Schedule) -> Code:
         node, constants = problem.anchor, problem.graph.constants

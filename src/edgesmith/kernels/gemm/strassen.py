@@ -95,6 +95,7 @@ class StrassenGemm(Kernel):
     """Large products whose halves need no partial vectors; an odd row is computed in both halves of its block."""
 
     name: ClassVar[str] = "strassen"
+    always_prepares: ClassVar[bool] = True
 
     def regions(self, graph: Graph, anchor: Node) -> Iterator[Region]:
         if isinstance(anchor.op, Conv | Gemm | MatMul):
@@ -132,9 +133,6 @@ class StrassenGemm(Kernel):
         loop = LaneLoop.of(problem.target, code.tile.rows, [code.tile.vectors], code.steps)
         slowdown = 1.0 if loop else SHORT_PRODUCTS
         return STEP_NS + slowdown * code.cycles() / problem.target.gigahertz + FAR_SHARE * weights
-
-    def prepares(self, problem: Problem, schedule: Schedule) -> bool:
-        return True
 
     def emit(self, problem: Problem, schedule: Schedule) -> Code:
         return StrassenCode(split_product(problem), schedule).code()

@@ -27,6 +27,7 @@ class IntegerDepthwise(DepthwiseKernel):
     """
 
     name: ClassVar[str] = "integer-depthwise"
+    always_prepares: ClassVar[bool] = True
 
     def accepts(self, problem: Problem) -> Reject | None:
         window = integer_window(problem, any_width=True)
@@ -48,9 +49,6 @@ class IntegerDepthwise(DepthwiseKernel):
 
     def in_place(self, problem: Problem) -> tuple[str, ...]:
         return integer_window(problem, any_width=True).epilogue.in_place(problem)
-
-    def prepares(self, problem: Problem, schedule: Schedule) -> bool:
-        return True
 
     def emit(self, problem: Problem, schedule: Schedule) -> Code:
         return DepthwiseCode(integer_window(problem, any_width=True), Blocking.of(schedule)).code()

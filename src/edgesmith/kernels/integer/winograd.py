@@ -38,6 +38,7 @@ class IntegerWinograd(Kernel):
     """
 
     name: ClassVar[str] = "integer-winograd"
+    always_prepares: ClassVar[bool] = True
 
     def regions(self, graph: Graph, anchor: Node) -> Iterator[Region]:
         if isinstance(anchor.op, ConvInteger):
@@ -70,9 +71,6 @@ class IntegerWinograd(Kernel):
 
     def in_place(self, problem: Problem) -> tuple[str, ...]:
         return _epilogue(problem).in_place(problem)
-
-    def prepares(self, problem: Problem, schedule: Schedule) -> bool:
-        return True
 
     def emit(self, problem: Problem, schedule: Schedule) -> Code:
         window = integer_window(problem)
