@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import shutil
 import subprocess
 from contextlib import nullcontext
 from pathlib import Path
@@ -50,6 +51,31 @@ def test_adb(stand_in: None, built: tuple[Path, Path], tmp_path: Path) -> None:
     assert (tmp_path / "the device" / "net" / "current" / "net").is_file()
     with connect("adb://4567", HERE) as device, pytest.raises(DeviceError, match="not found"):
         device.run("true")
+
+
+def test_a_system_of_busybox_alone(built: tuple[Path, Path], tmp_path: Path) -> None:
+    """Shell and tools are BusyBox's, as on small routers and boards; ``flock`` only where it was built with it."""
+    busybox, flock = shutil.which("busybox"), shutil.which("flock")
+    if not busybox or not flock:
+        pytest.skip("BusyBox is not installed")
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    subprocess.run([busybox, "--install", "-s", tools], check=True)
+    if not (tools / "flock").exists():
+        (tools / "flock").symlink_to(flock)
+
+    class OfBusybox(Local):
+        def command(self, script: str) -> list[str]:
+            return ["env", "-i", f"PATH={tools}", f"{tools}/sh", "-c", script]
+
+    first, second = (load(path) for path in built)
+    device = OfBusybox(str(tmp_path / "device"))
+    done = deploy(first, device, benchmark=False)
+    again = deploy(second, device, benchmark=False)
+    assert again.previous == done.version and again.kept_bytes >= 0
+    assert roll_back("net", device) == (done.version, again.version)
+    current = tmp_path / "device" / "net" / "current"
+    assert (current / "manifest.json").read_bytes() == (first.path / "manifest.json").read_bytes()
 
 
 def test_emulated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

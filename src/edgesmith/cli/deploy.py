@@ -69,9 +69,8 @@ def command(
             if not device.tells_time:
                 why = "on an emulator, whose times say nothing about any processor"
                 refuse_unused(context, ["threads", *(["benchmark"] if benchmark else [])], why)
-            timed = benchmark and device.tells_time
             with stages() as report:
-                done = deploy(program, device, benchmark=timed, threads=threads, manifest=signed, progress=report)
+                done = deploy(program, device, benchmark=benchmark, threads=threads, manifest=signed, progress=report)
             rows = [
                 ("device", device.name),
                 ("current", f"{device.root}/{program.name}/current/{program.name}, version {done.version}"),
