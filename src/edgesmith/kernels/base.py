@@ -13,6 +13,7 @@ import numpy as np
 from edgesmith.ir import Cost, DType, Graph, Node, TensorType, View
 from edgesmith.kernels.region import Region
 from edgesmith.ops import Array
+from edgesmith.ops.cast import widens_half
 from edgesmith.registry import Registry
 from edgesmith.target import Target
 
@@ -190,8 +191,9 @@ class Kernel(ABC):
 def refusal(kernel: Kernel, problem: Problem) -> Reject | None:
     """Why a kernel does not take a problem; None: it does."""
     first, anchor = problem.region.nodes[0], problem.anchor
-    if first is not anchor and not kernel.widens and first.outputs[0] in anchor.inputs:
-        return Reject(f"reads no {problem.type(first.inputs[0]).dtype}")
+    widened = widens_half(problem.graph, first) and first.outputs[0] in anchor.inputs
+    if widened and first is not anchor and not kernel.widens:
+        return Reject(f"reads no {DType.F16}")
     return kernel.accepts(problem)
 
 
