@@ -31,6 +31,8 @@ LOAD_SHARE = 0.15
 PACK_ELEMENTS_PER_CYCLE = 4.0
 TASK_CYCLES = 40.0
 TILES_KEPT = 6
+MOST_ROWS = 8
+"""Products by a lane of fp16 read that lane from one of 16 registers; with more rows compilers spill sums."""
 TARGET_TASKS = 16
 
 
@@ -141,6 +143,7 @@ def blockings(s: HalfSums) -> Iterator[LineBlocking]:
     """The best register tiles, each with blocks of lines that fit the first-level or the second-level cache."""
     vectors = -(-s.window.channels // s.lanes)
     shapes = [t for t in candidates(s.target, s.columns, vectors) if RowTiles.of(s.columns, t.rows).height == t.rows]
+    shapes = [t for t in shapes if t.rows <= MOST_ROWS]
 
     def whole(tile: TileShape) -> LineBlocking:
         panels = Panels(s.window.channels, s.lanes, tile.vectors).count
