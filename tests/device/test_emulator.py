@@ -15,7 +15,9 @@ from edgesmith.codegen.selftest import selftest_inputs
 from edgesmith.device import Artifact, Emulator, emulated, load, runnable
 from edgesmith.errors import ArtifactError, BadInput, TargetError
 from edgesmith.frontend.onnx import read
+from edgesmith.ir import DType
 from edgesmith.passes import optimize
+from edgesmith.quantize import Settings
 from edgesmith.target import ISAS, parse
 from edgesmith.zoo import build
 from foreign import FOREIGN, foreign_target, missing_emulator
@@ -44,6 +46,24 @@ def test_layers_are_compared(foreign: Artifact) -> None:
     assert (
         again.ok and set(again.outputs) == set(foreign.outputs) and steps == list(range(len(foreign.manifest["steps"])))
     )
+
+
+@needs_qemu
+def test_layers_of_fp16_are_compared(tmp_path: Path) -> None:
+    """By kernels that multiply fp16; every layer is within their bound."""
+    artifact = api.compile(
+        residual_network(),
+        target="raspberry-pi-5",
+        output=tmp_path / "out",
+        precision="fp16",
+        quantization=Settings(precision="fp16", activations=DType.F16),
+        tune="off",
+        cache=False,
+    )
+    found = artifact.verification
+    assert found is not None and found["ok"] and found["device"] == "qemu-aarch64 (cortex-a76)"
+    used = {step["kernel"] for step in artifact.manifest["steps"]}
+    assert {"half-tiles", "half-depthwise"} <= used
 
 
 @needs_qemu

@@ -13,10 +13,14 @@ import pytest
 from edgesmith.ir import DType, Graph, Node, TensorType
 from edgesmith.kernels import KERNELS, Kernel, Problem, Reject, refusal
 from edgesmith.kernels.half.chunks import LONGEST, Chunks
+from edgesmith.kernels.half.epilogue import HalfEpilogue
+from edgesmith.kernels.half.window import half_window
 from edgesmith.kernels.region import region
+from edgesmith.ops.add import Add
 from edgesmith.ops.average_pool import AveragePool
 from edgesmith.ops.base import Case
 from edgesmith.ops.cast import Cast
+from edgesmith.ops.clip import Clip
 from edgesmith.ops.conv import Conv
 from edgesmith.ops.gemm import Gemm
 from edgesmith.ops.global_average_pool import GlobalAveragePool
@@ -143,6 +147,58 @@ def test_errors_stay_below_the_stated_bound_and_are_those_of_fp16(tmp_path: Path
         error = np.abs(got - exact[i])
         assert (error <= bounds[i]).all(), check.name
         assert error.max() > 2.0**-12 * np.abs(exact[i]).max(), check.name
+
+
+def followed(channels: int) -> Graph:
+    """Exact sums, bounded, rounded, added to a residual of fp16 and rounded again."""
+    rng = np.random.default_rng(channels)
+    weights = rng.integers(-3, 4, (channels, 16, 1, 1)).astype(np.float32)
+    given = {"strides": (1, 1), "pads_begin": (0, 0), "pads_end": (0, 0), "dilations": (1, 1)}
+    graph = case_graph(Case(Conv(Window((1, 1), **given)), (TensorType((1, 16, 3, 5), DType.F32), weights)))
+    (y,) = graph.outputs
+    kind = graph.type(y)
+    half = replace(kind, dtype=DType.F16)
+    nodes = (
+        *graph.nodes,
+        Node("clip", Clip(-2.5, 40.0), (y,), ("clipped",)),
+        Node("round", Cast(DType.F16), ("clipped",), ("rounded",)),
+        Node("back", Cast(DType.F32), ("rounded",), ("again",)),
+        Node("add", Add(), ("again", "residual"), ("sum",)),
+    )
+    types = {**graph.types, "clipped": kind, "rounded": half, "again": kind, "residual": kind, "sum": kind}
+    return in_halves(Graph((*graph.inputs, "residual"), ("sum",), nodes, types, graph.constants))
+
+
+@needs_emulator
+def test_what_follows_in_fp16_has_the_bits_of_f32(tmp_path: Path) -> None:
+    """Sums are exact here, so that nothing but the operators after them rounds."""
+    todo = []
+    for channels in (24, 20):
+        graph = followed(channels)
+        problem = problem_of(TILES, graph, HALF)
+        assert HalfEpilogue(half_window(problem).epilogue, exact=True).possible
+        rng = np.random.default_rng(3)
+        x = rng.integers(-4, 5, (1, 16, 3, 5)).astype(np.float16)
+        values = {"in0": x, "residual": rng.normal(size=(1, channels, 3, 5)).astype(np.float16)}
+        expected = graph.reference(values)
+        exact = dict.fromkeys(expected, 0.0)
+        todo += [
+            Check(str(schedule), Trial(problem, TILES, schedule), values, expected, exact)
+            for schedule in spread(TILES.schedules(problem), 2)
+        ]
+    wrong = failures(todo, ForeignTrials(todo, HALF, tmp_path))
+    assert not wrong, "\n".join(wrong)
+
+
+def test_what_fp16_would_round_otherwise_stays_f32() -> None:
+    """HardSwish rounds in between, and f32 sums are not numbers of fp16."""
+    case = convolution((1, 24, 5, 7), 16, 1)
+    window = half_window(problem_of(TILES, in_halves(with_epilogue(case_graph(case)) or pytest.fail()), HALF))
+    assert not HalfEpilogue(window.epilogue, exact=True).possible
+    bounded = half_window(problem_of(TILES, followed(24), HALF)).epilogue
+    assert HalfEpilogue(bounded, exact=False).possible
+    plain = half_window(problem_of(TILES, in_halves(case_graph(case)), HALF)).epilogue
+    assert HalfEpilogue(plain, exact=False).possible
 
 
 @pytest.mark.parametrize(
