@@ -87,6 +87,9 @@ def test_registers_and_instructions() -> None:
     assert square is not None
     assert square.steps * square.instructions_per_step == 128 + 4 + 8 + 2
     assert LaneLoop.of(target, 4, [4], 3) is None
+    wide, in_order = (LaneLoop.of(parse(name), 4, [5], 64) for name in ("raspberry-pi-4", "raspberry-pi-3"))
+    assert wide and in_order
+    assert (wide.held, wide.groups, in_order.held, in_order.groups) == (2, 1, 1, 2)
     assert LaneLoop.of(parse("x86_64-linux-gnu+avx512"), 4, [4], 64) is None
 
 

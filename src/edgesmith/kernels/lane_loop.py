@@ -22,6 +22,8 @@ __all__ = ["LaneLoop", "LaneWindow"]
 REGISTERS = 32
 LANES = 4
 VECTOR_BYTES = 16
+IN_ORDER = 2
+"""Cores that start no more instructions a cycle wait for each load whose result comes next."""
 
 
 @dataclass(frozen=True)
@@ -44,14 +46,15 @@ class LaneLoop:
 
     @staticmethod
     def of(target: Target, rows: int, streams: Sequence[int], steps: int) -> LaneLoop | None:
-        """The loop with the fewest instructions a step, or None where there is none.
+        """The loop with the fewest instructions a step, or None where there is none; in order, one that loads ahead.
 
         Args:
             steps: of the reduction; a round has no more.
         """
         if target.arch != "aarch64" or not target.has("fma_lane"):
             return None
-        return _best(rows, tuple(streams), steps >= 2 * LANES) if steps >= LANES else None
+        in_order = target.core.uops_per_cycle <= IN_ORDER
+        return _best(rows, tuple(streams), steps >= 2 * LANES, in_order) if steps >= LANES else None
 
     @property
     def steps(self) -> int:
@@ -259,7 +262,7 @@ def _write_assembly(
 
 
 @cache
-def _best(rows: int, streams: tuple[int, ...], pairs: bool) -> LaneLoop | None:
+def _best(rows: int, streams: tuple[int, ...], pairs: bool, in_order: bool) -> LaneLoop | None:
     ways = [
         LaneLoop(rows, streams, held, group, groups)
         for held in ((2, 1) if pairs else (1,))
@@ -268,4 +271,8 @@ def _best(rows: int, streams: tuple[int, ...], pairs: bool) -> LaneLoop | None:
         if LANES * held * sum(streams) // group >= groups
     ]
     fitting = [loop for loop in ways if loop.sums + loop.registers <= REGISTERS]
-    return min(fitting, key=lambda loop: (loop.instructions_per_step, -loop.groups), default=None)
+
+    def cost(loop: LaneLoop) -> tuple[bool, float, int]:
+        return in_order and loop.groups == 1, loop.instructions_per_step, -loop.groups
+
+    return min(fitting, key=cost, default=None)
