@@ -10,13 +10,14 @@ import pytest
 
 from edgesmith.ir import DType, TensorType
 from edgesmith.kernels import KERNELS, Problem
+from edgesmith.kernels.integer.window import integer_window
 from edgesmith.ops.base import Case
 from edgesmith.ops.integer_products import ConvInteger
 from edgesmith.ops.window import Window
 from edgesmith.target import Target, parse
 from foreign import foreign_target, missing_emulator
 
-from .problems import case_graph, checks, failures, places
+from .problems import case_graph, checks, failures, places, requantized
 from .test_foreign import ForeignTrials
 
 
@@ -48,6 +49,23 @@ def test_few_loads_for_each_dot_product(device: str, channels: int, filters: int
     rows, vectors = tile(parse(device), (1, channels, 14, 14), filters)
     assert rows * vectors >= 20
     assert vectors + rows / 4 <= 0.25 * rows * vectors
+
+
+@pytest.mark.parametrize(("channels", "device", "fits"), [(60, "raspberry-pi-5", True), (60, "raspberry-pi-4", False)])
+def test_sums_become_floats_without_conversions(channels: int, device: str, fits: bool) -> None:
+    """Where conversions are slow and no sum can exceed what an f32 counts in ones."""
+    graph = requantized(case_graph(convolution((1, channels, 2, 2), 8)))
+    assert graph
+    region = list(KERNELS["integer-tiles"].regions(graph, graph.nodes[0]))[-1]
+    window = integer_window(Problem(graph, region, places(graph, "channels_last"), parse(device)))
+    epilogue, (low, high) = window.narrow_epilogue, window.bounds
+    assert (epilogue is not window.epilogue) == fits
+    if fits:
+        assert epilogue.less is not None and high - low > 2**20
+        sums = np.array([low, high, 0, -1, (low + high) // 2], np.int32)
+        floats = (sums + np.int32(epilogue.start)).view(np.float32) - np.float32(epilogue.less)
+        np.testing.assert_array_equal(floats, sums.astype(np.float32))
+        assert epilogue.of_bounded(low - 2**22, high + 2**22) is epilogue
 
 
 @pytest.mark.toolchain

@@ -186,9 +186,11 @@ def operands(name: str, primitive: VectorPrimitive, lanes: int, rng: np.random.G
         vectors = [
             rng.choice([1e9, -1e20, -np.inf, np.nan, 0.5, 1.5, 127.5, -129.5, 3e4, -40.2], lanes) for _ in "abcd"
         ]
-        if name.startswith("round_number"):
+        if name.startswith(("round_number", "round_short")):
             vectors = [np.nan_to_num(v, nan=9.5, neginf=-np.inf) for v in vectors]
-        number = rng.integers(-128, 256, 1).astype(np.int32)
+        if name.startswith("round_short"):
+            vectors = [np.clip(v, -32700, 32700) for v in vectors]
+        number = rng.choice([-128, -7, 0, 117, 255], 1).astype(np.int32)
         return [*(v.astype(np.float32) for v in vectors[: len(primitive.parameters) - 2]), number]
     reals = iter(floats(name, lanes, rng))
     stored = next((element_of(k) for k, p in primitive.parameters if p == "p"), None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,8 +22,10 @@ __all__ = [
     "emit_together",
     "evaluate",
     "literal",
+    "nodes",
     "polynomial",
     "primitives_of",
+    "replaced",
     "select",
     "var",
     "vectorizable",
@@ -131,6 +133,30 @@ def polynomial(x: Expr, coefficients: Sequence[float]) -> Expr:
     for c in rest:
         result = call("fma", result, x, const(c, x.dtype))
     return result
+
+
+def nodes(expr: Expr) -> list[Expr]:
+    """All nodes of an expression, each once, those that others read first."""
+    found: dict[int, Expr] = {}
+
+    def visit(e: Expr) -> None:
+        if id(e) not in found:
+            for arg in e.args:
+                visit(arg)
+            found[id(e)] = e
+
+    visit(expr)
+    return list(found.values())
+
+
+def replaced(expr: Expr, chosen: Callable[[Expr], bool], by: Expr) -> Expr:
+    """An expression with another one in the place of chosen nodes; itself where there are none."""
+    made: dict[int, Expr] = {}
+    for e in nodes(expr):
+        args = tuple(made[id(a)] for a in e.args)
+        same = all(a is b for a, b in zip(args, e.args, strict=True))
+        made[id(e)] = by if chosen(e) else e if same else Expr(e.op, args, e.dtype, e.value)
+    return made[id(expr)]
 
 
 def literal(value: object, dtype: DType) -> str:

@@ -26,7 +26,8 @@ Kernels are written against these names; a header of ``static inline`` functions
 ``es_round_u8(p, v, x)``  store the lanes of v, rounded to the nearest even, plus the number x of 16 bits, saturated;
                     v is below 2**31 and NaN counts as negative; ``es_round_i8``; ``es_round_u8_4(p, a, b, c, v, x)``
                     stores four vectors one behind the other, ``es_round_i8_4``; ``es_round_number_u8``, ... the same
-                    where no lane is NaN
+                    where no lane is NaN; ``es_round_short_u8``, ... where each is a number within +-32767;
+                    ``es_round_u8_2(p, a, v, x)``, ... store two vectors
 ``es_from_i32(m)``  integers as floats, rounded to nearest; ``es_to_i32(v)`` floats that are integers as such
 ``es_dot2(c,a,b)``  c + the two products of i16 neighbours in each lane of a and b; ``es_dot4`` the four of u8 with i8,
                     ``es_dot4_i8`` of i8 with i8; modulo 2**32, nothing saturates
@@ -35,6 +36,7 @@ Kernels are written against these names; a header of ``static inline`` functions
 ``es_dot2_planes(c,a,b)``  ``es_dot2``; all lanes of a are equal, b holds the first number of every lane, then the other
 ``es_mul_i8_low(a,b)``  2 ES_LANES products, as i16, of the i8 in the lower halves of a and b; ``es_mla_i8_low(c,a,b)``
                     c + those, modulo 2**16; ``es_add_i16_low(c,a)`` c + the i16 in the lower half of a; ``_high``
+``es_mul_i16(a,b)``  2 ES_LANES products of i16, modulo 2**16; ``es_mla_i16(c,a,b)`` c + those
 ``es_dot4_lane(c,a,b,n)``  ``es_dot4`` with lane n of a in every lane; ``es_dot4_i8_lane``, ``es_dot4_planes_lane``
 ``es_two_u8(a, b)``  of every four lanes, two hold eight u8 from a, the others eight from b
 ``es_dot8_pairs(c,a,b)``  in every four lanes a and b hold two rows of eight bytes: c + the sums of their products, u8
@@ -199,12 +201,25 @@ def _rounded() -> dict[str, VectorPrimitive]:
         low, high = (f"es_set1({number}.0f)" for number in (int(limits.min), int(limits.max)))
         one = f"es_store_{name}(p, es_min(es_max(es_rint(v) + es_set1((float)x), {low}), {high}));"
         four = " ".join(f"es_round_{name}(p + {i} * ES_LANES, {v}, x);" for i, v in enumerate("abcv"))
-        for kind, body, bodies in (
-            ("round", one, four),
-            ("round_number", f"es_round_{name}(p, v, x);", f"es_round_{name}_4(p, a, b, c, v, x);"),
+        two = f"es_round_{name}(p, a, x); es_round_{name}(p + ES_LANES, v, x);"
+        others = (
+            f"es_round_{name}(p, v, x);",
+            f"es_round_{name}_2(p, a, v, x);",
+            f"es_round_{name}_4(p, a, b, c, v, x);",
+        )
+        for kind, body, pair, bodies in (
+            ("round", one, two, four),
+            ("round_number", *others),
+            ("round_short", *others),
         ):
             found |= {
                 f"{kind}_{name}": _p("void", f"{element} *p, es_v v, int32_t x", body, meaning.stored_rounded),
+                f"{kind}_{name}_2": _p(
+                    "void",
+                    f"{element} *p, es_v a, es_v v, int32_t x",
+                    pair,
+                    lambda p, a, v, x: meaning.stored_rounded(p, np.concatenate([a, v]), x),
+                ),
                 f"{kind}_{name}_4": _p(
                     "void",
                     f"{element} *p, es_v a, es_v b, es_v c, es_v v, int32_t x",
@@ -241,6 +256,27 @@ def _halves(half: str, number: int) -> dict[str, VectorPrimitive]:
             "int16_t x[2 * ES_LANES]; memcpy(x, &a, sizeof a); for (int32_t i = 0; i < ES_LANES; ++i) "
             f"{{ c[i] = (int32_t)((uint32_t)c[i] + (uint32_t)(int32_t)x[i + {number} * ES_LANES]); }} return c;",
             lambda c, a: c + a.view(np.int16).reshape(2, -1)[number],
+        ),
+    }
+
+
+def _short_products() -> dict[str, VectorPrimitive]:
+    """Products of 16-bit numbers, and sums of them, that keep 16 bits."""
+    numbers = "uint16_t x[2 * ES_LANES], y[2 * ES_LANES]; memcpy(x, &a, sizeof a); memcpy(y, &b, sizeof b); "
+    each = "for (int32_t i = 0; i < 2 * ES_LANES; ++i) "
+    return {
+        "mul_i16": _p(
+            "es_m",
+            "es_m a, es_m b",
+            f"{numbers}{each}{{ x[i] = (uint16_t)((uint32_t)x[i] * y[i]); }} memcpy(&a, x, sizeof a); return a;",
+            lambda a, b: (a.view(np.int16) * b.view(np.int16)).view(np.int32),
+        ),
+        "mla_i16": _p(
+            "es_m",
+            "es_m c, es_m a, es_m b",
+            f"{numbers}uint16_t z[2 * ES_LANES]; memcpy(z, &c, sizeof c); "
+            f"{each}{{ z[i] = (uint16_t)(z[i] + (uint32_t)x[i] * y[i]); }} memcpy(&c, z, sizeof c); return c;",
+            lambda c, a, b: (c.view(np.int16) + a.view(np.int16) * b.view(np.int16)).view(np.int32),
         ),
     }
 
@@ -521,6 +557,7 @@ VECTOR_PRIMITIVES: dict[str, VectorPrimitive] = {
     **_of_two_rows(),
     **_halves("low", 0),
     **_halves("high", 1),
+    **_short_products(),
     "shuffle16": _p(
         "es_m",
         "const uint8_t *p, es_m a",

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import copy
 from functools import partial
 
 import numpy as np
 
-from edgesmith.c.expr import emit_together, var, vectorizable
+from edgesmith.c.expr import emit_together, nodes, replaced, var, vectorizable
 from edgesmith.c.mathfunctions import functions_of, inlined
 from edgesmith.c.writer import Writer
 from edgesmith.ir import DType, View
 from edgesmith.kernels.base import Problem
 from edgesmith.kernels.elementwise import array_constants, compose, like_output
 from edgesmith.kernels.lanes import VECTOR_TYPES, load, repeat, store
-from edgesmith.kernels.quantized_store import VECTORS_AT_ONCE, Rounding, largest_of
+from edgesmith.kernels.quantized_store import Rounding, largest_of
 from edgesmith.ops import Array, Elementwise
 
 __all__ = ["Epilogue", "strided"]
@@ -22,6 +23,8 @@ __all__ = ["Epilogue", "strided"]
 Address = Callable[[Array], str]
 """C text of the address of an operand's element for the output vector at hand."""
 
+FLOAT_OF_BITS = 3 << 22
+FLOAT_BITS = int(np.float32(FLOAT_OF_BITS).view(np.int32))
 ALTERNATING = 10
 """Vectors whose functions are computed together, at most."""
 
@@ -61,6 +64,10 @@ class Epilogue:
         self.values: list[str] = []
         self.constants: list[tuple[str, np.ndarray]] = []
         self.rounding: Rounding | None = None
+        self.start = 0
+        """What sums have to start with beside their bias."""
+        self.less: float | None = None
+        """What sums, taken for the bits of floats, exceed their values by; None: they are integers."""
         if len(region.outputs) != 1:
             self.reject = "an intermediate value is needed elsewhere"
             return
@@ -104,8 +111,30 @@ class Epilogue:
         self.reject = vectorizable(self.expr) or (None if self.dtype in allowed else f"the result is {self.dtype}")
         self.functions = functions_of(self.expr)
         arrays = dict(self.constants)
-        limits = {a.pointer: largest_of(a.view.dtype, arrays.get(a.pointer)) for a in self.operands}
-        self.rounding = Rounding.of(self.expr, {**limits, "acc": largest_of(self.accumulator.dtype)}, problem.target)
+        self._limits = {a.pointer: largest_of(a.view.dtype, arrays.get(a.pointer)) for a in self.operands}
+        self._limits["acc"] = largest_of(self.accumulator.dtype)
+        self._target = problem.target
+        self.rounding = Rounding.of(self.expr, self._limits, problem.target)
+
+    def of_bounded(self, low: int, high: int) -> Epilogue:
+        """The same for i32 sums that lie within bounds, without conversions of them where that is possible.
+
+        Sums that start with the bits of 1.5 * 2**23 become the bits of that number plus the sum, as long as the sum is
+        below 2**22; a subtraction of floats, which is exact, then takes the place of the conversion. Where the bounds
+        are not around 0, sums start with less or more.
+        """
+        middle = (low + high) // 2
+        if self.accumulator.dtype is not DType.I32 or max(high - middle, middle - low, abs(middle)) >= 2**22:
+            return self
+        real = var("acc", DType.F32)
+        expr = replaced(self.expr, lambda e: e.op == "cast" and e.args[0] is self.accumulator, real)
+        if expr is self.expr or any(e is self.accumulator for e in nodes(expr)) or expr.dtype is DType.I32:
+            return self
+        bounded = copy(self)
+        bounded.expr, bounded.start, bounded.less = expr, FLOAT_BITS - middle, float(FLOAT_OF_BITS - middle)
+        limits = {**self._limits, "acc": float(max(abs(low), abs(high)))}
+        bounded.rounding = Rounding.of(expr, limits, self._target)
+        return bounded
 
     @property
     def label(self) -> str:
@@ -203,12 +232,20 @@ class Epilogue:
         """``address``: of an operand at a vector of the row."""
         places = [partial(address, vector) for vector in range(len(accumulators))]
         whole = len(accumulators) - (tail is not None)
-        together = VECTORS_AT_ONCE if self.rounding and y.strides[self.axis] == 1 else 1
-        for first in range(0, whole, together):
-            group = slice(first, min(first + together, whole))
+        first = 0
+        while first < whole:
+            group = slice(first, first + self._together(y, whole - first))
             self.store_vectors(w, y, accumulators[group], places[group], adjacent=True)
+            first = group.stop
         if tail is not None:
             self.store_vectors(w, y, accumulators[-1:], places[-1:], tail)
+
+    def _together(self, y: View, left: int) -> int:
+        """How many of the neighbouring vectors that are left are stored at once."""
+        if self.rounding is None or y.strides[self.axis] != 1:
+            return 1
+        sizes = self.rounding.together
+        return next((n for n in sizes if n <= left), min(left, sizes[-1] - 1))
 
     def store_vectors(
         self,
@@ -236,7 +273,7 @@ class Epilogue:
         else:
             values = [emit_together(expr, [leaves], w, vector=True)[0] for leaves in copies]
         targets = [address(Array("y", y)) for address in addresses]
-        if rounding and adjacent and len(values) == VECTORS_AT_ONCE:
+        if rounding and adjacent and len(values) in rounding.together:
             w.line(rounding.store(targets[0], values))
             return
         for target, value in zip(targets, values, strict=True):
@@ -268,7 +305,8 @@ class Epilogue:
 
     def _leaves(self, accumulator: str, address: Address, lanes: int | None) -> dict[str, str]:
         """C text of each variable of the expression."""
-        leaves = {"acc": accumulator}
+        less = self.less
+        leaves = {"acc": accumulator if less is None else f"((es_v){accumulator} - es_set1({less}f))"}
         for array in self.operands:
             at, dtype = address(array), array.view.dtype
             if array.view.strides[self.axis] == 0 and array.view.shape[self.axis] > 1:

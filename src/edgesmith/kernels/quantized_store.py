@@ -17,6 +17,8 @@ VECTORS_AT_ONCE = 4
 """Neighbouring vectors that the vector layer rounds and stores together."""
 _LIMIT = 2.0**30
 """Beyond every byte, and within i32."""
+_SHORT = 32000.0
+"""Within 16 bits, roundings included."""
 _HUGE = 2.0**120
 """Beyond it a result may be infinite, in spite of roundings below."""
 
@@ -28,12 +30,14 @@ class Rounding:
     Args:
         value: below 2**31.
         primitive: of the vector layer that rounds and stores.
+        together: how many neighbouring vectors it takes, beside one, the most first.
     """
 
     value: Expr
     zero: int
     dtype: DType
     primitive: str
+    together: tuple[int, ...] = (VECTORS_AT_ONCE,)
 
     @classmethod
     def of(cls, expr: Expr, leaves: Mapping[str, float], target: Target) -> Rounding | None:
@@ -59,12 +63,19 @@ class Rounding:
         limits = bounds(value, leaves)
         if limits is None or not max(map(abs, limits)) < 2.0**31:
             value = call("min", const(_LIMIT), value)
-        is_number = limits is not None and target.has(f"round_number_{expr.dtype}")
-        return cls(value, zero, expr.dtype, "round_number" if is_number else "round")
+        largest = float(max(map(abs, limits))) if limits else np.inf
+        short = _SHORT if target.core.converts_slowly else 0.0
+        for within, primitive in ((short, "round_short"), (_HUGE, "round_number")):
+            if largest < within and target.has(f"{primitive}_{expr.dtype}"):
+                break
+        else:
+            primitive = "round"
+        together = tuple(n for n in (VECTORS_AT_ONCE, 2) if n > 2 or target.has(f"{primitive}_{expr.dtype}_2"))
+        return cls(value, zero, expr.dtype, primitive, together)
 
     def store(self, address: str, values: Sequence[str]) -> str:
-        """C statement that stores one vector, or ``VECTORS_AT_ONCE``."""
-        several = f"_{VECTORS_AT_ONCE}" if len(values) > 1 else ""
+        """C statement that stores one vector, or as many as are taken ``together``."""
+        several = f"_{len(values)}" if len(values) > 1 else ""
         return f"es_{self.primitive}_{self.dtype}{several}({address}, {', '.join(values)}, {self.zero});"
 
 

@@ -31,6 +31,7 @@ class Core:
         shared_bytes_per_ns: from there.
         sources: where the numbers are from.
         model: its processor model in ``llvm-mca``; empty: there is none that can be relied on.
+        conversion_cycles: of a vector between integers and floats; 0: no more than of an addition.
         in_order: whether an instruction waits for those before it; loads then belong well before their use.
         uncertainty: nine predicted times in ten lie within this factor around those of its model; 0: nobody knows.
     """
@@ -52,8 +53,14 @@ class Core:
     shared_bytes_per_ns: float
     sources: tuple[str, ...]
     model: str = ""
+    conversion_cycles: float = 0.0
     in_order: bool = False
     uncertainty: float = 0.0
+
+    @property
+    def converts_slowly(self) -> bool:
+        """Whether two additions of floats take less than a conversion."""
+        return self.conversion_cycles * self.fma_per_cycle > 2.0
 
 
 @cache

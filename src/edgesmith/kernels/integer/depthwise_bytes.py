@@ -18,16 +18,46 @@ from edgesmith.kernels.integer.depthwise_kernel import DepthwiseKernel
 from edgesmith.kernels.integer.depthwise_loops import DepthwiseLoops
 from edgesmith.kernels.integer.depthwise_tiling import Cut, columns_read
 from edgesmith.kernels.integer.window import IntegerWindow, integer_window
+from edgesmith.target import Target
 
 KEPT = 8
-VECTORS = 4
-"""Vectors of sums that one vector of bytes belongs to."""
 MOST = 32767 // 128
 """Sum of magnitudes of weights whose products with bytes fit 16 bits in any case."""
 STEP_NS = 60.0
 TARGET_TASKS = 16
 TILE_UOPS = 24.0
 COPY_UOPS = 4.0
+
+
+@dataclass(frozen=True)
+class Form:
+    """How an instruction set multiplies bytes and sums the products in 16 bits.
+
+    Args:
+        load: primitive that loads the channels of a tile.
+        multiply, add: primitives of the products, and of sums of them, for each two vectors of sums.
+        spare: registers that a tile leaves to the compiler.
+    """
+
+    load: str
+    multiply: tuple[str, ...]
+    add: tuple[str, ...]
+    spare: int = 0
+
+    @property
+    def vectors(self) -> int:
+        """Vectors of sums of a tile's channels."""
+        return 2 * len(self.add)
+
+
+BYTES = Form("quads_i8", ("mul_i8_low", "mul_i8_high"), ("mla_i8_low", "mla_i8_high"))
+SHORTS = Form("pairs_i8", ("mul_i16",), ("mla_i16",), 6)
+"""Bytes are widened when they are loaded."""
+
+
+def form_of(target: Target) -> Form | None:
+    """A target's; None where it has no such instructions."""
+    return next((form for form in (BYTES, SHORTS) if target.has(form.add[0])), None)
 
 
 @dataclass(frozen=True)
@@ -70,7 +100,7 @@ class DepthwiseBytes(DepthwiseKernel):
         window = integer_window(problem)
         if refusal := self.refusal(window):
             return Reject(refusal)
-        if not problem.target.has("mla_i8_low"):
+        if form_of(problem.target) is None:
             return Reject("no instruction multiplies bytes lane by lane")
         if abs(window.weights).max(initial=0) > 128 or window.weights.max(initial=0) > 127:
             return Reject("weights do not fit bytes")
@@ -94,15 +124,19 @@ class DepthwiseBytes(DepthwiseKernel):
 def cuts(window: IntegerWindow) -> Iterator[Cut]:
     images, lines, columns, channels = window.y.shape
     target = window.problem.target
-    most = VECTORS * -(-channels // (VECTORS * target.lanes))
+    form = form_of(target)
+    assert form is not None
+    together = form.vectors
+    most = together * -(-channels // (together * target.lanes))
     for height in (1, 2, 3):
         for width in range(1, 9):
             if height > lines or RowTiles.of(columns, width).height != width:
                 continue
             # Sums, products of one output, a line of inputs and a weight.
-            if VECTORS * height * width + 2 + columns_read(window, width) + 1 > target.registers:
+            products = together // 2
+            if together * height * width + products + columns_read(window, width) + 1 + form.spare > target.registers:
                 continue
-            for vectors in sorted({min(most, VECTORS * n) for n in (1, 2, 4)}):
+            for vectors in sorted({min(most, together * n) for n in (1, 2, 4)}):
                 blocks, bands = -(-most // vectors), -(-lines // height)
                 wanted = max(1, images * blocks * bands // TARGET_TASKS)
                 for some in sorted({min(bands, n) for n in (1, 2, 4, wanted)}):
@@ -113,17 +147,20 @@ def nanoseconds(window: IntegerWindow, cut: Cut) -> float:
     """Predicted time on one core."""
     images, lines, columns, channels = window.y.shape
     target = window.problem.target
+    form = form_of(target)
+    assert form is not None
+    together = form.vectors
     taps, rows = window.kernel[0] * window.kernel[1], (cut.height - 1) * window.strides[0] + window.kernel[0]
     widenings = len(runs(window.weights.reshape(channels, -1)))
-    epilogue = VECTORS * target.core.uops_per_cycle * (cycles_of(window.epilogue.expr, target) + 1.0)
+    epilogue = together * target.core.uops_per_cycle * (cycles_of(window.epilogue.expr, target) + 1.0)
     uops = 0.0
     for width, count in RowTiles.of(columns, cut.width).heights:
         outputs = cut.height * width
         loads = rows * columns_read(window, width) + cut.height * taps
-        sums = outputs * (2 * taps + VECTORS * widenings)
+        sums = outputs * (together // 2 * taps + together * widenings)
         # Half of the units multiply or add vectors.
         uops += count * (2 * sums + loads + TILE_UOPS + outputs * epilogue)
-    tiles = images * -(-lines // cut.height) * -(-channels // (VECTORS * target.lanes))
+    tiles = images * -(-lines // cut.height) * -(-channels // (together * target.lanes))
     tasks = images * -(-channels // (cut.vectors * target.lanes)) * -(-lines // (cut.height * cut.bands))
     copied = ((cut.bands - 1) * cut.height * window.strides[0] + rows) * columns_read(window, columns)
     uops = uops * tiles + tasks * (copied * (COPY_UOPS + cut.vectors) + 240.0)
@@ -136,16 +173,20 @@ class DepthwiseBytesCode(DepthwiseLoops):
     name: ClassVar[str] = "depthwise_bytes"
 
     def __init__(self, window: IntegerWindow, cut: Cut) -> None:
+        form = form_of(window.problem.target)
+        assert form is not None
+        self.form = form
         super().__init__(
             window,
             cut,
-            step=VECTORS * window.problem.target.lanes,
+            step=form.vectors * window.problem.target.lanes,
             lines=(cut.height - 1) * window.strides[0] + window.kernel[0],
             packed=DType.I8,
             shift=-128 if window.x.dtype is DType.U8 else 0,
             weight=DType.I8,
             each=window.kernel[0] * window.kernel[1],
         )
+        self.start = window.narrow_epilogue.start
         self.elements = window.weights.reshape(window.channels, -1)
         self.runs = runs(self.elements)
 
@@ -160,7 +201,7 @@ class DepthwiseBytesCode(DepthwiseLoops):
 
     def _copy(self, w: Writer, count: str) -> None:
         """Write the copying of a pixel: vectors, then words, as many as there are."""
-        if not self.shift:
+        if not self.shift or self.form is SHORTS:
             super()._copy(w, count)
             return
         number = int(count) if count.isdigit() else self.channels % self.pixel
@@ -179,7 +220,7 @@ class DepthwiseBytesCode(DepthwiseLoops):
                     w.line(f"memcpy(pixel + {at}, &bytes, sizeof bytes);")
 
     def _tile(self, w: Writer, height: int, width: int, tail: int | None) -> None:
-        epilogue, y = self.w.epilogue, self.w.y
+        epilogue, y = self.w.narrow_epilogue, self.w.y
         vectors = -(-(tail or self.step) // self.lanes)
         whole = vectors - bool((tail or 0) % self.lanes)
         parameters = ["const int8_t *x", "const int8_t *w", "const int32_t *b", f"{y.dtype.c} *y{epilogue.parameters}"]
@@ -210,10 +251,10 @@ class DepthwiseBytesCode(DepthwiseLoops):
             return
         with w.block(""):
             for column in sorted({u * stride + k * step for u in range(width) for k in range(columns)}):
-                w.line(f"const es_m a{column} = es_quads_i8(x + {row * self.line + column * self.pixel});")
+                w.line(f"const es_m a{column} = es_{self.form.load}(x + {row * self.line + column * self.pixel});")
             for line, k in lines:
                 for element in range(k * columns, (k + 1) * columns):
-                    w.line(f"const es_m w{element} = es_quads_i8(w + {element * self.step});")
+                    w.line(f"const es_m w{element} = es_{self.form.load}(w + {element * self.step});")
                     for u in range(width):
                         operand = f"a{u * stride + (element - k * columns) * step}"
                         self._element(w, f"{line}_{u}", element, operand, vectors)
@@ -221,12 +262,12 @@ class DepthwiseBytesCode(DepthwiseLoops):
     def _element(self, w: Writer, output: str, element: int, operand: str, vectors: int) -> None:
         """Write the products of a kernel element for an output, and what ends with them."""
         run = next(r for r in self.runs if r.first <= element <= r.last)
-        for half, name in enumerate(("low", "high")[: -(-vectors // 2)]):
+        for half in range(-(-vectors // 2)):
             total = f"p{output}_{half}"
             if element == run.first:
-                w.line(f"{total} = es_mul_i8_{name}({operand}, w{element});")
+                w.line(f"{total} = es_{self.form.multiply[half]}({operand}, w{element});")
             else:
-                w.line(f"{total} = es_mla_i8_{name}({total}, {operand}, w{element});")
+                w.line(f"{total} = es_{self.form.add[half]}({total}, {operand}, w{element});")
         if element == run.last:
             for v in range(vectors):
                 total, part = f"c{output}_{v}", ("low", "high")[v % 2]

@@ -38,6 +38,8 @@ class DepthwiseLoops(ABC):
 
     name: ClassVar[str]
     """For the names of functions."""
+    start: int = 0
+    """What the epilogue wants sums to start with."""
 
     def __init__(
         self,
@@ -110,7 +112,7 @@ class DepthwiseLoops(ABC):
     @cached_property
     def starts(self) -> np.ndarray:
         """What the sums start with."""
-        return starting_sums(self.w, self.shift, self.step)
+        return starting_sums(self.w, self.shift, self.step, self.start)
 
     def _pack(self, w: Writer) -> None:
         """Write the function that copies some channels of some input lines, padded."""

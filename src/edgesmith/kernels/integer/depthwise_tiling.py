@@ -178,7 +178,7 @@ def nanoseconds(window: IntegerWindow, b: Blocking) -> float:
         else:
             read = columns_read(window, width) * tile.pairs
             uops = (read * PAIR_UOPS + dots * DOT_UOPS) / core.uops_per_cycle
-            if target.has("dot4_planes"):
+            if target.has("dot4_planes") or (target.lanes > 1 and not target.has("dot2")):
                 uops = read * PAIR_UOPS + dots * dot2_cycles(target)
             loads = (2 * read + dots) / core.loads_per_cycle
         cycles += count * (max(uops, loads) + TILE_CYCLES + width * b.height * epilogue)

@@ -25,11 +25,14 @@ def dot2_cycles(target: Target, *, planes: bool = False) -> float:
     """Cycles of one use: one instruction, or a multiplication and an addition, three of which take two cycles.
 
     NEON multiplies the first numbers, then the second ones, two instructions a cycle; where these lie side by side it
-    multiplies halves apart, adds neighbours, and adds these to the sums.
+    multiplies halves apart, adds neighbours, and adds these to the sums. Where there is none, numbers are taken out of
+    pairs by shifts.
 
     Args:
         planes: the first numbers of all lanes lie before the second ones.
     """
+    if target.lanes > 1 and not target.has("dot2"):
+        return 3.0
     if target.has("dot2_planes"):
         return 1.0 if planes else 2.0
     return 0.5 if target.has("dot4") else 0.66
@@ -126,7 +129,7 @@ class Dot:
         """
         products = rows * vectors
         least = max(products / core.fma_per_cycle, 2.0 if products < 4 else 0.0)
-        if by_lanes:
+        if by_lanes and self.planes == 1:
             loads = vectors + rows / 4
             uops = products * self.uops + vectors * self.load_uops + loads
             return max(least, uops / core.uops_per_cycle, loads / core.loads_per_cycle) + LOAD_CYCLES * loads

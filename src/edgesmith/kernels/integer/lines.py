@@ -41,12 +41,15 @@ class IntegerSums(LineSums):
         return PartialSums.of(np.stack(self.digits).reshape(shape), largest, self.dot.group)
 
 
-def starting_sums(window: IntegerWindow, shift: int, lanes: int) -> np.ndarray:
+def starting_sums(window: IntegerWindow, shift: int, lanes: int, start: int = 0) -> np.ndarray:
     """What sums start with: the bias, less what zero point and shift of the input add to every sum; whole vectors.
 
     Wide sums start with two words.
+
+    Args:
+        start: what the epilogue wants beside.
     """
     totals = window.weights.astype(np.int64).reshape(window.channels, -1).sum(1)
     padded = np.zeros(-(-window.channels // lanes) * lanes, np.int64)
-    padded[: window.channels] = window.bias - (window.x_zero + shift) * totals
+    padded[: window.channels] = window.bias - (window.x_zero + shift) * totals + start
     return words(padded) if window.wide else padded.astype(np.int32)

@@ -99,11 +99,11 @@ class TileCode:
 
     @cached_property
     def starts(self) -> np.ndarray:
-        return starting_sums(self.w, self.shift, self.lanes)
+        return starting_sums(self.w, self.shift, self.lanes, self.w.narrow_epilogue.start)
 
     def _tile(self, w: Writer, variant: int, rows: int, vectors: int, tail: int | None) -> None:
         """Write the function of one register tile."""
-        epilogue, y = self.w.epilogue, self.w.y
+        epilogue, y = self.w.narrow_epilogue, self.w.y
         parameters = [f"const {self.dot.element.c} *x", f"const {self.dot.weight.c} *w", "const int32_t *b"]
         parameters.append(f"{y.dtype.c} *y{epilogue.parameters}")
         with w.block(f"static void {self.tiles.function(variant, rows)}({', '.join(parameters)})"):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 
 from edgesmith.ir import DType
 from edgesmith.kernels.base import Problem
+from edgesmith.kernels.epilogue import Epilogue
 from edgesmith.kernels.line_window import LineWindow
 from edgesmith.ops.cast import Cast
 from edgesmith.ops.integer_products import ConvolutionSums, IntegerProduct
@@ -69,6 +70,23 @@ class IntegerWindow(LineWindow):
         points = graph.constants[zero].astype(np.int16).reshape(-1)
         along = [-1 if a == axis and points.size > 1 else 1 for a in range(weights.ndim)]
         return weights - points.reshape(along)
+
+    @cached_property
+    def bounds(self) -> tuple[int, int]:
+        """Between which all sums lie, whatever the input; its elements count as they are, less the zero point."""
+        least, most = (limit - self.x_zero for limit in self.x.dtype.limits)
+        weights = self.weights.astype(np.int64).reshape(self.channels, -1)
+        low = np.minimum(weights * least, weights * most).sum(1) + self.bias
+        high = np.maximum(weights * least, weights * most).sum(1) + self.bias
+        return int(low.min(initial=0)), int(high.max(initial=0))
+
+    @cached_property
+    def narrow_epilogue(self) -> Epilogue:
+        """The epilogue for sums that start with its ``start``; without conversions where these are slow."""
+        target, signs = self.problem.target, isinstance(self.problem.anchor.op, SignProduct)
+        if signs or self.wide or self.x.dtype.itemsize > 1 or not target.core.converts_slowly:
+            return self.epilogue
+        return self.epilogue.of_bounded(*self.bounds)
 
     def number(self, element: str) -> str:
         op = self.problem.anchor.op

@@ -6,7 +6,9 @@ _TAIL_MASK = "(__mmask16)((1u << {n}) - 1u)"
 _ENTRIES = "_mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)(const void *){0}))"
 
 _INTEGERS = "_mm512_cvtps_epi32({%d})"
-_PLUS = f"_mm512_add_epi32({_INTEGERS % 1}, _mm512_set1_epi32({{2}}))"
+_LIMITED = f"_mm512_max_epi32({_INTEGERS % 1}, _mm512_set1_epi32(-(1 << 30)))"
+"""What is below every i32 became the least one, less than which there is none."""
+_PLUS = f"_mm512_add_epi32({_LIMITED}, _mm512_set1_epi32({{2}}))"
 _ROUNDED = "_mm_storeu_si128((__m128i *)(void *){0}, _mm512_cvt%sepi32_epi8(%s))"
 _SHORTS = "_mm512_adds_epi16(_mm512_packs_epi32(%s, %s), _mm512_set1_epi16((short){5}))"
 _PAIRS = (_SHORTS % (_INTEGERS % 1, _INTEGERS % 2), _SHORTS % (_INTEGERS % 3, _INTEGERS % 4))

@@ -36,33 +36,47 @@ def _zipped(kind: str) -> str:
     return f"({{{{ {loads} vmovl_{kind}(vzip1_{kind}(vcreate_{kind}(x), vcreate_{kind}(y))); }}}})"
 
 
-def _rounded(kind: str, vectors: int, steps: str) -> str:
+def _rounded(kind: str, vectors: int, name: str) -> str:
     """A store of vectors of floats as bytes.
 
     Args:
-        steps: template of the integers of a vector.
+        name: which of the ``ROUNDINGS``.
     """
+    pair, one = ROUNDINGS[name]
     shift = f"vdupq_n_s16((int16_t){{{vectors + 1}}})"
     moved = f"{{{vectors + 1}}} ? vqaddq_s16(%s, {shift}) : %s"
-    integers = [steps % f"{{{i + 1}}}" for i in range(vectors)]
     narrow = "vqmovun" if kind == "u8" else "vqmovn"
-    if vectors == 1:
-        shorts = f"vcombine_s16(vqmovn_s32({integers[0]}), vdup_n_s16(0))"
-        element = "uint8x8_t" if kind == "u8" else "int8x8_t"
-        start = f"const int16x8_t shorts = {shorts}; "
-        return f"{start}const {element} bytes = {narrow}_s16({moved % ('shorts', 'shorts')}); memcpy({{0}}, &bytes, 4)"
-    pairs = zip(integers[::2], integers[1::2], strict=True)
-    halves = zip(("low", "high"), (f"vqmovn_high_s32(vqmovn_s32({a}), {b})" for a, b in pairs), strict=True)
-    start = "".join(f"const int16x8_t {name} = {text}; " for name, text in halves)
+    letter = kind.replace("i", "s")
+    if vectors < 4:
+        start = f"const int16x8_t shorts = {pair if vectors == 2 else one}; "
+        bytes_ = f"{narrow}_s16({moved % ('shorts', 'shorts')})"
+        if vectors == 2:
+            return f"{start}vst1_{letter}({{0}}, {bytes_})"
+        return f"{start}const uint32_t word = vget_lane_u32((uint32x2_t){bytes_}, 0); memcpy({{0}}, &word, 4)"
+    second = pair.replace("{2}", "{4}").replace("{1}", "{3}")
+    start = f"const int16x8_t low = {pair}; const int16x8_t high = {second}; "
     bytes_ = f"{narrow}_high_s16({narrow}_s16({moved % ('low', 'low')}), {moved % ('high', 'high')})"
-    return f"{start}vst1q_{kind.replace('i', 's')}({{0}}, {bytes_})"
+    return f"{start}vst1q_{letter}({{0}}, {bytes_})"
+
+
+def _by_conversion(integers: str) -> tuple[str, str]:
+    """Two vectors as 16-bit numbers, and one: converted to integers, which are saturated."""
+    first, second = (integers % f"{{{i}}}" for i in (1, 2))
+    return f"vqmovn_high_s32(vqmovn_s32({first}), {second})", f"vcombine_s16(vqmovn_s32({first}), vdup_n_s16(0))"
+
+
+def _by_addition() -> tuple[str, str]:
+    """The same by a number whose unit in the last place is 1 and whose low 16 bits are 0."""
+    first, second = (f"(int16x8_t)vaddq_f32({{{i}}}, vdupq_n_f32(12582912.0f))" for i in (1, 2))
+    return f"vuzp1q_s16({first}, {second})", f"vuzp1q_s16({first}, vdupq_n_s16(0))"
 
 
 ROUNDINGS = {
-    "round": "vcvtnq_s32_f32(vmaxnmq_f32(%s, vdupq_n_f32(-65536.0f)))",
-    "round_number": "vcvtnq_s32_f32(%s)",
+    "round": _by_conversion("vcvtnq_s32_f32(vmaxnmq_f32(%s, vdupq_n_f32(-65536.0f)))"),
+    "round_number": _by_conversion("vcvtnq_s32_f32(%s)"),
+    "round_short": _by_addition(),
 }
-"""How floats become integers; NaN becomes a negative number first."""
+"""How floats become 16-bit numbers, two vectors and one; NaN becomes a negative number first."""
 
 
 def _extremum(instruction: str, better: str) -> str:
@@ -108,8 +122,12 @@ NEON = ISAS.register("neon")(
             "fma": "vfmaq_f32({2}, {0}, {1})",
             "fma_lane": "vfmaq_n_f32({2}, {0}, {1}[{3}])",
             "sqrt": "vsqrtq_f32({0})",
-            **{f"{name}_{kind}": _rounded(kind, 1, ROUNDINGS[name]) for name in ROUNDINGS for kind in ("u8", "i8")},
-            **{f"{name}_{kind}_4": _rounded(kind, 4, ROUNDINGS[name]) for name in ROUNDINGS for kind in ("u8", "i8")},
+            **{
+                f"{name}_{kind}{suffix}": _rounded(kind, vectors, name)
+                for name in ROUNDINGS
+                for kind in ("u8", "i8")
+                for suffix, vectors in (("", 1), ("_2", 2), ("_4", 4))
+            },
             "floor": "vrndmq_f32({0})",
             "ceil": "vrndpq_f32({0})",
             "rint": "vrndnq_f32({0})",

@@ -32,6 +32,40 @@ def _rounded(kind: str, low: int, high: int) -> str:
     return f"*(es_{kind}_unaligned *){{0}} = __builtin_convertvector({integers}, es_{kind})"
 
 
+def _rounded_4(kind: str, low: int, high: int, lanes: int) -> str:
+    """The same of four vectors, which are narrowed together."""
+    bounds = [f"es_set1((float)({bound} - {{5}}))" for bound in (low, high)]
+    integers = [
+        _LOW_BITS % f"__builtin_elementwise_min(__builtin_elementwise_max({{{i}}}, {bounds[0]}), {bounds[1]})"
+        for i in range(1, 5)
+    ]
+    pair = ", ".join(map(str, range(2 * lanes)))
+    halves = [f"__builtin_shufflevector({integers[i]}, {integers[i + 1]}, {pair})" for i in (0, 2)]
+    joined = f"__builtin_shufflevector({halves[0]}, {halves[1]}, {', '.join(map(str, range(4 * lanes)))})"
+    return (
+        f"const es_bytes bytes = __builtin_convertvector({joined}, es_bytes) + (uint8_t){{5}}; "
+        "memcpy({0}, &bytes, sizeof bytes)"
+    )
+
+
+def rounded_4(lanes: int) -> dict[str, str]:
+    limits = {"u8": (0, 255), "i8": (-128, 127)}
+    return {f"round_{kind}_4": _rounded_4(kind, *limits[kind], lanes) for kind in limits}
+
+
+def sums_in_16_bits(lanes: int) -> dict[str, str]:
+    """Products and sums of 16-bit numbers (``vmacc``), and what adds them to 32 bits (``vwadd``)."""
+    found = {
+        "mul_i16": "((es_shorts){0} * (es_shorts){1})",
+        "mla_i16": "((es_shorts){0} + (es_shorts){1} * (es_shorts){2})",
+    }
+    for number, half in enumerate(("low", "high")):
+        places = ", ".join(str(number * lanes + i) for i in range(lanes))
+        some = f"(es_i16)__builtin_shufflevector((es_shorts){{1}}, (es_shorts){{1}}, {places})"
+        found[f"add_i16_{half}"] = f"({{0}} + __builtin_convertvector({some}, es_m))"
+    return found
+
+
 def vectors_in_registers(bits: int) -> str:
     """Functions of the vector layer take and give vectors in vector registers.
 
@@ -39,7 +73,9 @@ def vectors_in_registers(bits: int) -> str:
     """
     return f"""#if defined(__clang__) && __has_attribute(riscv_vls_cc)
 #define inline inline __attribute__((riscv_vls_cc({bits})))
-#endif"""
+#endif
+typedef uint8_t es_bytes __attribute__((vector_size({bits // 8})));
+typedef uint16_t es_shorts __attribute__((vector_size({bits // 8})));"""
 
 
 RVV128 = ISAS.register("rvv128")(
@@ -54,6 +90,8 @@ RVV128 = ISAS.register("rvv128")(
         detect=("es_vector_bytes() >= 16",),
         emulator_cpu="rv64,v=true,vlen=128,vext_spec=v1.0",
         instr={
+            **sums_in_16_bits(4),
+            **rounded_4(4),
             "dot1": "(es_u){0} + (es_u){1} * (es_u){2}",
             "fma": "__builtin_elementwise_fma({0}, {1}, {2})",
             "sqrt": "__builtin_elementwise_sqrt({0})",
