@@ -18,14 +18,15 @@ import numpy as np
 import pytest
 
 from edgesmith.device import Artifact, load
-from edgesmith.errors import ArtifactError, BadInput
+from edgesmith.errors import ArtifactError, BadInput, CompilerFailed
 from edgesmith.packaging import FORMS, PACKAGES, pack
-from edgesmith.packaging.compiler_options import options
+from edgesmith.packaging.compiler_options import pragmas
 from edgesmith.packaging.elf import ElfLibrary
 from edgesmith.packaging.forms.wheel import module_name
 from edgesmith.packaging.sources import Sources
 from edgesmith.recipe import PARTS
 from edgesmith.target import ISAS, parse
+from edgesmith.toolchain.compiler import processor_options, zig
 
 from .conftest import IDENTIFIER, compiled, installed, small_model, unpacked
 
@@ -65,7 +66,7 @@ def test_wheel_of_a_newer_c_library_says_so(artifact: Artifact, tmp_path: Path) 
     """A library that was built with this machine's compiler needs the versions that it is linked with."""
     copy = Artifact(shutil.copytree(artifact.path, tmp_path / "copy"))
     parts = [copy.path / "src" / f for f in Sources.of(copy).library]
-    command = ["gcc", "-shared", "-fPIC", *options(copy.target), *parts, "-o", copy.library]
+    command = ["gcc", "-shared", "-fPIC", *processor_options(copy.target), *parts, "-o", copy.library]
     subprocess.run(command, cwd=copy.path / "src", check=True)
     path = FORMS["wheel"].write(copy, "1.0", tmp_path)
     needs = max(ElfLibrary.read(copy.library).glibc or (2, 17), (2, 17))
@@ -122,6 +123,24 @@ def test_header_only_for_another_processor(artifact: Artifact, packages: dict[st
     zig = [sys.executable, "-m", "ziglang", "cc", "-target", f"{other}-linux-gnu", "-c", "model.c"]
     done = subprocess.run(zig, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode and f"was made for {artifact.target}" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("target", "less"),
+    [
+        ("riscv64-linux-gnu+rvv256", "riscv64-linux-gnu+rvv128"),
+        ("riscv64-linux-gnu+rvv128", "riscv64-linux-gnu"),
+        ("arm-linux-gnueabihf+neon32", "arm-linux-gnueabihf"),
+        ("wasm32-wasi+relaxed_simd", "wasm32-wasi+simd128"),
+    ],
+)
+def test_who_compiles_without_the_instructions_is_told(target: str, less: str, tmp_path: Path) -> None:
+    """Where a file cannot ask for them by itself."""
+    (tmp_path / "net.c").write_text(f"{pragmas(parse(target), 'net.h').check}int net;\n")
+    tool = zig()
+    tool.run([*tool.flags(parse(target)), "-c", "net.c"], cwd=tmp_path)
+    with pytest.raises(CompilerFailed, match=" ".join(("compile with", *processor_options(parse(target))))):
+        tool.run([*tool.flags(parse(less)), "-c", "net.c"], cwd=tmp_path)
 
 
 @installed("gcc", "clang")

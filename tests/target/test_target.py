@@ -8,7 +8,7 @@ from edgesmith.errors import CompilerFailed, TargetError
 from edgesmith.target import ISAS, board_of, parse, profiles, runs_here
 from edgesmith.target.system import TRIPLES
 from edgesmith.toolchain import zig
-from edgesmith.toolchain.compiler import Compiler
+from edgesmith.toolchain.compiler import Compiler, processor_options
 
 
 @pytest.mark.parametrize(
@@ -117,6 +117,28 @@ def test_what_compilers_are_told() -> None:
     ]
     assert zig().link_flags(parse("raspberry-pi-5")) == zig().flags(parse("aarch64-linux-gnu"))
     assert "-mavx2" in zig().flags(parse("x86_64-linux-gnu+avx2"))
+
+
+@pytest.mark.parametrize(
+    ("target", "words"),
+    [
+        ("x86_64-linux-gnu+avx2", "-mssse3 -msse4.1 -mavx2 -mfma -mf16c -mbmi2"),
+        ("x86_64-linux-gnu+portable", ""),
+        ("aarch64-linux-gnu", ""),
+        ("aarch64-linux-gnu+fp16", "-march=armv8.2-a+dotprod+fp16"),
+        ("aarch64-linux-gnu+i8mm", "-march=armv8.2-a+dotprod+fp16+i8mm"),
+        ("raspberry-pi-4", "-mcpu=cortex-a72"),
+        ("raspberry-pi-5", "-mcpu=cortex-a76+dotprod+fp16"),
+        ("arm-linux-gnueabihf+neon32", "-march=armv7-a -mfpu=neon-vfpv4 -mfloat-abi=hard"),
+        ("rk3288", "-mcpu=cortex-a17 -mfpu=neon-vfpv4 -mfloat-abi=hard"),
+        ("riscv64-linux-gnu+rvv128", "-march=rv64gcv"),
+        ("banana-pi-f3", "-march=rv64gcv_zvl256b"),
+        ("visionfive-2", "-mcpu=sifive-u74"),
+        ("wasm32-wasi+relaxed_simd", "-msimd128 -mrelaxed-simd"),
+    ],
+)
+def test_what_other_compilers_are_told(target: str, words: str) -> None:
+    assert " ".join(processor_options(parse(target))) == words
 
 
 def test_a_compiler_for_this_machine_alone() -> None:

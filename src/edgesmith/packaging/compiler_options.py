@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edgesmith.target import Target
+from edgesmith.toolchain.compiler import processor_options
 
-__all__ = ["OPTIMIZATION", "Pragmas", "options", "pragmas"]
+__all__ = ["OPTIMIZATION", "Pragmas", "pragmas"]
 
 OPTIMIZATION = ("-O3", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math")
 """Results are specified without contraction: products and sums are rounded one by one unless the code fuses them."""
@@ -19,22 +20,7 @@ _ARCHS = {
     "riscv64": "__riscv",
     "wasm32": "__wasm__",
 }
-_VECTORS = {"arm": "__ARM_NEON", "riscv64": "__riscv_v", "wasm32": "__wasm_simd128__"}
-"""What compilers define for an architecture, and for its vectors where a file cannot ask for them."""
-
-
-def options(target: Target) -> tuple[str, ...]:
-    """What makes GCC and Clang use the instructions of a target."""
-    features = target.features
-    if target.arch in ("x86_64", "wasm32"):
-        return tuple(f"-m{f}" for f in features)
-    if target.arch == "arm" and features:
-        return ("-march=armv7-a", "-mfpu=neon-vfpv4", "-mfloat-abi=hard")
-    if target.arch == "aarch64" and features:
-        return ("-march=armv8.2-a" + "".join(f"+{f}" for f in features),)
-    if target.arch == "riscv64" and features:
-        return ("-march=rv64gcv",)
-    return ()
+"""What compilers define for an architecture."""
 
 
 @dataclass(frozen=True)
@@ -55,14 +41,15 @@ def pragmas(target: Target, title: str) -> Pragmas:
     check = []
     if target.isa is not None:
         check += [f"#if !defined({_ARCHS[target.arch]})", f'#error "{title} was made for {target}"', "#endif"]
-    vectors = _VECTORS.get(target.arch)
-    if vectors and target.isa is not None:
-        check += [f"#if !defined({vectors})", f'#error "compile with {" ".join(options(target))}"', "#endif"]
+    condition = target.isa.condition if target.isa else ""
+    told = " ".join(processor_options(target))
+    if condition:
+        check += [f"#if !({condition})", f'#error "compile with {told}"', "#endif"]
     if target.arch == "aarch64" and target.features:
         # Older ones declare intrinsics for what the command line names alone.
         old = "defined(__clang__) && __clang_major__ < 16 && !defined(__ARM_FEATURE_DOTPROD)"
-        check += [f"#if {old}", f'#error "this Clang needs {" ".join(options(target))}"', "#endif"]
-    gcc, clang = _attributes(target, () if vectors else target.features)
+        check += [f"#if {old}", f'#error "this Clang needs {told}"', "#endif"]
+    gcc, clang = _attributes(target, () if condition else target.features)
     push = ["#if defined(__clang__)", "#pragma STDC FP_CONTRACT OFF", *clang, "#elif defined(__GNUC__)"]
     push += ["#pragma GCC push_options", *gcc]
     push += ['#pragma GCC optimize("fp-contract=off", "no-math-errno", "no-trapping-math")', "#endif"]

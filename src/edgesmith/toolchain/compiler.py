@@ -17,7 +17,7 @@ from edgesmith import knobs
 from edgesmith.errors import CompilerFailed
 from edgesmith.target import Target, parse
 
-__all__ = ["Compiler", "system", "zig"]
+__all__ = ["Compiler", "processor_options", "system", "zig"]
 
 OLDEST_MACOS = "11.0"
 """The first for its AArch64 processors."""
@@ -98,14 +98,10 @@ class Compiler:
 
     def processor_flags(self, target: Target) -> list[str]:
         """The target's processor, for compiling and, where no system comes with a library for it, for linking."""
-        if target.arch == "x86_64":
-            return [f"-m{f}" for f in target.features]
-        if not target.features and not target.cpu:
-            return []
-        if self.takes_triple:
+        if self.takes_triple and target.arch != "x86_64" and (target.features or target.cpu):
             features = (ZIG_NAMES.get(f, f) for f in target.features)
             return ["-mcpu=" + "+".join((target.cpu.replace("-", "_") or "baseline", *features))]
-        return [f"-mcpu={target.cpu or 'generic'}" + "".join(f"+{f}" for f in target.features)]
+        return list(processor_options(target))
 
     def run(self, arguments: Sequence[str], *, cwd: Path, archive: bool = False) -> str:
         """Run the driver and return what it printed; raises ``CompilerFailed`` with its messages."""
@@ -130,6 +126,19 @@ class Compiler:
             return
         with tempfile.TemporaryDirectory(prefix=".scratch.", dir=cwd.absolute()) as folder:
             yield {**common, self.scratch: folder}
+
+
+def processor_options(target: Target) -> tuple[str, ...]:
+    """What GCC and Clang are told of a target's processor and of its instruction sets."""
+    march = target.isa.march if target.isa else ""
+    if target.cpu and (target.arch in ("aarch64", "arm") or not march):
+        more = "".join(f"+{f}" for f in target.features) if target.arch == "aarch64" else ""
+        words = [f"-mcpu={target.cpu}{more}"]
+    elif march:
+        words = [f"-march={march}"]
+    else:
+        words = [f"-m{f.replace('_', '-')}" for f in target.features]
+    return (*words, *(target.isa.options if target.isa else ()))
 
 
 def _system_flags(target: Target) -> list[str]:

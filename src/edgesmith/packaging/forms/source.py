@@ -7,10 +7,11 @@ from pathlib import Path
 
 from edgesmith.device import Artifact
 from edgesmith.packaging.archive import write_archive
-from edgesmith.packaging.compiler_options import OPTIMIZATION, options
+from edgesmith.packaging.compiler_options import OPTIMIZATION
 from edgesmith.packaging.form import form
 from edgesmith.packaging.libraries import public_headers
 from edgesmith.packaging.sources import Sources, no_sources
+from edgesmith.toolchain.compiler import processor_options
 
 __all__: list[str] = []
 
@@ -23,7 +24,7 @@ def source(artifact: Artifact, version: str, folder: Path) -> Path:
     """``<name>-<version>-source.zip``, which unpacks into ``<name>-<version>/``."""
     sources = Sources.of(artifact)
     root = f"{sources.name}-{version}"
-    flags = ("-std=gnu99", *OPTIMIZATION, "-fvisibility=hidden", *options(artifact.target))
+    flags = ("-std=gnu99", *OPTIMIZATION, "-fvisibility=hidden", *processor_options(artifact.target))
     files = {
         "README.md": _readme(artifact, version).encode(),
         "CMakeLists.txt": _cmake(sources, version, flags).encode(),

@@ -38,6 +38,10 @@ class Isa:
         vector_bits: width of one register.
         registers: number of vector registers.
         features: feature names as Clang and GCC take them after ``-m`` (x86) or after a ``+`` (ARM, RISC-V).
+        march: architecture that GCC and Clang are told (``-march``), with it and the sets that it contains; empty: they
+            are told each feature (``-m``).
+        options: what they are told besides.
+        condition: of C's preprocessor, which holds where they were told; empty: files can ask for it by themselves.
         header: the C header of its intrinsics.
         preamble: C text before the vector layer.
         cpuinfo: flags that ``/proc/cpuinfo`` must list.
@@ -57,6 +61,9 @@ class Isa:
     vector_bits: int
     registers: int
     features: tuple[str, ...] = ()
+    march: str = ""
+    options: tuple[str, ...] = ()
+    condition: str = ""
     implies: tuple[str, ...] = ()
     header: str = ""
     preamble: str = ""

@@ -10,6 +10,7 @@ DOTPROD = ISAS.register("dotprod")(
         vector_bits=128,
         registers=32,
         features=("dotprod",),
+        march="armv8.2-a+dotprod",
         implies=("neon",),
         header="arm_neon.h",
         cpuinfo=("asimddp", *NEON.cpuinfo),

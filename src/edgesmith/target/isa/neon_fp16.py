@@ -10,6 +10,7 @@ FP16 = ISAS.register("fp16")(
         vector_bits=128,
         registers=32,
         features=("fp16",),
+        march=f"{DOTPROD.march}+fp16",
         implies=("dotprod",),
         header="arm_neon.h",
         cpuinfo=("fphp", "asimdhp", *DOTPROD.cpuinfo),

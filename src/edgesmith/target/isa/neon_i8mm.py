@@ -11,6 +11,7 @@ I8MM = ISAS.register("i8mm")(
         vector_bits=128,
         registers=32,
         features=("i8mm",),
+        march=f"{FP16.march}+i8mm",
         implies=("fp16",),
         header="arm_neon.h",
         cpuinfo=("i8mm", *FP16.cpuinfo),

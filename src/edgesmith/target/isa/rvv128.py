@@ -85,6 +85,8 @@ RVV128 = ISAS.register("rvv128")(
         vector_bits=128,
         registers=32,
         features=("v",),
+        march="rv64gcv",
+        condition="defined(__riscv_v)",
         preamble=vectors_in_registers(128),
         cpuinfo=("v",),
         detect=("es_vector_bytes() >= 16",),

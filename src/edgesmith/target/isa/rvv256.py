@@ -10,6 +10,8 @@ RVV256 = ISAS.register("rvv256")(
         vector_bits=256,
         registers=32,
         features=("zvl256b",),
+        march=f"{RVV128.march}_zvl256b",
+        condition=f"{RVV128.condition} && __riscv_v_min_vlen >= 256",
         preamble=vectors_in_registers(256),
         implies=("rvv128",),
         cpuinfo=("zvl256b", *RVV128.cpuinfo),

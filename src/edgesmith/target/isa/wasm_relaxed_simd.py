@@ -15,6 +15,7 @@ RELAXED_SIMD = ISAS.register("relaxed_simd")(
         vector_bits=128,
         registers=16,
         features=("relaxed_simd",),
+        condition="defined(__wasm_relaxed_simd__)",
         implies=("simd128",),
         header="wasm_simd128.h",
         instr={**SIMD128.instr, "fma": "wasm_f32x4_relaxed_madd({0}, {1}, {2})"},

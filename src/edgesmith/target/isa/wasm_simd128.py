@@ -46,6 +46,7 @@ SIMD128 = ISAS.register("simd128")(
         vector_bits=128,
         registers=16,
         features=("simd128",),
+        condition="defined(__wasm_simd128__)",
         header="wasm_simd128.h",
         instr={
             "zip_u8": f"wasm_u16x8_extend_low_u8x16({_ZIPPED})",
