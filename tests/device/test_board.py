@@ -16,6 +16,7 @@ from edgesmith import api
 from edgesmith.cli.choosing import size
 from edgesmith.codegen import generate
 from edgesmith.codegen.selftest import selftest_header, selftest_inputs
+from edgesmith.counting import StepCounts, count_steps
 from edgesmith.counting.board import board_instructions
 from edgesmith.deploy import attach
 from edgesmith.device import Artifact, emulated
@@ -64,6 +65,10 @@ def needs(target: str) -> None:
         emulated(parse(target))
     except TargetError as error:
         pytest.skip(str(error).replace("\n", ";"))
+
+
+CALL = 1000
+"""More instructions than the call of an inference takes beside its steps."""
 
 
 @pytest.fixture(scope="module")
@@ -132,6 +137,9 @@ def test_instructions_are_the_same_in_every_run(artifact: Artifact) -> None:
     needs("nucleo-l4")
     counted = board_instructions(artifact)
     assert counted == board_instructions(artifact)
+    found = count_steps(artifact)
+    assert isinstance(found, StepCounts) and found.instructions == counted and all(found.each)
+    assert len(found.each) == len(artifact.manifest["steps"]) and abs(counted - sum(found.each)) < CALL
     assert counted > sum(step["macs"] for step in artifact.manifest["steps"])
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from edgesmith import api
 from edgesmith.codegen.selftest import selftest_inputs
+from edgesmith.counting import StepCounts, count_steps
 from edgesmith.device import Artifact, emulated, load, runnable
 from edgesmith.device import wasm as device
 from edgesmith.device.wasm import WasmInstance, Wasmtime
@@ -26,6 +27,8 @@ pytestmark = [
     pytest.mark.skipif(bool(missing_emulator("simd128")), reason=missing_emulator("simd128")),
 ]
 TARGET = "wasm32-wasi+simd128"
+CALL = 400
+"""More instructions than the call of one step takes."""
 
 
 @pytest.fixture(scope="module")
@@ -112,6 +115,13 @@ def test_what_is_executed_is_the_same_every_time(program: Artifact) -> None:
             instance.run_steps(0, instance.steps)
             counts.append(instance.executed - before)
     assert counts[0] == counts[1] > 10_000
+
+
+def test_the_steps_add_up(program: Artifact) -> None:
+    found = count_steps(program)
+    assert isinstance(found, StepCounts) and found == count_steps(program)
+    assert len(found.each) == len(program.manifest["steps"]) and all(found.each)
+    assert 0 <= sum(found.each) - found.instructions < CALL * len(found.each)
 
 
 def test_threads_and_other_places(program: Artifact, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rich.table import Table
 
 from edgesmith.cli.console import console, figures, print_json, table
-from edgesmith.counting import Inference
+from edgesmith.counting import Inference, StepCounts
 from edgesmith.counting.mca import each_cycles, tool
 from edgesmith.errors import BadInput
 from edgesmith.report.units import count
@@ -41,10 +41,12 @@ def core_named(name: str, arch: str) -> Core:
     return core
 
 
-def print_counts(found: Inference, core: Core | None, *, in_order: bool, limit: int, as_json: bool) -> None:
+def print_counts(
+    found: Inference | StepCounts, core: Core | None, *, in_order: bool, limit: int, as_json: bool
+) -> None:
     """The steps with their executed instructions, most first; with a core, their cycles there, most first."""
     executed = [found.step_instructions(i) for i in range(len(found.steps))]
-    taken = _cycles(found, core) if core else None
+    taken = _cycles(found, core) if core and isinstance(found, Inference) else None
     if as_json:
         steps = [
             {
@@ -62,7 +64,7 @@ def print_counts(found: Inference, core: Core | None, *, in_order: bool, limit: 
     out = console()
     out.print(_steps(found, order[: limit or None], executed, taken and taken[1], core))
     rows = [
-        ("one inference", f"{found.instructions:,} instructions"),
+        ("one inference", f"{found.instructions:,} {found.unit}"),
         ("sum of the steps", f"{sum(executed):,}, with the calls that start them one by one"),
         ("counted under", f"{found.emulator}; instructions, not time"),
     ]
@@ -80,7 +82,11 @@ def _cycles(found: Inference, core: Core) -> tuple[float, list[float]]:
 
 
 def _steps(
-    found: Inference, order: Sequence[int], executed: Sequence[int], taken: Sequence[float] | None, core: Core | None
+    found: Inference | StepCounts,
+    order: Sequence[int],
+    executed: Sequence[int],
+    taken: Sequence[float] | None,
+    core: Core | None,
 ) -> Table:
     title = "|>cycles|>of peak" if taken else ""
     shown = table("", f">step|layer|operators|kernel|>instructions|>share|>MACs|>instructions per MAC{title}")

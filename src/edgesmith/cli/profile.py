@@ -14,7 +14,7 @@ from edgesmith.cli.console import console, error_console, figures, print_json, t
 from edgesmith.cli.counting import core_named, print_counts
 from edgesmith.cli.devices import OnOption, attached, require_real
 from edgesmith.cli.progress import one_bar
-from edgesmith.counting import count_inference
+from edgesmith.counting import count_steps
 from edgesmith.device import Artifact, load
 from edgesmith.report.units import count, duration, rate
 
@@ -27,7 +27,8 @@ def command(
     limit: Annotated[int, typer.Option(min=0, help="Print this many steps; 0: all.")] = 0,
     threads: Annotated[int | None, typer.Option(min=1, help="Default: as compiled.")] = None,
     counted: Annotated[
-        bool, typer.Option("--count", help="Count executed instructions under QEMU; for programs of other processors.")
+        bool,
+        typer.Option("--count", help="Count executed instructions in an emulator; for programs of other processors."),
     ] = False,
     core: Annotated[
         str,
@@ -45,8 +46,10 @@ def command(
     With --on, the steps are timed on a device, by its own clock; its peak is not known, so there is no roofline.
 
     With --count, QEMU runs the program once on one thread and a plugin counts the instructions of each step. They are
-    the same every time, on any machine; they are not time. With --core, llvm-mca (LLVM 22) says what a core takes for
-    them when everything lies in its first-level cache; 'of peak' is the share of its peak in multiply-adds of floats.
+    the same every time, on any machine; they are not time. Programs of microcontrollers run on QEMU's boards, those of
+    WebAssembly in wasmtime, whose fuel counts instructions of WebAssembly. With --core, llvm-mca (LLVM 22) says what a
+    core takes for them when everything lies in its first-level cache; 'of peak' is the share of its peak in
+    multiply-adds of floats.
 
     \b
     Examples:
@@ -66,7 +69,7 @@ def command(
     if counted or core:
         given = core_named(core, program.target.arch) if core else None
         with error_console().status("counting"):
-            inference = count_inference(program)
+            inference = count_steps(program)
         print_counts(inference, given, in_order=in_order, limit=limit, as_json=as_json)
         return
     program, found = _on_device(program, on, repetitions) if on else (program, _here(program, repetitions))

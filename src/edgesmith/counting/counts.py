@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
-__all__ = ["Block", "Counts", "Misses"]
+__all__ = ["Block", "Counts", "Misses", "StepCounts"]
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,29 @@ class Block:
     @property
     def end(self) -> int:
         return self.address + len(self.code)
+
+
+@dataclass(frozen=True)
+class StepCounts:
+    """What one inference executes, where only the number of instructions is known.
+
+    Args:
+        steps: the manifest's entries.
+        instructions: of a whole run.
+        each: of each step.
+        unit: what is counted.
+        emulator: what ran it.
+    """
+
+    steps: tuple[Mapping[str, Any], ...]
+    instructions: int
+    each: tuple[int, ...]
+    unit: str
+    emulator: str
+
+    def step_instructions(self, index: int) -> int:
+        """Of one step, with the call that starts it."""
+        return self.each[index]
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from edgesmith.counting.counts import Block, Counts
 from edgesmith.counting.plugin import count
@@ -40,6 +40,8 @@ class Inference:
     counts: Counts
     arch: str
     emulator: str
+
+    unit: ClassVar[str] = "instructions"
 
     @property
     def instructions(self) -> int:

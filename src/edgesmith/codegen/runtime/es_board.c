@@ -3,6 +3,7 @@
  *     --selftest                 run on the recorded inputs and compare
  *     --run INPUT... OUTPUT...   one inference on raw little-endian files
  *     --repeat N                 N inferences on zeros, for counting instructions
+ *     --first N                  the first N steps of one
  *
  * Exit status: 0 success, 1 self-test failed, 2 usage, 3 file, 4 out of memory, 5 run failed. An argument's spaces are written
  * as the character 31, because words come separated by spaces.
@@ -134,13 +135,27 @@ static int run_files(es_context *context, void **inputs, void **outputs, char **
     return status;
 }
 
-static int repeat(es_context *context, void **inputs, void **outputs, const char *times) {
-    int status = 0;
+static int32_t number(const char *text) {
+    int32_t found = 0;
+    for (; *text >= '0' && *text <= '9' && found < 100000; text++) found = 10 * found + (*text - '0');
+    return found;
+}
+
+static void clear(void **inputs) {
     for (int32_t i = 0; i < ES_MODEL(input_count)(); i++) memset(inputs[i], 0, ES_MODEL(input)(i)->bytes);
-    int count = 0;
-    for (; *times >= '0' && *times <= '9' && count < 100000; times++) count = 10 * count + (*times - '0');
+}
+
+static int repeat(es_context *context, void **inputs, void **outputs, int32_t count) {
+    int status = 0;
+    clear(inputs);
     for (; count > 0 && !status; count--) status = run(context, inputs, outputs);
     return status;
+}
+
+static int run_first(es_context *context, void **inputs, void **outputs, int32_t steps) {
+    clear(inputs);
+    if (ES_MODEL(bind)(context, (const void *const *)inputs, outputs) != ES_OK) return EXIT_MODEL;
+    return ES_MODEL(run_steps)(context, 0, steps) == ES_OK ? 0 : EXIT_MODEL;
 }
 
 /* The words behind the program's name. */
@@ -160,11 +175,11 @@ static int run_program(void) {
     const uintptr_t block[2] = {(uintptr_t)command, sizeof command};
     const int count = semihosting(SYS_GET_CMDLINE, block) ? 0 : words(command, word);
     const int is_selftest = count == 1 && same(word[0], "--selftest");
-    const int is_repeat = count == 2 && same(word[0], "--repeat");
+    const int is_repeat = count == 2 && same(word[0], "--repeat"), is_first = count == 2 && same(word[0], "--first");
     const int is_run =
-        count == 1 + ES_MODEL(input_count)() + ES_MODEL(output_count)() && !is_repeat && same(word[0], "--run");
-    if (!is_selftest && !is_repeat && !is_run) {
-        print("usage: --selftest | --run INPUT... OUTPUT... | --repeat N\n");
+        count == 1 + ES_MODEL(input_count)() + ES_MODEL(output_count)() && same(word[0], "--run");
+    if (!is_selftest && !is_repeat && !is_first && !is_run) {
+        print("usage: --selftest | --run INPUT... OUTPUT... | --repeat RUNS | --first STEPS\n");
         return EXIT_USAGE;
     }
     const size_t bytes = ES_MODEL(context_bytes)(1);
@@ -173,7 +188,8 @@ static int run_program(void) {
     ES_MODEL(prepare)(context);
     void **inputs = buffers(ES_MODEL(input_count)(), ES_MODEL(input));
     void **outputs = buffers(ES_MODEL(output_count)(), ES_MODEL(output));
-    if (is_repeat) return repeat(context, inputs, outputs, word[1]);
+    if (is_repeat) return repeat(context, inputs, outputs, number(word[1]));
+    if (is_first) return run_first(context, inputs, outputs, number(word[1]));
     return is_run ? run_files(context, inputs, outputs, word + 1) : selftest(context, inputs, outputs);
 }
 
