@@ -127,7 +127,9 @@ class Epilogue:
         if self.accumulator.dtype is not DType.I32 or max(high - middle, middle - low, abs(middle)) >= 2**22:
             return self
         real = var("acc", DType.F32)
-        expr = replaced(self.expr, lambda e: e.op == "cast" and e.args[0] is self.accumulator, real)
+        expr = replaced(
+            self.expr, lambda e: e.op == "cast" and e.dtype is DType.F32 and e.args[0] is self.accumulator, real
+        )
         if expr is self.expr or any(e is self.accumulator for e in nodes(expr)) or expr.dtype is DType.I32:
             return self
         bounded = copy(self)
