@@ -1,6 +1,6 @@
 """What arithmetic in fp16 does to a network: programs for the Cortex-A76, run by QEMU on photographs.
 
-    python -m benchmarks.halves [--photographs 240] [--material FOLDER]
+    python -m benchmarks.halves [--photographs 240] [--network NAME] [--material FOLDER]
 
 Prints, for each network, the share of the photographs to which the program gives the class that the float model has in
 ONNX Runtime, and the signal of the outputs over their error. Needs the collection of models and data, and QEMU.
@@ -30,10 +30,11 @@ CROPS = 10
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--photographs", type=int, default=240)
+    options.add_argument("--network", default="ImageNet", help="part of its name")
     options.add_argument("--material", type=Path, default=Path(__file__).parents[2] / "shared" / "material")
     given = options.parse_args()
     for case in CASES:
-        if "ImageNet" not in case.name:
+        if "ImageNet" not in case.name or given.network not in case.name:
             continue
         same: list[bool] = []
         signal = noise = 0.0

@@ -46,9 +46,12 @@ def pragmas(target: Target, title: str) -> Pragmas:
     if condition:
         check += [f"#if !({condition})", f'#error "compile with {told}"', "#endif"]
     if target.arch == "aarch64" and target.features:
-        # Older ones declare intrinsics for what the command line names alone.
-        old = "defined(__clang__) && __clang_major__ < 16 && !defined(__ARM_FEATURE_DOTPROD)"
-        check += [f"#if {old}", f'#error "this Clang needs {told}"', "#endif"]
+        # Older ones declare intrinsics for what the command line names alone; so does every one those of fp16.
+        missing = "__clang_major__ < 16 && !defined(__ARM_FEATURE_DOTPROD)"
+        if "fp16" in target.features:
+            missing = "!defined(__ARM_FEATURE_FP16_VECTOR_ARITHMETIC)"
+        missing = f"defined(__clang__) && {missing}"
+        check += [f"#if {missing}", f'#error "this Clang needs {told}"', "#endif"]
     gcc, clang = _attributes(target, () if condition else target.features)
     push = ["#if defined(__clang__)", "#pragma STDC FP_CONTRACT OFF", *clang, "#elif defined(__GNUC__)"]
     push += ["#pragma GCC push_options", *gcc]
