@@ -20,7 +20,7 @@ from edgesmith.passes import optimize
 from edgesmith.plan import Plan, make_plan
 from edgesmith.plan.memory import Buffer
 from edgesmith.target import parse
-from edgesmith.zoo import build, names
+from edgesmith.zoo import build, describe, names
 from fuzz.random_graphs import random_model
 
 from .memory import check_memory
@@ -43,9 +43,10 @@ FLIP = Slice((0, 0, 0, 5), (1, 16, 6, 6), (1, 1, 1, -1))
 
 def zoo_graph(name: str) -> Graph:
     """A network of the zoo at the smallest size that it takes."""
-    for size in (64, 96, 128, None):
+    own = describe(name).image_size
+    for size in (64, 96, 128, own):
         with suppress(EdgesmithError):  # the network needs larger images
-            return optimize(bind(normalize(build(name, image_size=size))))[0]
+            return optimize(bind(normalize(build(name, image_size=min(size, own)))))[0]
     raise AssertionError(name)
 
 
