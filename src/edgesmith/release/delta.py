@@ -118,7 +118,10 @@ def _stored(packed: zipfile.ZipFile, name: str, most_bytes: int) -> bytes:
         raise ValueError(f"{name} is not stored as it is")
     if part.file_size > most_bytes:
         raise ValueError(f"{name} of {part.file_size} bytes")
-    return packed.read(part)
+    try:
+        return packed.read(part)
+    except OSError as error:  # of an offset that no file has
+        raise ValueError(f"{name}: {error.strerror}") from error
 
 
 def _check_header(header: Any, old: Path, delta: Path) -> None:
