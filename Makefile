@@ -10,6 +10,9 @@ JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 TEST_LIMIT ?= 44m
 TESTS ?= tests
 APT_INSTALL := DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends
+# A condition that holds where something is installed, the Debian packages that bring it, and what is not tested without it.
+tool = @{ $(1); } >/dev/null 2>&1 || { $(AS_DEBIAN_ROOT) && echo "installing $(2)" && apt-get update -qq && \
+	$(APT_INSTALL) $(2) >/dev/null; } || echo "cannot install $(2), not tested: $(3)"
 AS_DEBIAN_ROOT := [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null
 
 help: ## this list
@@ -52,20 +55,12 @@ $(INSTALLED): pyproject.toml
 # SIMDe computes AVX-512 on processors without it; QEMU runs programs for other architectures;
 # an SSH server on the loopback interface stands for a device; CMake and pkg-config build programs that use libraries.
 compilers:
-	@command -v clang >/dev/null || { $(AS_DEBIAN_ROOT) && echo "installing clang" && apt-get update -qq && \
-		$(APT_INSTALL) clang >/dev/null; } || echo "clang is missing and cannot be installed here: its tests will be skipped"
-	@command -v gcc >/dev/null || { $(AS_DEBIAN_ROOT) && echo "installing gcc" && apt-get update -qq && \
-		$(APT_INSTALL) gcc libc6-dev >/dev/null; } || echo "gcc is missing and cannot be installed here: its tests will be skipped"
-	@{ command -v cmake && command -v pkg-config && command -v g++; } >/dev/null || { $(AS_DEBIAN_ROOT) && echo "installing CMake" && \
-		apt-get update -qq && $(APT_INSTALL) cmake make pkg-config g++ >/dev/null; } || \
-		echo "CMake, pkg-config or g++ cannot be installed here: programs that find libraries by them are not tested"
-	@test -d /usr/include/simde || { $(AS_DEBIAN_ROOT) && echo "installing SIMDe" && apt-get update -qq && \
-		$(APT_INSTALL) libsimde-dev >/dev/null; } || echo "SIMDe cannot be installed here: AVX-512 is not tested where the processor lacks it"
-	@{ command -v qemu-aarch64 && test -d /usr/aarch64-linux-gnu && test -d /usr/arm-linux-gnueabihf && test -d /usr/riscv64-linux-gnu; } >/dev/null || { $(AS_DEBIAN_ROOT) && echo "installing QEMU" && \
-		apt-get update -qq && $(APT_INSTALL) qemu-user libc6-arm64-cross libc6-armhf-cross libc6-riscv64-cross >/dev/null; } || \
-		echo "QEMU cannot be installed here: programs for ARM and RISC-V are built and not run"
-	@command -v qemu-system-arm >/dev/null || { $(AS_DEBIAN_ROOT) && echo "installing QEMU's boards" && apt-get update -qq && \
-		$(APT_INSTALL) qemu-system-arm >/dev/null; } || echo "QEMU's boards cannot be installed here: programs for Cortex-M are built and not run"
-	@{ command -v sshd || test -x /usr/sbin/sshd; } >/dev/null || { $(AS_DEBIAN_ROOT) && echo "installing an SSH server" && \
-		apt-get update -qq && $(APT_INSTALL) openssh-server openssh-client >/dev/null; } || \
-		echo "OpenSSH cannot be installed here: deploying over SSH is not tested"
+	$(call tool,command -v clang,clang,programs compiled by it)
+	$(call tool,command -v gcc,gcc libc6-dev,programs compiled by it)
+	$(call tool,command -v cmake && command -v pkg-config && command -v g++,cmake make pkg-config g++,programs that find libraries by CMake and pkg-config)
+	$(call tool,test -d /usr/include/simde,libsimde-dev,AVX-512 where the processor lacks it)
+	$(call tool,command -v qemu-aarch64 && test -d /usr/aarch64-linux-gnu && test -d /usr/arm-linux-gnueabihf && test -d /usr/riscv64-linux-gnu,qemu-user libc6-arm64-cross libc6-armhf-cross libc6-riscv64-cross,programs for ARM and RISC-V)
+	$(call tool,command -v qemu-system-arm,qemu-system-arm,programs for Cortex-M)
+	$(call tool,command -v llvm-mca-22,llvm-22,cycles of cores that are not here)
+	$(call tool,command -v sshd || test -x /usr/sbin/sshd,openssh-server openssh-client,deploying over SSH)
+	$(call tool,command -v busybox,busybox,deploying to systems of BusyBox)

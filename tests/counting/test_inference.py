@@ -20,9 +20,6 @@ needs_qemu = pytest.mark.skipif(bool(missing_emulator("neon")), reason=missing_e
 
 CALL = 400
 """More instructions than the call of one step takes."""
-MOST = 34_200
-"""What the small network may take on a Raspberry Pi 4, without tuning: 32,553 when this was
-written."""
 
 
 @pytest.fixture(scope="module")
@@ -51,12 +48,6 @@ def test_the_steps_add_up(found: Inference) -> None:
 @needs_qemu
 def test_counts_repeat_exactly(artifact: Artifact, found: Inference) -> None:
     assert count_inference(artifact).instructions == found.instructions
-
-
-@needs_qemu
-def test_a_small_network_stays_below_its_ceiling(found: Inference) -> None:
-    """A guard: what makes the generated code longer for ARM is seen here."""
-    assert MOST // 2 < found.instructions < MOST
 
 
 @needs_qemu

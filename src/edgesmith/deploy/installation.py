@@ -33,7 +33,8 @@ AGAIN = "-again"
 """End of the name of a version that replaces a damaged copy of itself."""
 BEFORE = ".before"
 """File of a version with the name of the one before it."""
-TOOLS = "sha256sum mv ln cp df find readlink flock sync"
+TOOLS = "sha256sum mv ln cp df find readlink sync"
+IN_TURN = "$(command -v flock >/dev/null && echo flock .lock)"
 _FREE = re.compile(r"\s\d+\s+\d+\s+(\d+)\s+\d+%")
 """Of a line of ``df -P``."""
 _TIMES = re.compile(r"median_ms ([\d.]+) min_ms ([\d.]+) p95_ms ([\d.]+) runs (\d+) threads (\d+)")
@@ -214,9 +215,9 @@ class _Place:
         return "sync", "rm -f .current", f"ln -s versions/{version} .current", "mv -Tf .current current", "sync"
 
     def _in_turn(self, *steps: str) -> None:
-        """Run a script in the artifact's folder, alone there; its first step that fails ends it."""
-        script = "\n".join(("set -e", f"cd {self.base}", *steps))
-        self.device.run(f"flock {self.base}/.lock sh -c {shlex.quote(script)}")
+        """Run a script in the artifact's folder, alone there if the device has locks; its first failing step ends it."""
+        script = "\n".join(("set -e", *steps))
+        self.device.run(f"cd {self.base} && {IN_TURN} sh -c {shlex.quote(script)}")
 
 
 def _holds(present: Mapping[str, str], folder: str, wanted: Mapping[Path, str]) -> bool:
