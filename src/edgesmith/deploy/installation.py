@@ -215,7 +215,7 @@ class _Place:
         return "sync", "rm -f .current", f"ln -s versions/{version} .current", "mv -Tf .current current", "sync"
 
     def _in_turn(self, *steps: str) -> None:
-        """Run a script in the artifact's folder, alone there if the device has locks; its first failing step ends it."""
+        """Run a script in the artifact's folder, alone there if the device has locks, up to a step that fails."""
         script = "\n".join(("set -e", *steps))
         self.device.run(f"cd {self.base} && {IN_TURN} sh -c {shlex.quote(script)}")
 
