@@ -61,9 +61,9 @@ def test_code_is_clean_under_gcc(target: str) -> None:
 
 
 def test_every_kernel_is_exercised() -> None:
-    """On this machine, or emulated (``test_amx.py``, ``test_amx_bf16.py``, ``test_foreign.py``)."""
+    """On this machine, or emulated (tests of AMX, fp16 and pairs of rows)."""
     used = {c.trial.kernel.name for target in available_targets() for c in all_checks(target)}
-    used |= {"integer-amx", "bf16-amx", "half-tiles", "half-depthwise"}
+    used |= {"integer-amx", "bf16-amx", "half-tiles", "half-depthwise", "integer-pairs"}
     for kernel, isa in FOREIGN_KERNELS.items():
         if any(checks(case, name, foreign_target(isa), [kernel]) for name, case in operator_cases()):
             used.add(kernel)
