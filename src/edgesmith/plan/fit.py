@@ -118,10 +118,13 @@ def require_flash(plan: Plan, weights: int, code: int | None, limit: int, owner:
 
 
 def _remedies(plan: Plan, worst: Sequence[Demand]) -> list[str]:
-    remedies = []
-    if worst and any(plan.graph.type(v).dtype is DType.F32 for v, _ in worst[0].buffers if v in plan.graph.types):
+    graph, remedies = plan.graph, []
+    held = [v for v, _ in worst[0].buffers if v in graph.types] if worst else []
+    if any(graph.type(v).dtype is DType.F32 for v in held if v not in (*graph.inputs, *graph.outputs)):
         remedies.append("--precision int8 (a quarter of the memory of f32 values)")
-    if any(plan.graph.type(v).rank == 4 for v in plan.graph.inputs):
+    elif any(graph.type(v).dtype is DType.F32 for v in graph.inputs):
+        remedies.append("--input-type quantized (a quarter of the memory of f32 inputs)")
+    if any(graph.type(v).rank == 4 for v in graph.inputs):
         remedies.append("a smaller input")
     return [*remedies, "a network with fewer channels in these layers", "a device with more RAM"]
 
