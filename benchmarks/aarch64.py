@@ -106,6 +106,7 @@ class Subject:
         self.network, self.precision = network, precision
         self.floats = folder / f"{network}-f32.onnx"
         self.path = folder / f"{network}-{precision}.onnx" if precision == "int8" else self.floats
+        self._results: dict[Path, list[np.ndarray]] = {}
         for path, entry in ((self.floats, Entry(network)), (self.path, Entry(network, precision=precision))):
             if not path.is_file():
                 onnx.save(entry.model(), path)
@@ -119,9 +120,10 @@ class Subject:
     def outputs(self) -> list[str]:
         return list(read(self.floats).outputs)
 
-    @cache  # noqa: B019 (there are few)
     def _expected(self, path: Path) -> list[np.ndarray]:
-        return oracle.session(onnx.load(path), exact_sums=True).run(self.outputs, self.feeds)
+        if path not in self._results:
+            self._results[path] = oracle.session(onnx.load(path), exact_sums=True).run(self.outputs, self.feeds)
+        return self._results[path]
 
     def errors(self, results: Sequence[np.ndarray], *, own_model: bool) -> dict[str, float]:
         """Largest difference from ONNX Runtime on this machine, as a share of the largest value: from the same model,
