@@ -1,0 +1,32 @@
+"""Multiply-adds and parameters of a module."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+__all__ = ["macs", "parameters"]
+
+
+def macs(module: nn.Module, example: Any) -> int:
+    """Multiply-adds of convolutions, matrix products and attention in one evaluation of ``example``.
+
+    Args:
+        example: one input, or a tuple of inputs; batches count as a whole.
+    """
+    was_training = module.training
+    module.eval()
+    try:
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            module(*(example if isinstance(example, tuple) else (example,)))
+    finally:
+        module.train(was_training)
+    return int(counter.get_total_flops()) // 2
+
+
+def parameters(module: nn.Module) -> int:
+    """Numbers that training changes."""
+    return sum(p.numel() for p in module.parameters())

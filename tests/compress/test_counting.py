@@ -1,0 +1,24 @@
+"""Multiply-adds and parameters, against figures counted by hand."""
+
+import pytest
+import torch
+from torch import nn
+
+from edgesmith.compress.counting import macs, parameters
+
+pytestmark = pytest.mark.torch
+
+
+def test_convolution_depthwise_and_linear_are_counted():
+    module = nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1, bias=False),
+        nn.Conv2d(8, 8, 3, stride=2, padding=1, groups=8, bias=False),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(8, 10),
+    )
+    module.train()
+    assert macs(module, torch.zeros(1, 3, 8, 8)) == 64 * 3 * 8 * 9 + 16 * 8 * 9 + 80
+    assert macs(module, (torch.zeros(2, 3, 8, 8),)) == 2 * (64 * 3 * 8 * 9 + 16 * 8 * 9 + 80)
+    assert module.training
+    assert parameters(module) == 3 * 8 * 9 + 8 * 9 + 90
