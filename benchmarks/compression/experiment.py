@@ -1,0 +1,137 @@
+"""What the experiments share: where they work, where results go, the networks they start from."""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import json
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+import torch
+from networks import NETWORKS, network
+from pictures import DATA, Pictures
+from torch import nn
+from training import Schedule, accuracy, save, train
+
+from edgesmith.atomic import write_file
+
+RESULTS = Path(__file__).with_name("results.json")
+BASELINES = {
+    ("fashion_mnist", "mobilenet"): Schedule(12),
+    ("fashion_mnist", "mobilenet-half"): Schedule(12),
+    ("fashion_mnist", "resnet"): Schedule(12),
+    ("sign_language_digits", "mobilenet"): Schedule(60, batch=64),
+    ("sign_language_digits", "mobilenet-half"): Schedule(60, batch=64),
+    ("sign_language_digits", "resnet"): Schedule(60, batch=64),
+}
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One run of an experiment's script.
+
+    Attributes:
+        work: the folder of checkpoints, trained weights and artifacts.
+        material: the folder with the data sets.
+    """
+
+    work: Path
+    material: Path
+    data: str
+    seeds: tuple[int, ...]
+    networks: tuple[str, ...]
+
+    @cached_property
+    def pictures(self) -> tuple[Pictures, Pictures]:
+        """For training and for testing."""
+        return DATA[self.data](self.material / self.data)
+
+    @property
+    def example(self) -> torch.Tensor:
+        return torch.zeros(self.pictures[0].shape)
+
+    def fresh(self, name: str, seed: int) -> nn.Module:
+        train_set = self.pictures[0]
+        return network(name, train_set.images.shape[1], int(train_set.labels.max()) + 1, seed)
+
+    def trained(self, name: str, seed: int) -> nn.Module:
+        """A network trained in the plain way; trained now where that has not been done."""
+        module = self.fresh(name, seed)
+        path = self.work / self.data / f"{name}-{seed}.pt"
+        if not path.is_file():
+            print(f"{name}, seed {seed} on {self.data}", flush=True)
+            checkpoint = path.with_suffix(".part")
+            began = time.time()
+            train(module, self.pictures[0], BASELINES[self.data, name], seed, checkpoint=checkpoint)
+            save(path, module.state_dict())
+            checkpoint.unlink()
+            self.record("baseline", f"{name}-{seed}", {"top1": self.top1(module), "seconds": time.time() - began})
+        module.load_state_dict(torch.load(path, weights_only=True))
+        return module.eval().to(memory_format=torch.channels_last)
+
+    def top1(self, module: nn.Module) -> float:
+        """Percent of the test set."""
+        return accuracy(module, self.pictures[1])
+
+    def record(self, experiment: str, key: str, row: dict[str, Any]) -> None:
+        """Add a row to the results, which other processes may do at the same time."""
+        with _locked(self.work / "results.lock"):
+            results = _read()
+            results.setdefault(self.data, {}).setdefault(experiment, {})[key] = _rounded(row)
+            write_file(RESULTS, (json.dumps(results, indent=1, sort_keys=True) + "\n").encode())
+        print(self.data, experiment, key, json.dumps(_rounded(row)), flush=True)
+
+    def recorded(self, experiment: str, key: str) -> dict[str, Any] | None:
+        return _read().get(self.data, {}).get(experiment, {}).get(key)
+
+    def once(self, experiment: str, key: str, compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """The recorded row, computed now where there is none."""
+        row = self.recorded(experiment, key)
+        if row is None:
+            began = time.time()
+            row = compute()
+            row["seconds"] = time.time() - began
+            self.record(experiment, key, row)
+        return row
+
+
+def parsed(description: str, *, data: Iterable[str] = DATA) -> list[Experiment]:
+    """The experiments that the command line asks for, one for each data set."""
+    parser = argparse.ArgumentParser(description=description)
+    root = Path(__file__).resolve().parents[2]
+    parser.add_argument("--material", type=Path, default=root.parent / "shared" / "material" / "datasets")
+    parser.add_argument("--work", type=Path, default=Path(platformdirs.user_cache_dir("edgesmith")) / "experiments")
+    parser.add_argument("--data", nargs="+", choices=list(DATA), default=list(data))
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--networks", nargs="+", choices=list(NETWORKS), default=list(NETWORKS))
+    parser.add_argument("--threads", type=int, default=1)
+    given = parser.parse_args()
+    torch.set_num_threads(given.threads)
+    os.environ.setdefault("OMP_NUM_THREADS", str(given.threads))
+    return [
+        Experiment(given.work, given.material, data, tuple(given.seeds), tuple(given.networks)) for data in given.data
+    ]
+
+
+def _rounded(row: dict[str, Any]) -> dict[str, Any]:
+    return {k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()}
+
+
+def _read() -> dict[str, Any]:
+    return json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,100 @@
+"""The data of the experiments as tensors: Fashion-MNIST (28x28 grey) and sign-language digits (colour)."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+
+SHIFT = 2
+"""Most pixels by which a training picture is moved, along each axis."""
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Labelled pictures: uint8 of shape (N, C, H, W), int64 of shape (N,); mean and deviation of the training set."""
+
+    images: Tensor
+    labels: Tensor
+    mean: Tensor
+    deviation: Tensor
+    flips: bool
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one input."""
+        return (1, *self.images.shape[1:])
+
+    def inputs(self, chosen: Tensor | slice) -> Tensor:
+        """Normalised pictures, channels last in memory."""
+        values = (self.images[chosen].float() - self.mean) / self.deviation
+        return values.contiguous(memory_format=torch.channels_last)
+
+    def batches(self, size: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """One epoch in an order given by ``seed``, moved and flipped at random, without an incomplete last batch."""
+        generator = torch.Generator().manual_seed(seed)
+        order = torch.randperm(len(self), generator=generator)
+        height, width = self.images.shape[2:]
+        for begin in range(0, len(self) - size + 1, size):
+            chosen = order[begin : begin + size]
+            x = F.pad(self.inputs(chosen), (SHIFT,) * 4)
+            top, left = torch.randint(0, 2 * SHIFT + 1, (2,), generator=generator).tolist()
+            x = x[:, :, top : top + height, left : left + width]
+            if self.flips:
+                flipped = torch.rand(size, generator=generator) < 0.5
+                x = torch.where(flipped[:, None, None, None], x.flip(3), x)
+            yield x.contiguous(memory_format=torch.channels_last), self.labels[chosen]
+
+
+def _pair(images: list[Tensor], labels: list[Tensor], flips: bool) -> tuple[Pictures, Pictures]:
+    values = images[0].float()
+    mean = values.mean((0, 2, 3), keepdim=True)[0]
+    deviation = values.std((0, 2, 3), keepdim=True)[0]
+    train, test = (Pictures(x, y, mean, deviation, flips) for x, y in zip(images, labels, strict=True))
+    return train, test
+
+
+def fashion_mnist(folder: Path) -> tuple[Pictures, Pictures]:
+    """60,000 pictures for training and 10,000 for testing of ten kinds of clothes."""
+
+    def read(name: str, offset: int) -> np.ndarray:
+        return np.frombuffer(gzip.decompress((folder / name).read_bytes()), np.uint8, offset=offset)
+
+    images, labels = [], []
+    for part in ("train", "t10k"):
+        pixels = read(f"{part}-images-idx3-ubyte.gz", 16).reshape(-1, 1, 28, 28)
+        images.append(torch.from_numpy(pixels.copy()))
+        labels.append(torch.from_numpy(read(f"{part}-labels-idx1-ubyte.gz", 8).astype(np.int64)))
+    return _pair(images, labels, flips=True)
+
+
+def sign_language_digits(folder: Path, size: int = 32) -> tuple[Pictures, Pictures]:
+    """1,649 pictures for training and 413 for testing of hands that show a digit, scaled to ``size`` pixels."""
+    images: dict[str, list[np.ndarray]] = {"train": [], "test": []}
+    labels: dict[str, list[int]] = {"train": [], "test": []}
+    with (folder / "split.csv").open() as rows:
+        for row in csv.DictReader(rows):
+            with Image.open(folder / row["file"]) as picture:
+                small = picture.convert("RGB").resize((size, size), Image.Resampling.BILINEAR)
+            images[row["split"]].append(np.asarray(small).transpose(2, 0, 1))
+            labels[row["split"]].append(int(row["label"]))
+    parts = ("train", "test")
+    return _pair(
+        [torch.from_numpy(np.stack(images[p])) for p in parts],
+        [torch.tensor(labels[p]) for p in parts],
+        flips=True,
+    )
+
+
+DATA = {"fashion_mnist": fashion_mnist, "sign_language_digits": sign_language_digits}
