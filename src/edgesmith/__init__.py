@@ -9,16 +9,17 @@ from edgesmith.errors import EdgesmithError
 from edgesmith.version import __version__
 
 if TYPE_CHECKING:
-    from edgesmith.api import compile, from_torch
+    from edgesmith.api import compile, from_torch, latency
     from edgesmith.device import Artifact, load
 
-__all__ = ["Artifact", "EdgesmithError", "__version__", "compile", "from_torch", "load"]
+__all__ = ["Artifact", "EdgesmithError", "__version__", "compile", "from_torch", "latency", "load"]
 
 _HOME = {
     "Artifact": "edgesmith.device",
     "load": "edgesmith.device",
     "compile": "edgesmith.api",
     "from_torch": "edgesmith.api",
+    "latency": "edgesmith.api",
 }
 """Names that are imported at first use, so that ``edgesmith --help`` does not wait for ONNX Runtime."""
 

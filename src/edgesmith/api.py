@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from edgesmith.ir import Graph
 from edgesmith.packaging import check_target, checked_forms, checked_version
 from edgesmith.passes import optimize
 from edgesmith.passes.quantized_values import Quantization
+from edgesmith.pipeline.latency import PREDICTED, Latency
 from edgesmith.pipeline.making import Making, write_manifest
 from edgesmith.pipeline.planning import (
     allowed_kernels,
@@ -63,7 +65,7 @@ from edgesmith.verify import Verification
 from edgesmith.verify import verify as compare_layers
 from edgesmith.version import __version__
 
-__all__ = ["Progress", "compile", "compile_graph", "from_torch", "quantize", "tune", "verify"]
+__all__ = ["Latency", "Progress", "compile", "compile_graph", "from_torch", "latency", "quantize", "tune", "verify"]
 
 FLOAT, AUTO = "f32", "auto"
 """The precision of models as they are."""
@@ -443,6 +445,44 @@ def verify(
         seed=None if inputs else seed,
         progress=lambda i, n: report("verify", i, n),
         device=device,
+    )
+
+
+def latency(
+    target: str = "native",
+    *,
+    mode: str = PREDICTED,
+    example: Any = None,
+    threads: int = 1,
+    precision: str = FLOAT,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+    on: str = "",
+    budget_seconds: float = BUDGET_SECONDS,
+    kept: str | Path | None = None,
+) -> Latency:
+    """Milliseconds of one inference as a function of a PyTorch module or an ONNX model.
+
+    ``latency("raspberry-pi-4", example=x)(module)`` is what methods of ``edgesmith.compress`` take as latency;
+    ``latency(mode="measured").times({"before": a, "after": b})`` measures several in interleaved rounds; ``.size(m)``
+    gives bytes.
+
+    Args:
+        mode: ``predicted`` (no compiler, less than a second for small networks), ``measured``, or ``tuned``: measured
+            after its kernels were.
+        budget_seconds: most time for measuring the kernels of one model, where ``mode`` is ``tuned``.
+
+    Other arguments and errors as of ``pipeline.latency.Latency``.
+    """
+    return Latency(
+        target,
+        mode=mode,
+        threads=threads,
+        precision=precision,
+        example=example,
+        shapes=shapes,
+        on=on,
+        kept=kept,
+        compile=partial(compile, budget_seconds=budget_seconds),
     )
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from edgesmith.counting.counts import Block, Counts
-from edgesmith.counting.plugin import count
+from edgesmith.counting.plugin import Caches, count
 from edgesmith.device import Artifact, Emulator
 from edgesmith.errors import ArtifactError, TargetError
 from edgesmith.target import runs_here
@@ -61,11 +61,15 @@ class Inference:
         return self.counts.of(FIRST_STEP + index)
 
 
-def count_inference(artifact: Artifact, compiler: Compiler | None = None) -> Inference:
+def count_inference(artifact: Artifact, compiler: Compiler | None = None, caches: Caches | None = None) -> Inference:
     """Run a model under QEMU and count.
 
     The counts are the same in every run. A small program with marks around each step is linked with the artifact's
     library; the artifact stays as it is.
+
+    Args:
+        compiler: of the marks (default: the bundled one).
+        caches: count what they miss, too.
 
     Raises:
         TargetError: the program is for this machine; or QEMU is not installed, or emulates no such processor.
@@ -93,5 +97,5 @@ def count_inference(artifact: Artifact, compiler: Compiler | None = None) -> Inf
             tool.run([*flags, "-c", file, "-o", f"{file}.o"], cwd=folder)
         objects = [f"{DRIVER}.o", f"{SELFTEST}.o", str(archive)]
         tool.run([*tool.link_flags(target), "-O3", *objects, "-o", "driver", "-lm", "-pthread"], cwd=folder)
-        counts, _ = count(emulator.command, [str(folder / "driver")], target.arch)
+        counts, _ = count(emulator.command, [str(folder / "driver")], target.arch, caches)
     return Inference(tuple(artifact.manifest["steps"]), counts, target.arch, emulator.name)

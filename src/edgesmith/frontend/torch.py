@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["export"]
 
 
-def export(module: torch.nn.Module, example: Any, path: Path) -> None:
+def export(module: torch.nn.Module, example: Any, path: Path, *, traced: bool = False) -> None:
     """Write a module as an ONNX file with the shapes of ``example``.
 
     PyTorch's current exporter is tried first, then the one that traces.
@@ -22,6 +22,7 @@ def export(module: torch.nn.Module, example: Any, path: Path) -> None:
     Args:
         example: one input, or a tuple of inputs, or a dict of them by argument name.
         path: the file to write; large weights go beside it.
+        traced: the other way round: tracing takes a tenth of the time.
 
     Raises:
         MissingDependency: PyTorch is not installed.
@@ -42,7 +43,7 @@ def export(module: torch.nn.Module, example: Any, path: Path) -> None:
     module.eval()
     failures = []
     try:
-        for dynamo in (True, False):
+        for dynamo in (False, True) if traced else (True, False):
             try:
                 torch.onnx.export(module, given, path, kwargs=named, dynamo=dynamo, **_options(dynamo))
                 return
