@@ -1,0 +1,261 @@
+"""A module as a torch.fx graph that shares its parameters, with the shape of every value.
+
+Tracing runs the module on real inputs beside the symbols, so that code that looks at shapes (``if x.ndim == 3``,
+``for i in range(len(maps))``) is followed as it goes for these inputs, and only control flow inside a submodule
+that depends on what a proxy cannot answer makes this submodule a leaf.
+"""
+
+from __future__ import annotations
+
+import inspect
+import operator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import fx, nn
+
+from edgesmith.errors import BadInput, ModelError
+
+__all__ = ["Shape", "Traced", "as_inputs", "evaluating", "map_tensors", "trace"]
+
+_LAYERS = (
+    nn.modules.conv._ConvNd,
+    nn.modules.batchnorm._BatchNorm,
+    nn.Linear,
+    nn.Embedding,
+)
+_LAYERS_OF_LAYERS = (nn.MultiheadAttention, nn.RNNBase, nn.RNNCellBase, nn.AdaptiveLogSoftmaxWithLoss)
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """Stands for a tensor in ``node.meta["value"]``."""
+
+    sizes: tuple[int, ...]
+    dtype: torch.dtype
+
+
+@dataclass(frozen=True, slots=True)
+class Traced:
+    """A traced module.
+
+    Attributes:
+        graph: shares parameters, buffers and leaf modules with the module; ``node.meta["value"]`` of every node is what
+            the node gave for the example, with ``Shape`` in the place of tensors; ``node.meta["owner"]`` is the name of
+            the submodule whose code the node comes from.
+        opaque: submodules that could not be traced and are leaves: name to reason.
+    """
+
+    graph: fx.GraphModule
+    opaque: Mapping[str, str]
+
+
+def as_inputs(example: Any) -> tuple[Any, ...]:
+    """Positional arguments: ``example`` itself if it is a tuple, else as the only one."""
+    return example if isinstance(example, tuple) else (example,)
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """Evaluation mode without gradients; afterwards every submodule's mode is as before."""
+    modes = [(m, m.training) for m in module.modules()]
+    module.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for submodule, training in modes:
+            submodule.training = training
+
+
+def trace(module: nn.Module, example: Any) -> Traced:
+    """Trace a module in evaluation mode.
+
+    Leaves are the layers of ``torch.nn`` and subclasses of its convolutions, linear layers, batch normalisations and
+    embeddings; and, with a reason, submodules whose control flow depends on data.
+
+    Args:
+        example: one input, or a tuple of positional inputs; arguments after these keep their defaults.
+
+    Raises:
+        BadInput: ``module`` does not run on ``example``.
+        ModelError: the module's own ``forward`` (not that of a submodule) cannot be traced.
+    """
+    inputs = as_inputs(example)
+    with evaluating(module):
+        try:
+            module(*_clones(inputs))
+        except Exception as error:
+            raise BadInput(
+                f"does not run on the example: {type(error).__name__}: {error}",
+                where=type(module).__name__,
+                hint="give one input, or a tuple of the positional inputs",
+            ) from error
+        opaque: dict[str, str] = {}
+        while True:
+            tracer = _Tracer(inputs, opaque)
+            try:
+                graph = fx.GraphModule(module, tracer.trace(module), type(module).__name__)
+                return Traced(graph, opaque)
+            except Exception as error:
+                why = f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"
+                if not tracer.failed_in:
+                    raise ModelError(
+                        f"its forward cannot be traced: {why}",
+                        where=type(module).__name__,
+                        hint="move code that depends on values of tensors into a submodule; it is then left as it is",
+                    ) from error
+                opaque[tracer.failed_in] = why
+
+
+def map_tensors(value: Any, function: Callable[[torch.Tensor], Any]) -> Any:
+    """``value`` with every tensor inside tuples, lists and dicts replaced."""
+    if isinstance(value, torch.Tensor):
+        return function(value)
+    if isinstance(value, torch.Size):
+        return tuple(value)
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*(map_tensors(v, function) for v in value))
+    if isinstance(value, (tuple, list)):
+        return type(value)(map_tensors(v, function) for v in value)
+    if isinstance(value, dict):
+        return {k: map_tensors(v, function) for k, v in value.items()}
+    return value
+
+
+def _shape(tensor: torch.Tensor) -> Shape:
+    return Shape(tuple(tensor.shape), tensor.dtype)
+
+
+def _clones(inputs: tuple[Any, ...]) -> list[Any]:
+    return [map_tensors(i, torch.clone) for i in inputs]
+
+
+class _Proxy(fx.Proxy):
+    """Answers what Python insists on having as a value; such an answer becomes a literal in the graph."""
+
+    tracer: _Tracer
+
+    def __getattr__(self, name: str) -> _Attribute:  # type: ignore[override, unused-ignore]
+        return _Attribute(self, name)
+
+    def __len__(self) -> int:
+        return len(self.tracer.concrete[self.node])
+
+    def __index__(self) -> int:
+        return int(self.tracer.concrete[self.node])
+
+    def __int__(self) -> int:
+        return int(self.tracer.concrete[self.node])
+
+    def __float__(self) -> float:
+        return float(self.tracer.concrete[self.node])
+
+
+class _Attribute(_Proxy):
+    """``proxy.name``; a node only when used as a value, so that method calls stay method calls."""
+
+    def __init__(self, root: _Proxy, name: str) -> None:
+        self.root, self.attr, self.tracer = root, name, root.tracer
+        self._node: fx.Node | None = None
+
+    @property
+    def node(self) -> Any:  # type: ignore[override, unused-ignore]
+        if self._node is None:
+            self._node = self.tracer.create_proxy("call_function", getattr, (self.root, self.attr), {}).node
+        return self._node
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.tracer.create_proxy("call_method", self.attr, (self.root, *args), kwargs)
+
+
+class _Tracer(fx.Tracer):
+    proxy_buffer_attributes = True
+
+    def __init__(self, inputs: tuple[Any, ...], opaque: Mapping[str, str]) -> None:
+        super().__init__()
+        self.concrete: dict[fx.Node, Any] = {}
+        self.failed_in = ""
+        self._inputs, self._opaque = _clones(inputs), opaque
+        self._running = False
+        self._owners: list[str] = [""]
+
+    def create_args_for_root(self, root_fn: Any, is_module: bool, concrete_args: Any = None) -> tuple[Any, list[Any]]:
+        parameters = list(inspect.signature(self.root.forward).parameters.values())
+        names = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+        names += [f"input_{i}" for i in range(len(names), len(self._inputs))]
+        arguments = [self.create_proxy("placeholder", name, (), {}) for name in names[: len(self._inputs)]]
+        return inspect.unwrap(root_fn), [self.root, *arguments]
+
+    def is_leaf_module(self, module: nn.Module, name: str) -> bool:
+        if name in self._opaque:
+            return True
+        if isinstance(module, _LAYERS):
+            return not any(True for child in module.children() for _ in child.parameters())
+        if not type(module).__module__.startswith("torch.nn"):
+            return False
+        return isinstance(module, _LAYERS_OF_LAYERS) or not any(True for _ in module.children())
+
+    def call_module(self, module: nn.Module, forward: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if self._running:
+            return forward(*args, **kwargs)
+        name = self.path_of_module(module)
+        self._owners.append(name)
+        try:
+            return super().call_module(module, forward, args, kwargs)
+        except Exception:
+            self.failed_in = self.failed_in or name
+            raise
+        finally:
+            self._owners.pop()
+
+    def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, Any]) -> Any:
+        if self._running:
+            return attr_val
+        return super().getattr(attr, attr_val, parameter_proxy_cache)
+
+    def proxy(self, node: fx.Node) -> _Proxy:
+        return _Proxy(node, self)
+
+    def create_proxy(self, kind: str, target: Any, args: Any, kwargs: Any, *rest: Any, **options: Any) -> Any:
+        proxy = super().create_proxy(kind, target, args, kwargs, *rest, **options)
+        value = self._run(proxy.node)
+        self.concrete[proxy.node] = value
+        proxy.node.meta["value"] = map_tensors(value, _shape)
+        proxy.node.meta["owner"] = self._owners[-1]
+        return proxy
+
+    def _run(self, node: fx.Node) -> Any:
+        if node.op == "placeholder":
+            return self._inputs.pop(0)
+        args, kwargs = fx.node.map_arg((node.args, node.kwargs), self.concrete.__getitem__)
+        self._running = True
+        try:
+            if node.op == "get_attr":
+                return operator.attrgetter(str(node.target))(self.root)
+            if node.op == "call_module":
+                return self.root.get_submodule(str(node.target))(*args, **kwargs)
+            if node.op == "call_method":
+                return getattr(args[0], str(node.target))(*args[1:], **kwargs)
+            return node.target(*args, **kwargs)  # type: ignore[operator]
+        finally:
+            self._running = False
+
+    def to_bool(self, obj: Any) -> bool:
+        value = self.concrete[obj.node]
+        if isinstance(value, torch.Tensor):
+            return bool(super().to_bool(obj))
+        return bool(value)
+
+    def iter(self, obj: Any) -> Iterator[Any]:
+        value = self.concrete[obj.node]
+        if isinstance(value, (tuple, list, torch.Tensor)):
+            return iter([obj[i] for i in range(len(value))])
+        return super().iter(obj)
+
+    def keys(self, obj: Any) -> Any:
+        value = self.concrete[obj.node]
+        return list(value) if isinstance(value, dict) else super().keys(obj)

@@ -1,0 +1,84 @@
+"""Tracing: shapes, control flow that shapes decide, leaves with a reason."""
+
+import pytest
+import torch
+from torch import nn
+
+from edgesmith.compress.tracing import Shape, trace
+from edgesmith.errors import BadInput, ModelError
+
+pytestmark = pytest.mark.torch
+
+
+class ByShape(nn.Module):
+    """Branches, lengths, unpacking and defaults, all decided by shapes."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3, padding=1)
+        self.scale = nn.Parameter(torch.ones(4, 1, 1))
+
+    def forward(self, x, mask=None):
+        batch, channels, height, width = x.shape
+        if channels == 3 and x.ndim == 4:
+            x = self.conv(x) * self.scale
+        if mask is not None:
+            x = x * mask
+        parts = x.chunk(2, 1)
+        total = parts[0]
+        for part in parts[1:]:
+            total = total + part
+        return total.reshape(batch, len(parts), height * width)
+
+
+def test_graph_shares_parameters_and_knows_shapes():
+    module, x = ByShape().train(), torch.randn(2, 3, 6, 5)
+    traced = trace(module, x)
+    assert module.training
+    assert traced.graph.conv is module.conv
+    torch.testing.assert_close(traced.graph(x), module(x))
+    values = {node.name: node.meta["value"] for node in traced.graph.graph.nodes if "value" in node.meta}
+    assert values["conv"] == Shape((2, 4, 6, 5), torch.float32)
+    assert values["reshape"] == Shape((2, 2, 30), torch.float32)
+    assert [v for name, v in values.items() if name.startswith("getattr")] == [(2, 3, 6, 5), 4]
+    assert not traced.opaque
+
+
+def test_defaults_are_kept_unless_the_example_gives_them():
+    module = ByShape()
+    x, mask = torch.randn(1, 3, 4, 4), torch.zeros(1, 4, 4, 4)
+    placeholders = [n for n in trace(module, (x, mask)).graph.graph.nodes if n.op == "placeholder"]
+    assert [n.name for n in placeholders] == ["x", "mask"]
+
+
+class DependsOnValues(nn.Module):
+    def forward(self, x):
+        return -x if x.sum() > 0 else x
+
+
+def test_submodule_that_looks_at_values_is_a_leaf_with_a_reason():
+    module = nn.Sequential(nn.Linear(3, 3), nn.Sequential(DependsOnValues()))
+    traced = trace(module, torch.randn(2, 3))
+    assert list(traced.opaque) == ["1.0"]
+    assert "TraceError" in traced.opaque["1.0"]
+    assert [n.target for n in traced.graph.graph.nodes if n.op == "call_module"] == ["0", "1.0"]
+    for x in torch.randn(4, 2, 3):
+        torch.testing.assert_close(traced.graph(x), module(x))
+
+
+def test_refusals():
+    with pytest.raises(ModelError, match="forward cannot be traced"):
+        trace(DependsOnValues(), torch.ones(2))
+    with pytest.raises(BadInput, match="does not run on the example"):
+        trace(nn.Linear(3, 3), torch.ones(1, 4))
+
+
+def test_inputs_stay_as_they_are():
+    class InPlace(nn.Module):
+        def forward(self, x):
+            return x.mul_(0.5).relu_() if x.shape[0] == 1 else x
+
+    module, x = nn.Sequential(InPlace()), torch.ones(1, 3)
+    traced = trace(module, x)
+    assert len([n for n in traced.graph.graph.nodes if n.op == "call_method"]) == 2
+    assert torch.equal(x, torch.ones(1, 3))
