@@ -18,6 +18,7 @@ __all__ = [
     "NoKernel",
     "ResourceLimit",
     "TargetError",
+    "TrainingDiverged",
     "Unreachable",
     "UnsupportedOp",
     "VerificationFailed",
@@ -96,6 +97,10 @@ class Unreachable(DeviceError):
 
 class BadInput(EdgesmithError, ValueError):
     """Data given at run time has the wrong name, dtype, shape or format."""
+
+
+class TrainingDiverged(EdgesmithError):
+    """The loss of a training run became infinite or NaN."""
 
 
 class VerificationFailed(EdgesmithError):
