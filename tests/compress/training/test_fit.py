@@ -219,6 +219,10 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path):
         run(network(), Settings(epochs=3, lr=0.2), folder=tmp_path)
     with pytest.raises(BadInput, match="batches"):
         run(network(), folder=tmp_path, size=8)
+    with pytest.raises(BadInput, match=r"callbacks=\[\], this one has \['Slow'\]"):
+        run(network(), folder=tmp_path, callbacks=[Slow()])
+    with pytest.raises(BadInput, match="other weights"):
+        run(nn.Sequential(nn.Flatten(), nn.Linear(64, 3)), folder=tmp_path)
     history = run(network(), Settings(epochs=1, lr=0.2), folder=tmp_path, resume=False)
     assert len(history.epochs) == 1
     assert len((tmp_path / "log.jsonl").read_text().splitlines()) == 1

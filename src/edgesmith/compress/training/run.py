@@ -26,7 +26,7 @@ from edgesmith.errors import BadInput, TrainingDiverged
 
 __all__ = ["Run"]
 
-_SECONDS_BETWEEN_AGREEMENTS = 2.0
+SECONDS_BETWEEN_AGREEMENTS = 2.0
 _STEPS_BETWEEN_CHECKS = 20
 
 
@@ -93,7 +93,7 @@ class Run:
                 logs.terminal.step(now.step)
                 moment = time.monotonic()
                 self.seconds, started = self.seconds + moment - started, moment
-                self._tend()
+                self._tend(self.batch == count)
 
     def _gradients(self, batch: Batch, together: int) -> None:
         engine, settings = self.engine, self.now.settings
@@ -149,15 +149,15 @@ class Run:
         rate = float(self.now.optimiser.param_groups[0]["lr"])
         return Epoch(self.now.epoch, self.now.step, mean, rate, self.seconds, top1, dict(self.now.log))
 
-    def _tend(self) -> None:
+    def _tend(self, last: bool) -> None:
         """Save when it is time, and stop when that is wanted; all processes at the same step."""
-        if self.now.step < self.next_question:
+        if self.now.step < self.next_question and not last:
             return
         due = self.checkpoints is not None and self.checkpoints.seconds_left() <= 0
         pause = 1
         if self.engine.world > 1:
             per_step = self.seconds / max(-(-self.batch // self.now.settings.accumulate), 1)
-            pause = max(1, min(1000, int(_SECONDS_BETWEEN_AGREEMENTS / max(per_step, 1e-6))))
+            pause = max(1, min(1000, int(SECONDS_BETWEEN_AGREEMENTS / max(per_step, 1e-6))))
         pause, wanted = divmod(self.engine.agree(4 * pause + 2 * self.interruption.wanted + due), 4)
         self.next_question = self.now.step + pause
         if wanted:
@@ -168,13 +168,20 @@ class Run:
     def _described(self) -> dict[str, Any]:
         """What two runs must share for one to go on with the other's checkpoint."""
         world = self.engine.world
-        return {"settings": self.now.settings.to_json(), "batches": self.data.count(world), "processes": world}
+        return {
+            **self.now.settings.to_json(),
+            "batches": self.data.count(world),
+            "processes": world,
+            "callbacks": [type(callback).__name__ for callback in self.callbacks],
+            "extra modules": len(self.extra),
+            "weights": {k: list(v.shape) for k, v in self.now.module.state_dict().items()},
+        }
 
     def _save(self) -> None:
         if self.checkpoints is None:
             return
         self._check()
-        generators = self.engine.gathered(random_state())
+        of_processes = self.engine.gathered({"total": float(self.total), "generators": random_state()})
         if self.engine.rank:
             return
         self.checkpoints.save(
@@ -184,7 +191,6 @@ class Run:
                 "batch": self.batch,
                 "step": self.now.step,
                 "seconds": self.seconds,
-                "total": self.total,
                 "log": dict(self.now.log),
                 "history": [done.to_json() for done in self.history.epochs],
                 "module": self.now.module.state_dict(),
@@ -193,7 +199,7 @@ class Run:
                 "engine": self.engine.state_dict(),
                 "ema": self.ema.state_dict() if self.ema else None,
                 "callbacks": [callback.state_dict() for callback in self.callbacks],
-                "generators": generators,
+                "processes": of_processes,
             }
         )
 
@@ -203,17 +209,18 @@ class Run:
         if state is None or self.checkpoints is None:
             return
         if state["run"] != self._described():
-            theirs, ours = state["run"], self._described()
-            pairs = [(k, theirs["settings"].get(k), v) for k, v in ours["settings"].items()]
-            pairs += [(k, theirs[k], ours[k]) for k in ("batches", "processes")]
-            name, before, value = next(pair for pair in pairs if pair[1] != pair[2])
+            before, present = state["run"], self._described()
+            name = next(k for k in present if before.get(k) != present[k])
+            told = "other weights" if name == "weights" else f"{name}={before.get(name)}, this one has {present[name]}"
             raise BadInput(
-                f"it is of a run with {name}={before}, this one has {value}",
+                f"it is of a run with {told}",
                 where=str(self.checkpoints.path),
                 hint="take another folder, or resume=False to begin anew",
             )
         self.now.epoch, self.batch, self.now.step = state["epoch"], state["batch"], state["step"]
-        self.seconds, self.total = state["seconds"], state["total"]
+        own = state["processes"][self.engine.rank]
+        self.seconds = state["seconds"]
+        self.total.fill_(own["total"])
         self.now.log.update(state["log"])
         self.history.epochs = [Epoch(**done) for done in state["history"]]
         self.now.module.load_state_dict(state["module"])
@@ -225,4 +232,4 @@ class Run:
             self.ema.load_state_dict(state["ema"])
         for callback, saved in zip(self.callbacks, state["callbacks"], strict=True):
             callback.load_state_dict(saved)
-        restore_random_state(state["generators"][self.engine.rank])
+        restore_random_state(own["generators"])
