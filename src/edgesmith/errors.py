@@ -8,6 +8,7 @@ from pathlib import Path
 __all__ = [
     "ArtifactError",
     "BadInput",
+    "BudgetMissed",
     "CompilerFailed",
     "DeviceError",
     "DoesNotFit",
@@ -77,6 +78,10 @@ class NoKernel(EdgesmithError):
 
 class DoesNotFit(EdgesmithError):
     """The program needs more memory than the device or the user allows."""
+
+
+class BudgetMissed(EdgesmithError):
+    """Compression cannot bring a network within the time, size or accuracy that was asked for."""
 
 
 class CompilerFailed(EdgesmithError):

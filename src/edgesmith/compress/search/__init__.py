@@ -1,0 +1,12 @@
+"""Search for pruning ratios within a budget of milliseconds, MACs or bytes.
+
+``search(problem, "netadapt")`` and its siblings take the same ``Problem``: a module, its groups of channels, and
+functions that prune, cost, evaluate and shortly train it. Adding a method is one file with ``search_method``.
+"""
+
+from edgesmith.compress.search.fitting import fit, uniform
+from edgesmith.compress.search.methods import SEARCHES, search, search_method
+from edgesmith.compress.search.problem import Found, Group, Problem
+from edgesmith.compress.search.trials import Trials
+
+__all__ = ["SEARCHES", "Found", "Group", "Problem", "Trials", "fit", "search", "search_method", "uniform"]

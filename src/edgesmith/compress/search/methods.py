@@ -1,0 +1,53 @@
+"""The registry of searches: one file each."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from edgesmith.compress.search.problem import Found, Problem, Progress
+from edgesmith.errors import BadInput
+from edgesmith.registry import Registry
+
+__all__ = ["SEARCHES", "Search", "search", "search_method"]
+
+Search = Callable[..., Found]
+"""Called with a problem, and by name ``seed``, ``record``, ``progress`` and settings of its own."""
+
+SEARCHES: Registry[Search] = Registry("search", "edgesmith.compress.search")
+
+
+def search_method(name: str) -> Callable[[Search], Search]:
+    """Decorator that registers a search."""
+    return SEARCHES.register(name)
+
+
+def search(
+    problem: Problem,
+    method: str = "netadapt",
+    *,
+    seed: int = 0,
+    record: str | Path | None = None,
+    progress: Progress | None = None,
+    **settings: Any,
+) -> Found:
+    """Search pruning ratios within a budget.
+
+    Args:
+        method: one of ``SEARCHES``.
+        seed: decides the course; the same seed gives the same outcome where the problem's functions do.
+        record: file that an interrupted search goes on from.
+        progress: told about trials.
+        settings: the method's own.
+
+    Raises:
+        BadInput: no such method, or the record is another search's.
+        BudgetMissed: no shape is within the budget.
+    """
+    if method not in SEARCHES:
+        close = difflib.get_close_matches(method, SEARCHES, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else ""
+        raise BadInput(f"{method!r} is not one of {', '.join(SEARCHES)}", where="search method", hint=hint)
+    return SEARCHES[method](problem, seed=seed, record=record, progress=progress, **settings)

@@ -1,0 +1,148 @@
+"""Ratios by Optuna's samplers: TPE, CMA-ES, random; and by NSGA-II the front between cost and accuracy.
+
+T. Akiba, S. Sano, T. Yanase, T. Ohta and M. Koyama, "Optuna: a next-generation hyperparameter optimization framework",
+KDD 2019, arXiv:1907.10902. K. Deb, A. Pratap, S. Agarwal and T. Meyarivan, "A fast and elitist multiobjective genetic
+algorithm: NSGA-II", IEEE Transactions on Evolutionary Computation 6(2), 2002.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from edgesmith.compress.search.fitting import fit, needs_pruning, settled, uniform
+from edgesmith.compress.search.methods import search_method
+from edgesmith.compress.search.problem import Found, Problem, Progress, Shape
+from edgesmith.compress.search.trials import Trials
+from edgesmith.errors import BadInput, MissingDependency
+
+__all__ = ["front", "optuna_search"]
+
+SAMPLERS = ("tpe", "cma", "random")
+
+
+@search_method("optuna")
+def optuna_search(
+    problem: Problem,
+    *,
+    seed: int = 0,
+    record: str | Path | None = None,
+    progress: Progress | None = None,
+    sampler: str = "tpe",
+    trials: int = 100,
+    storage: str | None = None,
+    study: str = "edgesmith",
+) -> Found:
+    """The best of some trials, each of them brought onto the budget before it is evaluated.
+
+    Args:
+        sampler: one of ``SAMPLERS``; ``cma`` needs the package ``cmaes``.
+        trials: in all, those of other processes and of earlier runs included where there is a storage.
+        storage: of Optuna, such as ``sqlite:///study.db``: several processes with seeds of their own share the study's
+            trials, and the course then depends on which of them was faster.
+        study: its name there.
+
+    Raises:
+        BudgetMissed: no shape is within the budget.
+        BadInput: no such sampler, or the record is another search's.
+        MissingDependency: Optuna (extra ``search``) is not installed.
+    """
+    optuna = _optuna()
+    own = {"sampler": sampler, "trials": trials}
+    asked = Trials(problem, {"method": "optuna", "seed": seed, **own}, record, progress)
+    if not needs_pruning(asked):
+        return asked.found(problem.whole)
+    chosen = _sampler(optuna, sampler, seed)
+    made = optuna.create_study(
+        storage=storage, study_name=study, sampler=chosen, direction="maximize", load_if_exists=True
+    )
+    if not made.trials:
+        made.enqueue_trial(problem.ratios(uniform(asked)))
+
+    def objective(trial: Any) -> float:
+        shape = fit(asked, _suggested(trial, problem), grow=False)
+        score = asked.score(shape)
+        trial.set_user_attr("shape", list(shape))
+        return score
+
+    _run(optuna, made, objective, trials, asked)
+    if storage:  # what other processes found counts, too
+        best = max((t for t in made.trials if t.value is not None), key=lambda t: (t.value, -t.number))
+        asked.score(tuple(best.user_attrs["shape"]))
+    return asked.found(settled(asked))
+
+
+def front(
+    problem: Problem,
+    *,
+    seed: int = 0,
+    record: str | Path | None = None,
+    progress: Progress | None = None,
+    trials: int = 100,
+    population: int = 20,
+    storage: str | None = None,
+    study: str = "edgesmith-front",
+) -> list[Found]:
+    """Shapes of which none is both cheaper and better than another, cheapest first, by NSGA-II; the budget is no limit.
+
+    Arguments and errors as of ``optuna_search``.
+    """
+    optuna = _optuna()
+    own = {"trials": trials, "population": population}
+    asked = Trials(problem, {"method": "nsga2", "seed": seed, **own}, record, progress)
+    sampler = optuna.samplers.NSGAIISampler(seed=seed, population_size=population)
+    made = optuna.create_study(
+        storage=storage, study_name=study, sampler=sampler, directions=["minimize", "maximize"], load_if_exists=True
+    )
+
+    def objective(trial: Any) -> tuple[float, float]:
+        shape = problem.shape(_suggested(trial, problem))
+        trial.set_user_attr("shape", list(shape))
+        return asked.cost(shape), asked.score(shape)
+
+    _run(optuna, made, objective, trials, asked)
+    shapes: dict[Shape, None] = dict.fromkeys(tuple(t.user_attrs["shape"]) for t in made.best_trials)
+    return [asked.found(s) for s in sorted(shapes, key=asked.cost)]
+
+
+def _run(optuna: Any, study: Any, objective: Callable[[Any], Any], trials: int, asked: Trials) -> None:
+    complete = (optuna.trial.TrialState.COMPLETE,)
+
+    def done() -> int:
+        return len(study.get_trials(deepcopy=False, states=complete))
+
+    while done() < trials:
+        study.optimize(objective, n_trials=1)
+        asked.progress("optuna: trials", done(), trials)
+
+
+def _suggested(trial: Any, problem: Problem) -> list[float]:
+    return [trial.suggest_float(g.name, 0.0, problem.most) for g in problem.groups]
+
+
+def _sampler(optuna: Any, name: str, seed: int) -> Any:
+    if name == "tpe":
+        return optuna.samplers.TPESampler(seed=seed, multivariate=True)
+    if name == "cma":
+        try:
+            importlib.import_module("cmaes")
+        except ImportError as error:
+            raise MissingDependency(
+                "cmaes is not installed", where="optuna sampler 'cma'", hint="pip install edgesmith[search]"
+            ) from error
+        return optuna.samplers.CmaEsSampler(seed=seed)
+    if name == "random":
+        return optuna.samplers.RandomSampler(seed=seed)
+    raise BadInput(f"{name!r} is not one of {', '.join(SAMPLERS)}", where="optuna sampler")
+
+
+def _optuna() -> Any:
+    try:
+        optuna = importlib.import_module("optuna")
+    except ImportError as error:
+        hint = "pip install edgesmith[search]"
+        raise MissingDependency("Optuna is not installed", where="search", hint=hint) from error
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return optuna

@@ -1,0 +1,141 @@
+"""Shapes that a search has asked about: each is pruned, costed and evaluated once, also after an interruption.
+
+Searches are deterministic by their seed. One that is interrupted is run again from its start, and what it had asked is
+answered from its file, so that it arrives where it was with the same state.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from edgesmith.compress.search.problem import Found, Problem, Progress, Shape, silent
+from edgesmith.errors import BadInput
+
+__all__ = ["Trials"]
+
+
+class Trials:
+    """Costs and scores of shapes.
+
+    Args:
+        settings: of the search: method, seed and whatever else decides its course.
+        record: file of JSON lines where answers are kept; one of another search raises ``BadInput``.
+        progress: told of each evaluated shape.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        settings: Mapping[str, Any],
+        record: str | Path | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        self.problem, self.method = problem, str(settings["method"])
+        self.progress = progress or silent
+        self._seed = int(settings["seed"])
+        self._costs: dict[Shape, float] = {}
+        self._scores: dict[Shape, float] = {}
+        self._known_costs: dict[Shape, float] = {}
+        self._known_scores: dict[Shape, float] = {}
+        self._record = Path(record) if record else None
+        self._best: tuple[Shape, nn.Module] | None = None
+        if self._record:
+            self._open({"search": problem.digest, **settings})
+
+    @property
+    def count(self) -> int:
+        """Shapes that were evaluated."""
+        return len(self._scores)
+
+    def cost(self, shape: Shape) -> float:
+        if shape not in self._costs:
+            if shape not in self._known_costs:
+                self._known_costs[shape] = float(self.problem.cost(self.problem.pruned(shape)))
+                self._write({"shape": shape, "cost": self._known_costs[shape]})
+            self._costs[shape] = self._known_costs[shape]
+        return self._costs[shape]
+
+    def score(self, shape: Shape) -> float:
+        """How good the shape's module is after its short training, which is seeded by the shape."""
+        if shape not in self._scores:
+            if shape not in self._known_scores:
+                module = self._trained(shape)
+                self._known_scores[shape] = float(self.problem.evaluate(module))
+                self._write({"shape": shape, "score": self._known_scores[shape]})
+                if all(self._known_scores[shape] > s for s in self._scores.values()):
+                    self._best = (shape, module)
+            self._scores[shape] = self._known_scores[shape]
+        return self._scores[shape]
+
+    def found(self, shape: Shape) -> Found:
+        """The outcome; the module is trained again where it was evaluated in an earlier process."""
+        problem = self.problem
+        score = self.score(shape)
+        module = self._best[1] if self._best and self._best[0] == shape else self._trained(shape)
+        history = [{"cost": self._costs.get(s, float("nan")), "score": v} for s, v in self._scores.items()]
+        ratios = problem.ratios(shape)
+        return Found(self.method, ratios, shape, self.cost(shape), score, module, self.count, history)
+
+    @property
+    def best(self) -> Shape:
+        """The best within the budget; the cheapest where none is."""
+        within = [s for s in self._scores if self.cost(s) <= self.problem.budget]
+        if within:
+            return max(within, key=lambda s: (self._scores[s], -self.cost(s), s))
+        return min(self._scores or [self.problem.smallest], key=self.cost)
+
+    def _trained(self, shape: Shape) -> nn.Module:
+        module = self.problem.pruned(shape)
+        if module is self.problem.module:
+            module = copy.deepcopy(module)
+        if self.problem.finetune:
+            with torch.random.fork_rng():
+                torch.manual_seed(hash((self._seed, *shape)) & 0x7FFFFFFF)
+                self.problem.finetune(module)
+        return module
+
+    def _open(self, header: Mapping[str, Any]) -> None:
+        assert self._record
+        own = json.loads(json.dumps(header))
+        rows = _rows(self._record)
+        if rows and rows[0] != own:
+            raise BadInput(
+                "holds another search: other groups, budget, seed or settings",
+                where=str(self._record),
+                hint="name another file, or remove it",
+            )
+        for row in rows[1:]:
+            shape = tuple(int(n) for n in row["shape"])
+            if "cost" in row:
+                self._known_costs[shape] = float(row["cost"])
+            if "score" in row:
+                self._known_scores[shape] = float(row["score"])
+        if not rows:
+            self._record.parent.mkdir(parents=True, exist_ok=True)
+            self._write(own)
+
+    def _write(self, row: Mapping[str, Any]) -> None:
+        if self._record:
+            with self._record.open("a") as file:
+                file.write("\n" + json.dumps(row))  # also after a line that was cut off
+
+
+def _rows(file: Path) -> list[dict[str, Any]]:
+    """What a file holds; lines that were cut off do not count."""
+    found = []
+    if file.is_file():
+        for line in file.read_text().splitlines():
+            try:
+                row = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(row, dict):
+                found.append(row)
+    return found
