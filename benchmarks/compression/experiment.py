@@ -24,14 +24,7 @@ from training import Schedule, accuracy, save, train
 from edgesmith.atomic import write_file
 
 RESULTS = Path(__file__).with_name("results.json")
-BASELINES = {
-    ("fashion_mnist", "mobilenet"): Schedule(12),
-    ("fashion_mnist", "mobilenet-half"): Schedule(12),
-    ("fashion_mnist", "resnet"): Schedule(12),
-    ("sign_language_digits", "mobilenet"): Schedule(60, batch=64),
-    ("sign_language_digits", "mobilenet-half"): Schedule(60, batch=64),
-    ("sign_language_digits", "resnet"): Schedule(60, batch=64),
-}
+BASELINES = {"fashion_mnist": Schedule(12), "sign_language_digits": Schedule(60, batch=64)}
 
 
 @dataclass(frozen=True)
@@ -68,14 +61,17 @@ class Experiment:
         path = self.work / self.data / f"{name}-{seed}.pt"
         if not path.is_file():
             print(f"{name}, seed {seed} on {self.data}", flush=True)
-            checkpoint = path.with_suffix(".part")
+            checkpoint = self.checkpoint(f"{name}-{seed}")
             began = time.time()
-            train(module, self.pictures[0], BASELINES[self.data, name], seed, checkpoint=checkpoint)
+            train(module, self.pictures[0], BASELINES[self.data], seed, checkpoint=checkpoint)
             save(path, module.state_dict())
-            checkpoint.unlink()
             self.record("baseline", f"{name}-{seed}", {"top1": self.top1(module), "seconds": time.time() - began})
         module.load_state_dict(torch.load(path, weights_only=True))
         return module.eval().to(memory_format=torch.channels_last)
+
+    def checkpoint(self, name: str) -> Path:
+        """The file by which a training that was interrupted goes on."""
+        return self.work / self.data / f"{name}.checkpoint"
 
     def top1(self, module: nn.Module) -> float:
         """Percent of the test set."""

@@ -92,6 +92,7 @@ NETWORKS: dict[str, Callable[[int, int], nn.Module]] = {
     "mobilenet": MobileNet,
     "resnet": ResNet,
     "mobilenet-half": lambda channels, classes: MobileNet(channels, classes, width=0.5),
+    "resnet-half": lambda channels, classes: ResNet(channels, classes, width=8),
 }
 
 
