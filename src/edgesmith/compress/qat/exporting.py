@@ -1,0 +1,121 @@
+"""A traced network as the compiler's float graph, with the traced name of every value."""
+
+from __future__ import annotations
+
+import copy
+import tempfile
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import onnx
+import torch
+from torch import fx, nn
+from torch.fx.passes.shape_prop import ShapeProp
+from torch.utils import _pytree
+
+from edgesmith.errors import ModelError
+from edgesmith.frontend.normalize import normalize
+from edgesmith.frontend.onnx import bind
+from edgesmith.frontend.torch import export
+from edgesmith.ir import Graph
+from edgesmith.passes import optimize
+
+__all__ = ["Exported", "exported", "inputs_of", "with_modules"]
+
+
+@dataclass(frozen=True, eq=False)
+class Exported:
+    """A float graph, optimised.
+
+    Args:
+        names: of a value of the graph: the name of the traced node that computes it, where there is one.
+    """
+
+    graph: Graph
+    names: Mapping[str, str]
+
+    @cached_property
+    def values(self) -> Mapping[str, str]:
+        """Of a traced node: the value of the graph, where it is left."""
+        return {name: value for value, name in self.names.items()}
+
+
+def exported(network: fx.GraphModule, example: Any) -> Exported:
+    """The float graph of a traced network, for inputs shaped like ``example``.
+
+    Each intermediate value is an output while PyTorch exports the network, which tells its name in the ONNX model;
+    then these outputs are taken away again.
+
+    Raises:
+        ModelError: PyTorch cannot export the network, or exported something else.
+    """
+    network = copy.deepcopy(network).cpu().eval()
+    given = inputs_of(example)
+    with torch.no_grad():
+        ShapeProp(network).propagate(*given)
+    inputs = [n for n in network.graph.nodes if n.op == "placeholder"]
+    inner = [n for n in network.graph.nodes if n.op.startswith("call_") and _is_tensor(n)]
+    (result,) = (n for n in network.graph.nodes if n.op == "output")
+    results, _ = _pytree.tree_flatten(result.args[0], is_leaf=lambda n: isinstance(n, fx.Node))
+    result.args = ((result.args[0], *inner),)
+    network.recompile()
+    with tempfile.TemporaryDirectory(prefix="edgesmith-") as folder:
+        path = Path(folder) / "network.onnx"
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # PyTorch advises against its own faster exporter
+            export(network, given, path, trace_first=True)
+        model = onnx.load(path)
+    count = len([r for r in results if r is not None])
+    outputs = [o.name for o in model.graph.output]
+    if len(outputs) != count + len(inner) or len(model.graph.input) != len(inputs):
+        why = f"{len(outputs)} outputs and {len(model.graph.input)} inputs in the ONNX model"
+        raise ModelError(f"{why}, {count + len(inner)} and {len(inputs)} in the network", where="export")
+    names = {i.name: n.name for i, n in zip(model.graph.input, inputs, strict=True)}
+    returned = (r.name for r in results if isinstance(r, fx.Node))
+    for value, name in zip((*outputs[count:], *outputs[:count]), (*(n.name for n in inner), *returned), strict=False):
+        names.setdefault(value, name)
+    del model.graph.output[count:]
+    _rename(model.graph, names)
+    graph, _ = optimize(bind(normalize(model)))
+    return Exported(graph, {v: n for v, n in names.items() if v in graph.types})
+
+
+def _rename(graph: onnx.GraphProto, names: dict[str, str]) -> None:
+    """Call values what the network calls them, where no other value is called so; ``names`` is changed too."""
+    taken = {v for n in graph.node for v in (*n.input, *n.output)} | {i.name for i in graph.initializer}
+    new = {value: name for value, name in names.items() if name not in taken}
+    for node in graph.node:
+        for values in (node.input, node.output):
+            values[:] = [new.get(v, v) for v in values]
+    for info in (*graph.input, *graph.output, *graph.value_info):
+        info.name = new.get(info.name, info.name)
+    for value, name in new.items():
+        del names[value]
+        names[name] = name
+
+
+def inputs_of(example: Any) -> tuple[torch.Tensor, ...]:
+    """The inputs that an example stands for, on the CPU."""
+    given = example if isinstance(example, tuple) else (example,)
+    return tuple(x.detach().cpu() if isinstance(x, torch.Tensor) else x for x in given)
+
+
+def with_modules(graph: fx.Graph, modules: Mapping[str, Any], root: nn.Module) -> fx.GraphModule:
+    """A network of ``graph`` with some modules of its own, by path, and the rest copied from ``root``."""
+    held: dict[str, Any] = {}
+    for node in graph.nodes:
+        if node.op == "call_module" and node.target not in held:
+            held[node.target] = modules.get(node.target) or copy.deepcopy(root.get_submodule(node.target)).eval()
+        elif node.op == "get_attr":
+            path, _, name = node.target.rpartition(".")
+            held[node.target] = getattr(root.get_submodule(path), name)
+    return fx.GraphModule(held, copy.deepcopy(graph)).eval()
+
+
+def _is_tensor(node: fx.Node) -> bool:
+    """Whether ShapeProp found a tensor of f32 there."""
+    return getattr(node.meta.get("tensor_meta"), "dtype", None) is torch.float32

@@ -1,0 +1,127 @@
+"""Which layers of a traced network are which products of its graph, and which of its nodes read rounded values."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+from torch import fx
+
+from edgesmith.compress.qat.exporting import Exported
+from edgesmith.ir import DType, Graph, Node
+from edgesmith.quantize import Settings
+from edgesmith.quantize.placement import Placement, Role, place, reads_integers, role
+from edgesmith.quantize.products import Product, product
+
+__all__ = ["Sites", "is_moved_only", "rounded_readers", "sites"]
+
+
+@dataclass(frozen=True, eq=False)
+class Sites:
+    """What of a graph is quantised.
+
+    Args:
+        settings: with what is not quantised excluded.
+        products: by the name of the traced call of a layer.
+        biased: of these, those whose bias is added to the sums, rather than by an Add behind.
+        signs: products of layers that read signs.
+        floats: why others stay in floats, by node name.
+    """
+
+    exported: Exported
+    settings: Settings
+    products: Mapping[str, Product]
+    biased: frozenset[str]
+    signs: Mapping[str, Product]
+    floats: Mapping[str, str]
+    placement: Placement
+
+
+def sites(found: Exported, weights: Mapping[str, np.ndarray], signs: Collection[str], settings: Settings) -> Sites:
+    """Find the layers of a network in its graph.
+
+    Args:
+        weights: of the layers to quantise (output channels first), by the names of their calls.
+        signs: of these, those that read signs.
+    """
+    graph = found.graph
+    products: dict[str, Product] = {}
+    floats: dict[str, str] = {}
+    for node in graph.nodes:
+        if role(node.op) is not Role.PRODUCT:
+            continue
+        form = product(graph, node)
+        name = _call(found, node, weights)
+        if isinstance(form, str):
+            floats[node.name] = form
+        elif name is None or not _is_same(form, weights[name]):
+            floats[node.name] = "it is no layer that was asked for"
+        else:
+            products[name] = form
+    by_signs = {name: products.pop(name) for name in signs if name in products}
+    out = (*floats, *(form.node.name for form in by_signs.values()))
+    settings = replace(settings, exclude=out)
+    biased = frozenset(name for name, form in products.items() if form.bias is not None)
+    return Sites(found, settings, products, biased, by_signs, floats, place(graph, settings))
+
+
+def _call(found: Exported, node: Node, known: Collection[str]) -> str | None:
+    """The traced call that a product computes, with its bias perhaps."""
+    (value,) = node.outputs
+    name = found.names.get(value)
+    if name in known:
+        return name
+    reader = found.graph.sole_consumer(value)
+    if reader is None or reader.op.name != "Add":
+        return None
+    name = found.names.get(reader.outputs[0])
+    return name if name in known else None
+
+
+def _is_same(form: Product, weights: np.ndarray) -> bool:
+    mine = form.weights if form.axis == 0 else form.weights.T
+    return mine.shape == weights.shape and bool(np.allclose(mine, weights, rtol=1e-4, atol=1e-7))
+
+
+def is_moved_only(graph: Graph, node: Node | None) -> bool:
+    """Whether all elements that a node gives are elements of values that it reads, so that rounded ones stay so."""
+    if node is None or role(node.op) is not Role.MOVE or node.op.name == "Pad":
+        return False
+    return not any(v in graph.constants and graph.type(v).dtype is DType.F32 for v in node.read)
+
+
+def rounded_readers(found: Sites, value: str, node: fx.Node) -> Iterator[fx.Node]:
+    """The traced nodes that read ``value``, which ``node`` computes, in its rounded form."""
+    graph, names = found.exported.graph, found.exported.names
+    readers = {r.name: r for r in graph.consumers[value]}
+    names_of_products = found.placement.products.keys()
+    rounded = {n for n, r in readers.items() if reads_integers(graph, r, names_of_products, found.settings)}
+    for user in node.users:
+        if user.op == "output":
+            continue
+        if len(rounded) == len(readers):
+            yield user
+            continue
+        after = _named_after(user, set(names.values()))
+        mine = {n for n, r in readers.items() if after & _given(graph, r, names)}
+        if (mine or readers.keys()) & rounded:
+            yield user
+
+
+def _named_after(node: fx.Node, names: Collection[str]) -> set[str]:
+    """The nearest traced nodes, from ``node`` on, that the graph has a value of."""
+    if node.name in names or node.op == "output":
+        return {node.name}
+    return {n for user in node.users for n in _named_after(user, names)}
+
+
+def _given(graph: Graph, node: Node, names: Mapping[str, str]) -> set[str]:
+    """The nearest traced nodes that have the values that a node gives."""
+    found = set()
+    for value in node.outputs:
+        if value in names:
+            found.add(names[value])
+        else:
+            found |= {n for reader in graph.consumers[value] for n in _given(graph, reader, names)}
+    return found

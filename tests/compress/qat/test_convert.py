@@ -1,0 +1,125 @@
+"""What is trained, what is exported and what is compiled are the same network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from qat_networks import Concatenating, Depthwise, Plain, Residual, inputs, trained
+from torch import Tensor, nn
+
+import edgesmith
+from edgesmith.compress import qat
+from edgesmith.compress.qat.convert import Converted
+from edgesmith.oracle import Oracle
+from edgesmith.passes import optimize
+from edgesmith.quantize import Settings as PostTraining
+from edgesmith.quantize import open_samples, quantize
+from edgesmith.verify import wrong_integers
+
+torch = pytest.importorskip("torch")
+pytestmark = pytest.mark.torch
+
+NETWORKS = (Plain, Residual, Depthwise, Concatenating)
+BITS = {"int8": qat.Settings(), "int4": qat.Settings(weight_bits=4, keep=("fc",))}
+
+
+def prepared(kind: type[nn.Module], settings: qat.Settings, *, steps: int = 3) -> qat.QuantizedModule:
+    """After a few steps of training."""
+    module = qat.prepare(trained(kind), inputs(kind, 2, 1), settings, init=[inputs(kind, 16, 2)])
+    train(module, inputs(kind, 16, 3), steps)
+    return module.eval()
+
+
+def train(module: nn.Module, x: Tensor, steps: int) -> list[float]:
+    module.train()
+    optimizer = torch.optim.Adam(qat.parameter_groups(module, lr=1e-3))
+    losses = []
+    for _ in range(steps):
+        loss = nn.functional.cross_entropy(module(x), torch.arange(len(x)) % 5)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    return losses
+
+
+@pytest.mark.parametrize("kind", NETWORKS)
+def test_starts_as_post_training_quantisation(kind: type[nn.Module]) -> None:
+    x = inputs(kind, 16, 2)
+    module = qat.prepare(trained(kind), inputs(kind, 2, 1), qat.Settings(weight_bits=4), init=[x])
+    converted = qat.convert(module)
+    samples = open_samples([x.numpy()], {v: converted.source.type(v) for v in converted.source.inputs})
+    direct = quantize(converted.source, samples, PostTraining(weight_bits=4, recovery=()), compared=0)
+    assert converted.graph.digest == direct.graph.digest
+    assert not converted.floats
+
+
+def codes(converted: Converted, name: str, value: np.ndarray) -> np.ndarray:
+    """The integers of a traced node's value."""
+    return converted.parameters.values[converted.values[name]].quantize(value)
+
+
+@pytest.mark.parametrize("bits", BITS)
+@pytest.mark.parametrize("kind", NETWORKS)
+def test_trained_module_is_the_exported_model(kind: type[nn.Module], bits: str) -> None:
+    """Against ONNX Runtime, which computes sums of dequantised numbers in f32, where the module sums integers.
+
+    A sum of K terms is off by at most (K + 2) * 2^-24 of the sum of their sizes; where that decides a tie, by a step.
+    Here K is at most 144, so a share of 1e-4 of a step; with steps that do not tie, all that is left is the last layer.
+    """
+    module = prepared(kind, BITS[bits])
+    converted, x = qat.convert(module), inputs(kind, 2, 4)
+    with torch.no_grad():
+        mine = module(x).numpy()
+    oracle = Oracle(converted.model, optimized=False)
+    (theirs,) = oracle.run({oracle.inputs[0]: x.numpy()}).values()
+    simulated = qat.simulate(module)(x).numpy()
+    largest = np.abs(mine).max()
+    assert np.abs(mine - theirs).max() <= 150 * 2.0**-24 * largest * 4
+    assert np.abs(mine - simulated).max() <= 8 * 2.0**-24 * largest
+
+
+@pytest.mark.toolchain
+@pytest.mark.parametrize("kind", [Residual, Depthwise])
+def test_compiled_program_has_the_module_s_integers(kind: type[nn.Module], tmp_path: Path) -> None:
+    module = prepared(kind, BITS["int4"])
+    converted, x = qat.convert(module), inputs(kind, 2, 5)
+    options = {"tune": "off", "verify": False, "cache": False, "emit": ("shared",)}
+    artifact = edgesmith.compile(converted.model, output=tmp_path / "out", **options)
+    graph, _ = optimize(edgesmith.frontend.onnx.read(converted.model))
+    integers = [n.op.name for n in graph.nodes if n.op.name.endswith("Integer")]
+    assert len(integers) == len(list(module.layers()))
+    wrong, compared = wrong_integers(artifact, graph, {graph.inputs[0]: x.numpy()}, artifact.context())
+    assert compared and not wrong
+    simulation = qat.simulate(module)
+    values = simulation.values({simulation.graph.inputs[0]: x.numpy()})
+    stored = integers_of(module, x)
+    found = 0
+    for name, mine in stored.items():
+        value = f"{converted.values[name]}:quantized"
+        if value in values:
+            np.testing.assert_array_equal(mine, values[value], err_msg=name)
+            found += 1
+    assert found >= 4
+
+
+def integers_of(module: qat.QuantizedModule, x: Tensor) -> dict[str, np.ndarray]:
+    """What the module's quantisers give, by the traced node that they follow."""
+    found: dict[str, np.ndarray] = {}
+    interpreter = torch.fx.Interpreter(module)
+    original = interpreter.run_node
+
+    def run_node(node: torch.fx.Node) -> object:
+        result = original(node)
+        if str(node.target).startswith("quantizers."):
+            quantizer = module.get_submodule(str(node.target))
+            steps = torch.round(result / quantizer.scale) + quantizer.zero
+            found[node.args[0].name] = steps.numpy().astype(quantizer.dtype.numpy)
+        return result
+
+    interpreter.run_node = run_node
+    with torch.no_grad():
+        interpreter.run(x)
+    return found
