@@ -67,7 +67,7 @@ def exported(network: fx.GraphModule, example: Any) -> Exported:
         path = Path(folder) / "network.onnx"
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # PyTorch advises against its own faster exporter
-            export(network, given, path, trace_first=True)
+            export(network, given, path, traced=True)
         model = onnx.load(path)
     count = len([r for r in results if r is not None])
     outputs = [o.name for o in model.graph.output]
