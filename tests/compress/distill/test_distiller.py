@@ -127,7 +127,15 @@ def test_the_loss_is_the_weighted_sum_of_its_parts(teacher, batch):
         soft = 4 * functional.kl_div(torch.log_softmax(outputs / 2, 1), targets, reduction="batchmean")
         assert kd.parts["SoftLogits"].item() == pytest.approx(soft.item(), rel=1e-5)
         expected = expected + 0.7 * soft + 5 * kd.parts["AttentionTransfer"]
+        assert set(kd.parts) == {"labels", "SoftLogits", "AttentionTransfer"}
         assert total.item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_parts_of_equal_losses_have_names_of_their_own(teacher, batch):
+    student = Network(4)
+    with Distiller(teacher, student, [SoftLogits(T=1), SoftLogits(T=4)]) as kd:
+        kd(batch.inputs, batch.labels, student(batch.inputs))
+        assert list(kd.parts) == ["labels", "SoftLogits", "SoftLogits 2"]
 
 
 def test_the_weight_of_the_labels(teacher, batch):

@@ -27,8 +27,9 @@ class Distiller:
         ...
             loss = kd(inputs, labels, student(inputs))
 
-    With ``fit``: ``fit(student, data, settings, loss=kd, extra=[kd.adapters])``; ``kd.close()`` afterwards. Losses with
-    parameters (``Hints``) need an ``example``, and an optimiser of one's own needs ``kd.adapters.parameters()``.
+    With ``fit``: ``fit(student, data, settings, loss=kd, extra=[kd.adapters])``. Afterwards, and before the student is
+    copied, pickled or exported: ``kd.close()``. Losses with parameters (``Hints``) need an ``example``, and an
+    optimiser of one's own needs ``kd.adapters.parameters()``.
 
     The teachers run on the same inputs as the student, in evaluation mode and without gradients. That the student sees
     what the teacher sees, augmented alike, and that training is long, decide more than the choice of losses
@@ -66,7 +67,7 @@ class Distiller:
         self._hard = min(term.hard for term in terms) if hard is None else hard
         self._known: Tensor | None = None
         self.parts: dict[str, Tensor] = {}
-        """The last value of each loss, without its weight."""
+        """The last value of each loss, without its weight: ``labels``, and by class (``Hints``, ``Hints 2``)."""
         for term in terms:
             if term.needs_layers and not term.layers:
                 raise BadInput("no layers", where=f"distillation: {type(term).__name__}")
@@ -114,7 +115,7 @@ class Distiller:
                 ]
                 value = term(Seen(labels, student, logits, shares, pairs))
                 total = total + term.weight * value
-                self.parts[type(term).__name__] = value.detach()
+                self.parts[self._label(term)] = value.detach()
         self._own.clear()
         self._theirs.clear()
         return total
@@ -162,6 +163,11 @@ class Distiller:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _label(self, term: Term) -> str:
+        kind = type(term).__name__
+        number = sum(name.partition(" ")[0] == kind for name in self.parts) + 1
+        return kind if number == 1 else f"{kind} {number}"
 
     def _logits(self, inputs: Tensor, indices: Tensor | None) -> Tensor:
         """(K, N, C): the teachers' outputs."""
