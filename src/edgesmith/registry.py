@@ -18,10 +18,12 @@ class Registry(Mapping[str, T], Generic[T]):
     Args:
         kind: what a member is called in messages, such as ``"operator"``.
         package: dotted name of the folder whose modules register the members; loaded at first use.
+        skipped: beginnings of the names of modules there that register nothing and need optional libraries.
     """
 
-    def __init__(self, kind: str, package: str) -> None:
+    def __init__(self, kind: str, package: str, *, skipped: tuple[str, ...] = ()) -> None:
         self._kind, self._package = kind, package
+        self._skipped = tuple(f"{package}.{name}" for name in skipped)
         self._members: dict[str, T] = {}
         self._loaded = False
 
@@ -41,7 +43,8 @@ class Registry(Mapping[str, T], Generic[T]):
             self._loaded = True
             package = importlib.import_module(self._package)
             for info in pkgutil.walk_packages(package.__path__, prefix=f"{self._package}."):
-                importlib.import_module(info.name)
+                if not info.name.startswith(self._skipped):
+                    importlib.import_module(info.name)
         return self._members
 
     def __getitem__(self, name: str) -> T:

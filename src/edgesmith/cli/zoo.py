@@ -52,6 +52,7 @@ def _entry(network: zoo.Network) -> dict[str, object]:
     return {
         "name": network.name,
         "image_size": network.image_size,
+        "columns": network.size()[1],
         "classes": network.classes,
         "widths": list(network.widths),
         "published_macs": network.published.macs,
@@ -59,6 +60,10 @@ def _entry(network: zoo.Network) -> dict[str, object]:
         "source": network.published.source,
         "reference": network.reference,
     }
+
+
+def _by(sizes: tuple[int, ...]) -> str:
+    return "x".join(map(str, sizes))
 
 
 def print_networks(as_json: bool) -> None:
@@ -70,7 +75,7 @@ def print_networks(as_json: bool) -> None:
     shown = table("", "network|>image|>published MACs|>parameters|source")
     for n in networks:
         macs, parameters = (count(x) if x else "" for x in (n.published.macs, n.published.parameters))
-        shown.add_row(n.name, f"{n.image_size}x{n.image_size}", macs, parameters, n.published.source)
+        shown.add_row(n.name, _by(n.size()), macs, parameters, n.published.source)
     console().print(shown)
 
 
@@ -84,7 +89,7 @@ def _show(network: zoo.Network, as_json: bool) -> None:
             [
                 ("network", network.name),
                 ("paper", network.reference),
-                ("image", f"{network.channels}x{network.image_size}x{network.image_size}"),
+                ("image", _by((network.channels, *network.size()))),
                 ("classes", str(network.classes)),
                 ("widths", ", ".join(map(str, network.widths))),
                 ("published MACs", count(published.macs) if published.macs else "not given"),

@@ -45,13 +45,14 @@ def build(
     classes: int | None = None,
     width: float = 1.0,
 ) -> onnx.ModelProto:
-    """Build a network: float32, NCHW input "input" of shape (batch, channels, image_size, image_size).
+    """Build a network: float32, NCHW input "input" of shape (batch, channels, height, width).
 
     Args:
         name: one of ``names()``.
         seed: decides the weights; the same arguments give the same bytes. 0 or more.
         batch: images per run.
-        image_size: height and width in pixels; None for the published size.
+        image_size: height and width in pixels, or the height of pictures that are not square; None for the published
+            size.
         classes: number of classes; None for the published number.
         width: width multiplier, one of the published ones.
 
@@ -69,7 +70,7 @@ def build(
     _require(width in network.widths, name, f"width {width} is not published", f"Known: {known}.")
 
     builder = Builder(name, seed)
-    x = builder.input("input", (batch, network.channels, image_size, image_size), network.probe_size)
+    x = builder.input("input", (batch, network.channels, *network.size(image_size)), network.probe_size)
     return builder.model(network.describe(builder, x, Variant(classes, width)))
 
 

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from typing import Any, Protocol, TypeVar
 
 from edgesmith.zoo.builder import Builder, Padding, Value
+from edgesmith.zoo.network import Variant
 from edgesmith.zoo.probe import Pair
 
 __all__ = [
     "Activation",
     "InvertedResidual",
     "SqueezeExcite",
+    "activate",
     "classifier",
     "conv_norm",
+    "deepened",
     "inverted_residual",
     "logits",
     "make_divisible",
@@ -21,6 +26,7 @@ __all__ = [
 ]
 
 Activation = Callable[[Builder, Value], Value]
+"""A method of ``Builder``; ``activate`` calls the backend's method of that name."""
 
 SMOOTH_SPREAD = 3.0
 """Input deviation of swish and hard swish: so wide that they act much like ReLU, which keeps the scale of its input.
@@ -36,13 +42,46 @@ def make_divisible(channels: float, divisor: int = 8) -> int:
     return rounded + divisor if rounded < 0.9 * channels else rounded
 
 
+class _Row(Protocol):
+    """A named tuple of a paper's table: one block, with its stride."""
+
+    @property
+    def channels(self) -> int: ...
+
+    @property
+    def stride(self) -> int: ...
+
+
+Row = TypeVar("Row", bound=_Row)
+
+
+def deepened(rows: Sequence[Row], variant: Variant) -> Iterator[Row]:
+    """The rows with every stage, a run of rows with equal channels, as long as the depth multiplier says.
+
+    What a deeper stage has more repeats its last row at stride 1.
+    """
+    for _, run in groupby(rows, key=lambda row: row.channels):
+        stage = list(run)
+        count = variant.repeats(len(stage))
+        yield from stage[:count]
+        row: Any = stage[-1]
+        for _ in range(count - len(stage)):
+            yield row._replace(stride=1)
+
+
+def activate(net: Builder, activation: Activation, x: Value) -> Value:
+    """``activation`` as this backend has it."""
+    activated: Value = getattr(net, activation.__name__)(x)
+    return activated
+
+
 def conv_norm(
     net: Builder,
     x: Value,
     channels: int,
     kernel: int | Pair,
     *,
-    stride: int = 1,
+    stride: int | Pair = 1,
     groups: int = 1,
     padding: Padding = "half",
     activation: Activation | None = None,
@@ -54,7 +93,7 @@ def conv_norm(
         x = net.conv(x, channels, kernel, stride=stride, groups=groups, padding=padding, bias=False)
         smooth = activation in (Builder.swish, Builder.hard_swish)
         x = net.batch_norm(x, spread=SMOOTH_SPREAD if smooth else 1.0, epsilon=epsilon)
-        return activation(net, x) if activation else x
+        return activate(net, activation, x) if activation else x
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +107,8 @@ class SqueezeExcite:
     def __call__(self, net: Builder, x: Value) -> Value:
         with net.scope("se"):
             y = net.global_avg_pool(x)
-            y = self.activation(net, net.conv(y, self.squeezed, 1, centre=False, name="fc1"))
-            y = self.gate(net, net.conv(y, x.channels, 1, centre=False, gain=GATE_DEVIATION, name="fc2"))
+            y = activate(net, self.activation, net.conv(y, self.squeezed, 1, centre=False, name="fc1"))
+            y = activate(net, self.gate, net.conv(y, x.channels, 1, centre=False, gain=GATE_DEVIATION, name="fc2"))
             return net.mul(x, y)
 
 

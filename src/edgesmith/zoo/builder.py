@@ -23,7 +23,7 @@ from edgesmith.errors import BadInput
 from edgesmith.zoo import probe
 from edgesmith.zoo.probe import Array, Pads, Pair
 
-__all__ = ["IR_VERSION", "OPSET", "Builder", "Padding", "Value"]
+__all__ = ["IR_VERSION", "OPSET", "Builder", "Padding", "Value", "explicit_pads", "pair"]
 
 OPSET = 21
 IR_VERSION = 10
@@ -66,7 +66,8 @@ class Value:
         return self.probe
 
 
-def _pair(value: int | Pair) -> Pair:
+def pair(value: int | Pair) -> Pair:
+    """Height and width from one number for both, or from two."""
     return (value, value) if isinstance(value, int) else value
 
 
@@ -75,7 +76,8 @@ def _same(size: int, kernel: int, stride: int, dilation: int) -> Pair:
     return total // 2, total - total // 2
 
 
-def _pads(padding: Padding, size: Pair, kernel: Pair, stride: Pair, dilation: int = 1) -> Pads:
+def explicit_pads(padding: Padding, size: Pair, kernel: Pair, stride: Pair, dilation: int = 1) -> Pads:
+    """Pixels before and after an input of ``size`` (H, W): top, left, bottom, right."""
     if padding == "half":
         rows, columns = (dilation * (k - 1) // 2 for k in kernel)
         return rows, columns, rows, columns
@@ -228,8 +230,8 @@ class Builder:
         name: str = "conv",
     ) -> Value:
         """Convolution; a bias comes with an output deviation of ``gain`` and, with ``centre``, a mean near zero."""
-        kernel, stride = _pair(kernel), _pair(stride)
-        pads = _pads(padding, x.size, kernel, stride, dilation)
+        kernel, stride = pair(kernel), pair(stride)
+        pads = explicit_pads(padding, x.size, kernel, stride, dilation)
         size = (
             probe.window_count(x.size[0], kernel[0], stride[0], pads[0] + pads[2], dilation),
             probe.window_count(x.size[1], kernel[1], stride[1], pads[1] + pads[3], dilation),
@@ -237,7 +239,7 @@ class Builder:
         fan_in = x.channels // groups * kernel[0] * kernel[1]
         weight = self._he(name, (channels, x.channels // groups, *kernel), fan_in)
         picture = probe.resample(x.batch, kernel) if size == (1, 1) and kernel == x.size else x.batch
-        pads_probe = _pads(padding, (picture.shape[2], picture.shape[3]), kernel, stride, dilation)
+        pads_probe = explicit_pads(padding, (picture.shape[2], picture.shape[3]), kernel, stride, dilation)
         y = probe.conv(picture, weight.astype(np.float64), stride, pads_probe, groups, dilation)
         if bias:
             *constants, y = self._fit(name, weight, y, centre=centre, gain=gain)
@@ -345,7 +347,7 @@ class Builder:
         return (*x.shape[:2], rows, columns)
 
     def max_pool(self, x: Value, kernel: int, stride: int, *, padding: Padding = 0, ceil: bool = False) -> Value:
-        pads = _pads(padding, x.size, (kernel, kernel), (stride, stride))
+        pads = explicit_pads(padding, x.size, (kernel, kernel), (stride, stride))
         shape = self._pooled(x, kernel, stride, pads, ceil)
         return self._node(
             "MaxPool", [x], [shape], lambda v: probe.max_pool(v, kernel, stride, pads, ceil),
@@ -353,7 +355,7 @@ class Builder:
         )[0]  # fmt: skip
 
     def avg_pool(self, x: Value, kernel: int, stride: int, *, padding: Padding = 0, include_pad: bool = True) -> Value:
-        pads = _pads(padding, x.size, (kernel, kernel), (stride, stride))
+        pads = explicit_pads(padding, x.size, (kernel, kernel), (stride, stride))
         shape = self._pooled(x, kernel, stride, pads, ceil=False)
         return self._node(
             "AveragePool", [x], [shape], lambda v: probe.average_pool(v, kernel, stride, pads, include_pad),

@@ -1,10 +1,17 @@
-"""EfficientNet-B0 (Tan and Le, arXiv:1905.11946)."""
+"""EfficientNet (Tan and Le, arXiv:1905.11946): B0, which multipliers of width, depth and image size scale up."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from edgesmith.zoo.blocks import InvertedResidual, SqueezeExcite, classifier, conv_norm, inverted_residual
+from edgesmith.zoo.blocks import (
+    InvertedResidual,
+    SqueezeExcite,
+    classifier,
+    conv_norm,
+    inverted_residual,
+    make_divisible,
+)
 from edgesmith.zoo.builder import Builder, Value
 from edgesmith.zoo.network import Published, Variant, network
 
@@ -16,20 +23,30 @@ STAGES = (
 
 EPSILON = 1e-3
 
+SCALING = {
+    "b0": (1.0, 1.0, 224), "b1": (1.0, 1.1, 240), "b2": (1.1, 1.2, 260), "b3": (1.2, 1.4, 300),
+    "b4": (1.4, 1.8, 380), "b5": (1.6, 2.2, 456), "b6": (1.8, 2.6, 528), "b7": (2.0, 3.1, 600),
+}  # fmt: skip
+"""Width, depth and image size of each network (tensorflow/tpu, efficientnet_builder.py)."""
+
 
 @network(
     "efficientnet-b0",
     reference="arXiv:1905.11946",
     published=Published(390e6, 5.3e6, "arXiv:1905.11946, Table 2"),
+    multipliers=("width", "depth"),
 )
 def efficientnet_b0(net: Builder, x: Value, variant: Variant) -> Mapping[str, Value]:
     """Padding is TensorFlow's SAME, as in the released models."""
-    x = conv_norm(net, x, 32, 3, stride=2, padding="same", activation=Builder.swish, epsilon=EPSILON, name="stem")
+    x = conv_norm(
+        net, x, make_divisible(32 * variant.width), 3, stride=2, padding="same",
+        activation=Builder.swish, epsilon=EPSILON, name="stem",
+    )  # fmt: skip
     index = 0
     for expansion, kernel, stride, channels, repeats in STAGES:
-        for repeat in range(repeats):
+        for repeat in range(variant.repeats(repeats)):
             block = InvertedResidual(
-                channels=channels,
+                channels=make_divisible(channels * variant.width),
                 expanded=x.channels * expansion,
                 kernel=kernel,
                 stride=stride if repeat == 0 else 1,
@@ -41,5 +58,7 @@ def efficientnet_b0(net: Builder, x: Value, variant: Variant) -> Mapping[str, Va
             with net.scope(f"blocks.{index}"):
                 _, x = inverted_residual(net, x, block)
             index += 1
-    x = conv_norm(net, x, 1280, 1, activation=Builder.swish, epsilon=EPSILON, name="head")
+    x = conv_norm(
+        net, x, make_divisible(1280 * variant.width), 1, activation=Builder.swish, epsilon=EPSILON, name="head"
+    )
     return classifier(net, x, variant.classes)

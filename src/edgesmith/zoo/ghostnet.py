@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from edgesmith.zoo.blocks import Activation, SqueezeExcite, conv_norm, logits, make_divisible
+from edgesmith.zoo.blocks import Activation, SqueezeExcite, conv_norm, deepened, logits, make_divisible
 from edgesmith.zoo.builder import Builder, Value
 from edgesmith.zoo.network import Published, Variant, network
 
@@ -57,11 +57,12 @@ def _bottleneck(net: Builder, x: Value, row: Row, width: float) -> Value:
     reference="arXiv:1911.11907",
     published=Published(141e6, 5.2e6, "arXiv:1911.11907, comparison on ImageNet"),
     widths=(0.5, 1.0, 1.3),
+    multipliers=("width", "depth"),
 )
 def ghostnet(net: Builder, x: Value, variant: Variant) -> Mapping[str, Value]:
     width = variant.width
     x = conv_norm(net, x, make_divisible(16 * width, 4), 3, stride=2, activation=Builder.relu, name="stem")
-    for index, row in enumerate(ROWS):
+    for index, row in enumerate(deepened(ROWS, variant)):
         with net.scope(f"blocks.{index}"):
             x = _bottleneck(net, x, row, width)
     x = conv_norm(net, x, make_divisible(960 * width, 4), 1, activation=Builder.relu, name="conv_last")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from edgesmith.zoo.blocks import Activation, logits, pooled_features
+from edgesmith.zoo.blocks import Activation, activate, deepened, logits, make_divisible, pooled_features
 from edgesmith.zoo.builder import Builder, Value
 from edgesmith.zoo.mobilenet_v1 import LAYERS
 from edgesmith.zoo.network import Published, Variant, network
@@ -20,6 +20,7 @@ EPSILON = 1e-3
 
 RESIDUAL_CHANNELS = (16, 32, 64)
 PERSON_WIDTH = 0.25
+KEYWORD_CHANNELS, KEYWORD_LAYERS = 64, 4
 CODE, HIDDEN, HIDDEN_LAYERS = 8, 128, 4
 
 
@@ -38,7 +39,7 @@ def _layer(
     with net.scope(name):
         x = net.conv(x, channels, kernel, stride=stride, groups=groups, padding="same")
         x = net.batch_norm(x, epsilon=EPSILON)
-        return activation(net, x) if activation else x
+        return activate(net, activation, x) if activation else x
 
 
 def _probabilities(net: Builder, x: Value, classes: int) -> Mapping[str, Value]:
@@ -52,12 +53,14 @@ def _probabilities(net: Builder, x: Value, classes: int) -> Mapping[str, Value]:
     published=Published(12_501_632, 78_186, SOURCE),
     image_size=32,
     classes=10,
+    multipliers=("width",),
 )
 def image_classification(net: Builder, x: Value, variant: Variant) -> Mapping[str, Value]:
     """ResNet-8 for CIFAR-10: three stacks of one residual block; a shortcut that changes the shape has no
     normalisation."""
-    x = _layer(net, x, RESIDUAL_CHANNELS[0], 3, name="stem")
-    for index, channels in enumerate(RESIDUAL_CHANNELS):
+    widths = [make_divisible(channels * variant.width) for channels in RESIDUAL_CHANNELS]
+    x = _layer(net, x, widths[0], 3, name="stem")
+    for index, channels in enumerate(widths):
         with net.scope(f"stack{index + 1}"):
             stride = 2 if index else 1
             y = _layer(net, x, channels, 3, stride=stride, name="conv1")
@@ -74,14 +77,37 @@ def image_classification(net: Builder, x: Value, variant: Variant) -> Mapping[st
     published=Published(7_489_664, 216_322, SOURCE),
     image_size=96,
     classes=2,
+    multipliers=("width", "depth"),
 )
 def person_detection(net: Builder, x: Value, variant: Variant) -> Mapping[str, Value]:
     """Visual wake words: MobileNet v1 of width 0.25 with ReLU."""
-    x = _layer(net, x, int(32 * PERSON_WIDTH), 3, stride=2, name="stem")
-    for index, (channels, stride) in enumerate(LAYERS, start=1):
+    width = PERSON_WIDTH * variant.width
+    x = _layer(net, x, make_divisible(32 * width), 3, stride=2, name="stem")
+    for index, (channels, stride) in enumerate(deepened(LAYERS, variant), start=1):
         with net.scope(f"features.{index}"):
             x = _layer(net, x, x.channels, 3, stride=stride, groups=x.channels, name="depthwise")
-            x = _layer(net, x, int(channels * PERSON_WIDTH), 1, name="pointwise")
+            x = _layer(net, x, make_divisible(channels * width), 1, name="pointwise")
+    return _probabilities(net, x, variant.classes)
+
+
+@network(
+    "mlperf-tiny-keyword-spotting",
+    reference=REFERENCE,
+    published=Published(2_656_768, 23_756, SOURCE),
+    image_size=49,
+    columns=10,
+    channels=1,
+    classes=12,
+    multipliers=("width", "depth"),
+)
+def keyword_spotting(net: Builder, x: Value, variant: Variant) -> Mapping[str, Value]:
+    """DS-CNN (arXiv:1711.07128) on 49 frames of 10 cepstral coefficients."""
+    channels = make_divisible(KEYWORD_CHANNELS * variant.width)
+    x = _layer(net, x, channels, (10, 4), stride=2, name="stem")
+    for index in range(variant.repeats(KEYWORD_LAYERS)):
+        with net.scope(f"layers.{index}"):
+            x = _layer(net, x, channels, 3, groups=channels, name="depthwise")
+            x = _layer(net, x, channels, 1, name="pointwise")
     return _probabilities(net, x, variant.classes)
 
 

@@ -42,7 +42,7 @@ A1 = (
 def _mnasnet(net: Builder, x: Value, variant: Variant, stages: tuple[Stage, ...]) -> Mapping[str, Value]:
     x = conv_norm(net, x, make_divisible(32 * variant.width), 3, stride=2, activation=Builder.relu, name="stem")
     for number, stage in enumerate(stages, start=1):
-        for repeat in range(stage.repeats):
+        for repeat in range(variant.repeats(stage.repeats)):
             block = InvertedResidual(
                 channels=make_divisible(stage.channels * variant.width),
                 expanded=x.channels * stage.expansion,
@@ -62,6 +62,7 @@ def _mnasnet(net: Builder, x: Value, variant: Variant, stages: tuple[Stage, ...]
     reference="arXiv:1807.11626",
     published=Published(315e6, 4.4e6, "tensorflow/tpu, models/official/mnasnet: MnasNet-B1"),
     widths=WIDTHS,
+    multipliers=("width", "depth"),
 )
 def mnasnet_b1(net: Builder, x: Value, variant: Variant) -> Mapping[str, Value]:
     return _mnasnet(net, x, variant, B1)
@@ -72,6 +73,7 @@ def mnasnet_b1(net: Builder, x: Value, variant: Variant) -> Mapping[str, Value]:
     reference="arXiv:1807.11626",
     published=Published(312e6, 3.9e6, "arXiv:1807.11626, Table 1"),
     widths=WIDTHS,
+    multipliers=("width", "depth"),
 )
 def mnasnet_a1(net: Builder, x: Value, variant: Variant) -> Mapping[str, Value]:
     return _mnasnet(net, x, variant, A1)

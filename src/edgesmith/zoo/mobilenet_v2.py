@@ -12,13 +12,14 @@ STAGES = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3,
 """Expansion, channels, repeats and first stride of each stage (Table 2)."""
 
 
-def features(net: Builder, x: Value, width: float) -> Iterator[tuple[Value, Value]]:
+def features(net: Builder, x: Value, variant: Variant) -> Iterator[tuple[Value, Value]]:
     """Expansion and output of every block; the stem comes first and stands for both."""
+    width = variant.width
     x = conv_norm(net, x, make_divisible(32 * width), 3, stride=2, activation=Builder.relu6, name="features.0")
     yield x, x
     index = 0
     for expansion, channels, repeats, first_stride in STAGES:
-        for repeat in range(repeats):
+        for repeat in range(variant.repeats(repeats)):
             index += 1
             with net.scope(f"features.{index}"):
                 block = InvertedResidual(
@@ -35,9 +36,10 @@ def features(net: Builder, x: Value, width: float) -> Iterator[tuple[Value, Valu
     reference="arXiv:1801.04381",
     published=Published(300e6, 3.4e6, "arXiv:1801.04381, Table 4"),
     widths=(0.35, 0.5, 0.75, 1.0, 1.3, 1.4),
+    multipliers=("width", "depth"),
 )
 def mobilenet_v2(net: Builder, x: Value, variant: Variant) -> Mapping[str, Value]:
-    *_, (_, x) = features(net, x, variant.width)
+    *blocks, (_, x) = features(net, x, variant)
     last = make_divisible(1280 * max(1.0, variant.width))
-    x = conv_norm(net, x, last, 1, activation=Builder.relu6, name="features.18")
+    x = conv_norm(net, x, last, 1, activation=Builder.relu6, name=f"features.{len(blocks) + 1}")
     return classifier(net, x, variant.classes)

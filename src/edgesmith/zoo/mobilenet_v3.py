@@ -9,6 +9,7 @@ from edgesmith.zoo.blocks import (
     InvertedResidual,
     SqueezeExcite,
     conv_norm,
+    deepened,
     inverted_residual,
     logits,
     make_divisible,
@@ -19,11 +20,12 @@ from edgesmith.zoo.network import Published, Variant, network
 
 WIDTHS = (0.35, 0.5, 0.75, 1.0, 1.25)
 EPSILON = 1e-3
+STEM = 16
 RE, HS = Builder.relu, Builder.hard_swish
 
 
 class Row(NamedTuple):
-    """A row of Table 1 or 2; the activation is hard swish from the row given to ``_mobilenet_v3`` on."""
+    """A row of Table 1 or 2; the activation is hard swish from the channels given to ``_mobilenet_v3`` on."""
 
     kernel: int
     expanded: int
@@ -47,25 +49,28 @@ SMALL = (
 
 
 def _mobilenet_v3(
-    net: Builder, x: Value, variant: Variant, rows: tuple[Row, ...], first_hard_swish: int, last: int
+    net: Builder, x: Value, variant: Variant, rows: tuple[Row, ...], hard_swish_from: int, last: int
 ) -> Mapping[str, Value]:
-    width = variant.width
-    x = conv_norm(net, x, make_divisible(16 * width), 3, stride=2, activation=HS, epsilon=EPSILON, name="features.0")
-    for index, row in enumerate(rows, start=1):
-        expanded = make_divisible(row.expanded * width)
+    """Expansions are multiples of what comes in, and the last layer becomes wider, not narrower, as in the released
+    models."""
+    width, rows = variant.width, tuple(deepened(rows, variant))
+    x = conv_norm(net, x, make_divisible(STEM * width), 3, stride=2, activation=HS, epsilon=EPSILON, name="features.0")
+    incoming = (STEM, *(row.channels for row in rows))
+    for index, (row, before) in enumerate(zip(rows, incoming, strict=False), start=1):
+        expanded = make_divisible(x.channels * row.expanded / before)
         block = InvertedResidual(
             channels=make_divisible(row.channels * width),
             expanded=expanded,
             kernel=row.kernel,
             stride=row.stride,
-            activation=HS if index >= first_hard_swish else RE,
+            activation=HS if row.channels >= hard_swish_from else RE,
             squeeze=SqueezeExcite(make_divisible(expanded / 4)) if row.squeeze else None,
             epsilon=EPSILON,
         )
         with net.scope(f"features.{index}"):
             _, x = inverted_residual(net, x, block)
     x = conv_norm(net, x, 6 * x.channels, 1, activation=HS, epsilon=EPSILON, name=f"features.{len(rows) + 1}")
-    x = net.hard_swish(net.fc(pooled_features(net, x), make_divisible(last * width), name="classifier.0"))
+    x = net.hard_swish(net.fc(pooled_features(net, x), make_divisible(last * max(1.0, width)), name="classifier.0"))
     return {"logits": logits(net, x, variant.classes, "classifier.3")}
 
 
@@ -74,9 +79,10 @@ def _mobilenet_v3(
     reference="arXiv:1905.02244",
     published=Published(219e6, 5.4e6, "arXiv:1905.02244, Table 3"),
     widths=WIDTHS,
+    multipliers=("width", "depth"),
 )
 def mobilenet_v3_large(net: Builder, x: Value, variant: Variant) -> Mapping[str, Value]:
-    return _mobilenet_v3(net, x, variant, LARGE, first_hard_swish=7, last=1280)
+    return _mobilenet_v3(net, x, variant, LARGE, hard_swish_from=80, last=1280)
 
 
 @network(
@@ -84,6 +90,7 @@ def mobilenet_v3_large(net: Builder, x: Value, variant: Variant) -> Mapping[str,
     reference="arXiv:1905.02244",
     published=Published(56e6, 2.5e6, "arXiv:1905.02244, Table 3"),
     widths=WIDTHS,
+    multipliers=("width", "depth"),
 )
 def mobilenet_v3_small(net: Builder, x: Value, variant: Variant) -> Mapping[str, Value]:
-    return _mobilenet_v3(net, x, variant, SMALL, first_hard_swish=4, last=1024)
+    return _mobilenet_v3(net, x, variant, SMALL, hard_swish_from=40, last=1024)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from math import ceil
+from typing import Literal, NamedTuple
 
 from edgesmith.registry import Registry
 from edgesmith.zoo.builder import Builder, Value
@@ -28,12 +29,18 @@ class Published:
 
 
 class Variant(NamedTuple):
-    """What a caller may vary: output classes and width multiplier."""
+    """What a caller may vary: output classes, and multipliers of channels (width) and of layers (depth)."""
 
     classes: int
-    width: float
+    width: float = 1.0
+    depth: float = 1.0
+
+    def repeats(self, count: int) -> int:
+        """How often a block is repeated that the paper repeats ``count`` times (arXiv:1905.11946, section 3.3)."""
+        return ceil(round(count * self.depth, 6))
 
 
+Multiplier = Literal["width", "depth"]
 Describe = Callable[[Builder, Value, Variant], Mapping[str, Value]]
 
 
@@ -46,11 +53,13 @@ class Network:
         reference: the paper it comes from.
         published: MACs and parameters at the default size, classes and width.
         describe: builds the layers on an input value and returns the outputs by name.
-        image_size: default height and width in pixels.
+        image_size: default height in pixels, and width where ``columns`` is None.
         channels: of the input picture.
         classes: default number of classes (features for an embedding).
         widths: width multipliers that may be asked for.
         probe_size: height and width of the calibration pictures: the image size, or less where that takes too long.
+        columns: width in pixels of pictures that are not square, whatever their height.
+        multipliers: what the description heeds of its ``Variant``.
     """
 
     name: str
@@ -62,9 +71,16 @@ class Network:
     classes: int
     widths: tuple[float, ...]
     probe_size: int
+    columns: int | None = None
+    multipliers: tuple[Multiplier, ...] = ()
+
+    def size(self, image_size: int | None = None) -> tuple[int, int]:
+        """Height and width in pixels, for another ``image_size`` or for the default."""
+        rows = self.image_size if image_size is None else image_size
+        return rows, rows if self.columns is None else self.columns
 
 
-NETWORKS: Registry[Network] = Registry("zoo network", "edgesmith.zoo")
+NETWORKS: Registry[Network] = Registry("zoo network", "edgesmith.zoo", skipped=("torch",))
 
 
 def network(
@@ -77,13 +93,17 @@ def network(
     classes: int = 1000,
     widths: tuple[float, ...] = (1.0,),
     probe_size: int | None = None,
+    columns: int | None = None,
+    multipliers: tuple[Multiplier, ...] = (),
 ) -> Callable[[Describe], Describe]:
     """Decorator that registers a describing function as a network; the arguments are ``Network``'s."""
 
     def add(describe: Describe) -> Describe:
         size = probe_size or image_size
         NETWORKS.register(name)(
-            Network(name, reference, published, describe, image_size, channels, classes, widths, size)
+            Network(
+                name, reference, published, describe, image_size, channels, classes, widths, size, columns, multipliers
+            )
         )
         return describe
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from edgesmith.zoo.blocks import classifier, conv_norm
+from edgesmith.zoo.blocks import classifier, conv_norm, make_divisible
 from edgesmith.zoo.builder import Builder, Value
 from edgesmith.zoo.network import Published, Variant, network
 
 GROUPS = 3
 STAGES = ((240, 4), (480, 8), (960, 4))
 """Output channels and units of each stage for three groups (Table 1)."""
+
+STEMS = {0.25: 12, 0.5: 12, 1.0: 24, 1.5: 24, 2.0: 48}
+"""Channels of the first convolution at each published width (megvii-model/ShuffleNet-Series)."""
 
 
 def _unit(net: Builder, x: Value, channels: int, stride: int, first_groups: int) -> Value:
@@ -29,13 +32,17 @@ def _unit(net: Builder, x: Value, channels: int, stride: int, first_groups: int)
     "shufflenet-v1",
     reference="arXiv:1707.01083",
     published=Published(138e6, 1.9e6, "megvii-model/ShuffleNet-Series, ShuffleNetV1 1.0x (group=3)"),
+    widths=tuple(STEMS),
+    multipliers=("width", "depth"),
 )
 def shufflenet_v1(net: Builder, x: Value, variant: Variant) -> Mapping[str, Value]:
-    x = conv_norm(net, x, 24, 3, stride=2, activation=Builder.relu, name="conv1")
+    stem = STEMS.get(variant.width, make_divisible(24 * variant.width, 4 * GROUPS))
+    x = conv_norm(net, x, stem, 3, stride=2, activation=Builder.relu, name="conv1")
     x = net.max_pool(x, 3, 2, padding=1)
     for number, (channels, repeats) in enumerate(STAGES, start=2):
-        for repeat in range(repeats):
+        scaled = make_divisible(channels * variant.width, 4 * GROUPS)
+        for repeat in range(variant.repeats(repeats)):
             first_groups = 1 if number == 2 and repeat == 0 else GROUPS
             with net.scope(f"stage{number}.{repeat}"):
-                x = _unit(net, x, channels, 2 if repeat == 0 else 1, first_groups)
+                x = _unit(net, x, scaled, 2 if repeat == 0 else 1, first_groups)
     return classifier(net, x, variant.classes)

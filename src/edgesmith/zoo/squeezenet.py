@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from edgesmith.zoo.blocks import pooled_features
+from edgesmith.zoo.blocks import make_divisible, pooled_features
 from edgesmith.zoo.builder import Builder, Value
 from edgesmith.zoo.network import Published, Variant, network
 
@@ -20,8 +20,9 @@ def _squeezenet(
     net: Builder, x: Value, variant: Variant, stem: tuple[int, int], pooled_before: tuple[int, ...]
 ) -> Mapping[str, Value]:
     channels, kernel = stem
-    x = net.relu(net.conv(x, channels, kernel, stride=2, padding=0, name="conv1"))
+    x = net.relu(net.conv(x, make_divisible(channels * variant.width), kernel, stride=2, padding=0, name="conv1"))
     for number, squeeze in enumerate((16, 16, 32, 32, 48, 48, 64, 64), start=2):
+        squeeze = make_divisible(squeeze * variant.width)
         if number in pooled_before:
             x = net.max_pool(x, 3, 2, ceil=True)
         with net.scope(f"fire{number}"):
@@ -34,6 +35,7 @@ def _squeezenet(
     "squeezenet-1.0",
     reference="arXiv:1602.07360",
     published=Published(None, 1.25e6, "arXiv:1602.07360, Table 1 (1,248,424)"),
+    multipliers=("width",),
 )
 def squeezenet_1_0(net: Builder, x: Value, variant: Variant) -> Mapping[str, Value]:
     return _squeezenet(net, x, variant, (96, 7), (2, 5, 9))
@@ -43,6 +45,7 @@ def squeezenet_1_0(net: Builder, x: Value, variant: Variant) -> Mapping[str, Val
     "squeezenet-1.1",
     reference="arXiv:1602.07360",
     published=Published(0.35e9, 1.24e6, "PyTorch torchvision, SqueezeNet1_1_Weights.IMAGENET1K_V1"),
+    multipliers=("width",),
 )
 def squeezenet_1_1(net: Builder, x: Value, variant: Variant) -> Mapping[str, Value]:
     return _squeezenet(net, x, variant, (64, 3), (2, 4, 6))

@@ -71,10 +71,11 @@ def _decode(net: Builder, offsets: Value, anchors: NDArray[np.float32]) -> Value
     published=Published(0.8e9, 4.3e6, "arXiv:1801.04381, Table 6"),
     image_size=320,
     classes=81,
+    multipliers=("width",),
 )
 def ssd_mobilenet_v2(net: Builder, x: Value, variant: Variant) -> Mapping[str, Value]:
     """Outputs "boxes" (N, A, 4) as shares of the picture and "scores" (N, A, classes); class 0 is background."""
-    *_, (first, _), _, _, (_, x) = features(net, x, variant.width)
+    *_, (first, _), _, _, (_, x) = features(net, x, variant._replace(depth=1.0))
     x = conv_norm(net, x, 1280, 1, activation=Builder.relu6, name="features.18")
     levels = [first, x]
     for index, channels in enumerate(EXTRAS):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from edgesmith.zoo.blocks import conv_norm
+from edgesmith.zoo.blocks import conv_norm, make_divisible
 from edgesmith.zoo.builder import Builder, Value
 from edgesmith.zoo.network import Published, Variant, network
 
@@ -19,7 +19,7 @@ def _double(net: Builder, x: Value, channels: int, name: str, middle: int | None
 
 
 def _unet(net: Builder, x: Value, variant: Variant, learned_upsampling: bool) -> Mapping[str, Value]:
-    base = int(64 * variant.width)
+    base = make_divisible(64 * variant.width)
     skips = [_double(net, x, base, "inc")]
     deepest = DEPTH if learned_upsampling else DEPTH - 1
     for level in range(1, DEPTH + 1):
@@ -44,6 +44,7 @@ def _unet(net: Builder, x: Value, variant: Variant, learned_upsampling: bool) ->
     image_size=256,
     classes=2,
     widths=WIDTHS,
+    multipliers=("width",),
     probe_size=48,
 )
 def unet(net: Builder, x: Value, variant: Variant) -> Mapping[str, Value]:
@@ -58,6 +59,7 @@ def unet(net: Builder, x: Value, variant: Variant) -> Mapping[str, Value]:
     image_size=256,
     classes=2,
     widths=WIDTHS,
+    multipliers=("width",),
     probe_size=48,
 )
 def unet_bilinear(net: Builder, x: Value, variant: Variant) -> Mapping[str, Value]:
