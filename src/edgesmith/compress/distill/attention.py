@@ -23,8 +23,8 @@ class AttentionTransfer(Term):
 
     Args:
         layers: teacher's layer to student's layer, features (N, C, H, W).
-        weight: of the squared distance, which is 0 to 2 whatever the size of the maps; 16 is the authors' 1000 per element
-            of a map of 8x8.
+        weight: of the squared distance, which is 0 to 2 whatever the size of the maps; 16 is the authors' 1000 per
+            element of a map of 8x8.
     """
 
     needs_layers = True
