@@ -1,0 +1,123 @@
+"""Layers of a network that factors can replace, and the others with a reason."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from edgesmith.compress.lowrank.method import Layer, Method
+from edgesmith.compress.lowrank.moments import evaluated
+
+__all__ = ["Candidate", "candidates"]
+
+LAYERS = (
+    nn.Linear,
+    nn.Bilinear,
+    nn.Conv1d,
+    nn.Conv2d,
+    nn.Conv3d,
+    nn.ConvTranspose1d,
+    nn.ConvTranspose2d,
+    nn.ConvTranspose3d,
+)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A layer that a method can replace.
+
+    Attributes:
+        name: its path in the module.
+        aliases: further paths of the same layer.
+        method: the first that takes it.
+        shapes: of its input, one for each time that the example evaluates it.
+    """
+
+    name: str
+    aliases: tuple[str, ...]
+    layer: Layer
+    method: Method
+    shapes: tuple[torch.Size, ...]
+
+
+def candidates(
+    module: nn.Module, example: Any, methods: Sequence[Method], include: Sequence[str], exclude: Sequence[str]
+) -> tuple[list[Candidate], list[tuple[str, str]]]:
+    """Candidates in the order of the module tree, and (name, reason) of all other layers with weights.
+
+    Args:
+        example: one input, or a tuple of inputs.
+        include: shell patterns of names; the others are left alone.
+        exclude: shell patterns of names that are left alone.
+    """
+    names: dict[nn.Module, list[str]] = {}
+    for name, part in module.named_modules(remove_duplicate=False):
+        if isinstance(part, LAYERS):
+            names.setdefault(part, []).append(name)
+    shapes = _input_shapes(module, list(names), example)
+    owners = Counter(id(p) for part in module.modules() for p in part.parameters(recurse=False))
+    found: list[Candidate] = []
+    left: list[tuple[str, str]] = []
+    for part, (name, *aliases) in names.items():
+        reason = _unsupported(part, owners) or _not_chosen(name, include, exclude)
+        if not reason and not shapes[part]:
+            reason = "the example does not evaluate it as a module"
+        if reason:
+            left.append((name, reason))
+            continue
+        assert isinstance(part, nn.Linear | nn.Conv2d)
+        refusals = [method.refuses(part) for method in methods]
+        taker = next((m for m, refusal in zip(methods, refusals, strict=True) if refusal is None), None)
+        if taker is None:
+            left.append((name, "; ".join(refusal for refusal in refusals if refusal)))
+        else:
+            found.append(Candidate(name, tuple(aliases), part, taker, tuple(shapes[part])))
+    return found, left
+
+
+def _not_chosen(name: str, include: Sequence[str], exclude: Sequence[str]) -> str | None:
+    if not any(fnmatchcase(name, pattern) for pattern in include):
+        return "not included"
+    return next((f"excluded by {pattern!r}" for pattern in exclude if fnmatchcase(name, pattern)), None)
+
+
+def _unsupported(layer: nn.Module, owners: Counter[int]) -> str | None:
+    """Why no method can replace a layer, or None."""
+    kind = type(layer)
+    if kind is not nn.Linear and kind is not nn.Conv2d:
+        return f"{kind.__name__} is not supported"
+    assert isinstance(layer, nn.Linear | nn.Conv2d)
+    if isinstance(layer, nn.Conv2d) and layer.groups > 1:
+        kind_of = "depthwise" if layer.groups == layer.in_channels else "grouped"
+        return f"{kind_of} convolution ({layer.groups} groups)"
+    own = dict(layer.named_parameters(recurse=False))
+    if "weight" not in own or set(layer.state_dict()) - {"weight", "bias"}:
+        return "its weight is computed from other parameters"
+    if any(owners[id(parameter)] > 1 for parameter in own.values()):
+        return "it shares a parameter with another layer"
+    if not own["weight"].is_floating_point() or own["weight"].is_meta:
+        return "its weight has no numbers to factorise"
+    hooks = (layer._forward_hooks, layer._forward_pre_hooks, layer._backward_hooks, layer._backward_pre_hooks)
+    return "it has hooks, which its factors would lack" if any(hooks) else None
+
+
+def _input_shapes(module: nn.Module, layers: Sequence[nn.Module], example: Any) -> dict[nn.Module, list[torch.Size]]:
+    shapes: dict[nn.Module, list[torch.Size]] = {layer: [] for layer in layers}
+
+    def hook(layer: nn.Module, inputs: tuple[Any, ...]) -> None:
+        if inputs and isinstance(inputs[0], Tensor):
+            shapes[layer].append(inputs[0].shape)
+
+    handles = [layer.register_forward_pre_hook(hook) for layer in layers]
+    try:
+        evaluated(module, [example])
+    finally:
+        for handle in handles:
+            handle.remove()
+    return shapes

@@ -1,0 +1,1 @@
+"""The low-rank methods, one file each."""
