@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 import time
 import zipfile
 from collections.abc import Callable
@@ -54,18 +53,14 @@ class Checkpoints:
             return None
         hint = "remove it to begin anew"
         try:
-            state = torch.load(self.path, map_location=device, weights_only=True)
-        except (
-            OSError,
-            RuntimeError,
-            ValueError,
-            EOFError,
-            KeyError,
-            zipfile.BadZipFile,
-            pickle.UnpicklingError,
-        ) as error:
+            with zipfile.ZipFile(self.path) as archive:
+                damaged = archive.testzip()
+            state = None if damaged else torch.load(self.path, map_location=device, weights_only=True)
+        except Exception as error:  # whatever zipfile and the unpickler raise on files that are no checkpoints
             first = str(error).strip().splitlines()[:1]
             raise BadInput(f"cannot be read: {''.join(first)}", where=str(self.path), hint=hint) from error
+        if damaged:
+            raise BadInput(f"damaged: the checksum of {damaged} is wrong", where=str(self.path), hint=hint)
         if not isinstance(state, dict) or state.get("format") != FORMAT:
             raise BadInput("no checkpoint of this version", where=str(self.path), hint=hint)
         return state
