@@ -17,6 +17,7 @@ What is rounded is what post-training quantisation rounds (docs/quantisation.md)
 results to the bit. They differ where a number lies within rounding of a tie between two integers.
 """
 
+from edgesmith.compress.qat.change import change
 from edgesmith.compress.qat.convert import Converted, convert
 from edgesmith.compress.qat.layer import QuantizedLayer
 from edgesmith.compress.qat.prepare import prepare
@@ -33,6 +34,7 @@ __all__ = [
     "Settings",
     "Simulation",
     "advance",
+    "change",
     "clipping_penalty",
     "convert",
     "freeze",

@@ -36,7 +36,7 @@ class QuantizedLayer(nn.Module):
         norm: follows the layer; None: nothing does.
         quantizer: rounds the weights, folded.
         source: rounds the layer's input; None: it reads signs.
-        biased: whether the program adds the bias to the sums as an integer; otherwise later, in f32.
+        biased: whether the program adds a bias to the sums as an integer; otherwise it does so later, in f32.
     """
 
     def __init__(
@@ -51,10 +51,9 @@ class QuantizedLayer(nn.Module):
         super().__init__()
         self.weight, self.bias, self.norm, self.quantizer = layer.weight, layer.bias, norm, quantizer
         self._source, self._layer = (source,), (_shell(layer),)
-        self._biased = biased
+        self.is_biased = biased
         self.frozen = False
-        start = folded_gain(self.weight, self.norm).detach()
-        self.register_buffer("gain", torch.where(start == 0, torch.ones_like(start), start))
+        self.register_buffer("gain", _usable(folded_gain(self.weight, norm)))
         self.gain: Tensor
 
     def extra_repr(self) -> str:
@@ -69,6 +68,11 @@ class QuantizedLayer(nn.Module):
     def source(self) -> ActivationQuantizer | None:
         """What rounds its input; None: it reads signs."""
         return self._source[0]
+
+    def restart(self, quantizer: WeightQuantizer) -> None:
+        """Round the weights by another quantiser, which starts from what they are, folded, now."""
+        self.quantizer = quantizer.train(self.training)
+        self.gain = _usable(folded_gain(self.weight, self.norm))
 
     def freeze(self) -> None:
         """Keep the running statistics of batch normalisation, and what the quantiser follows, as they are."""
@@ -106,7 +110,7 @@ class QuantizedLayer(nn.Module):
     def _floor(self, bias: Tensor | None) -> Tensor:
         """The least scales for which the bias fits integers."""
         like = self.quantizer.start
-        if bias is None or self.source is None or not self._biased:
+        if bias is None or self.source is None or not self.is_biased:
             return torch.zeros_like(like)
         size = bias.detach().abs().double()
         floor = (size if like.ndim else size.amax()) / (self.source.scale.detach().double() * (MAX_BIAS / 2))
@@ -138,7 +142,7 @@ class QuantizedLayer(nn.Module):
             steps, unit = torch.round(x / self.source.scale), self.source.scale.double() * scale.double()
             largest = max(map(abs, self.source.bounds))
         reach = float(codes.abs().flatten(1).sum(1).max()) * largest
-        integers = None if self.source is None or bias is None or not self._biased else _integer_bias(bias, unit)
+        integers = None if self.source is None or bias is None or not self.is_biased else _integer_bias(bias, unit)
         if integers is not None and float(integers.abs().max()) + reach >= 1 << 31:
             integers = None
         reach += 0 if integers is None else float(integers.abs().max())
@@ -171,6 +175,11 @@ def _integer_bias(bias: Tensor, unit: Tensor) -> Tensor:
     """The bias in units of both scales, as the model stores it and the compiler reads it; f64."""
     stored = torch.round(bias.double() / unit)
     return torch.round(stored * unit.float().double() / unit)
+
+
+def _usable(gain: Tensor) -> Tensor:
+    """What ratios to what was folded in at the start are taken of."""
+    return torch.where(gain == 0, torch.ones_like(gain), gain).detach()
 
 
 def _shell(layer: Product) -> Product:

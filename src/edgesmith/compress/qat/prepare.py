@@ -16,18 +16,14 @@ from edgesmith.compress.qat.folding import NORMS, PRODUCTS, BatchNorm, Product, 
 from edgesmith.compress.qat.layer import QuantizedLayer
 from edgesmith.compress.qat.matching import Sites, rounded_readers, sites
 from edgesmith.compress.qat.quantized_module import QuantizedModule
-from edgesmith.compress.qat.quantizers import ACTIVATIONS, WEIGHTS, ActivationQuantizer, WeightQuantizer
+from edgesmith.compress.qat.quantizers import ACTIVATIONS, ActivationQuantizer
 from edgesmith.compress.qat.scales import Stored, stored_values
 from edgesmith.compress.qat.settings import LayerBits, Settings
 from edgesmith.compress.qat.trace import traced
+from edgesmith.compress.qat.weights_start import weights_started
 from edgesmith.errors import BadInput
-from edgesmith.ir import DType
-from edgesmith.quantize import QParams
-from edgesmith.quantize.products import Product as Form
-from edgesmith.quantize.scales import weight_parameters
-from edgesmith.quantize.sign_weights import sign_weights
 
-__all__ = ["prepare", "weights_started"]
+__all__ = ["prepare"]
 
 QUANTIZERS = "quantizers"
 """Path of the quantisers of values."""
@@ -61,10 +57,16 @@ def prepare(
         ModelError: PyTorch cannot export the module.
     """
     settings = settings or Settings()
-    network = traced(module)
+    trace = traced(module, example)
+    network = trace.graph
     calls = _calls(network, settings)
     if not calls:
-        raise BadInput("no layer is to be quantised", where="prepare", hint="Conv and Linear can be; see floats")
+        reasons = "; ".join(f"{part or 'the module'}: {why}" for part, why in trace.opaque.items())
+        raise BadInput(
+            "no layer can be quantised" + (f", parts cannot be traced: {reasons}" if reasons else ""),
+            where="prepare",
+            hint="Conv and Linear layers can be, where control flow does not depend on values",
+        )
     paths = [str(node.target) for node in network.graph.nodes if node.op == "call_module"]
     for pattern in settings.unused(paths):
         raise BadInput(f"no layer is called {pattern!r}", where="prepare", hint=f"there is: {', '.join(paths[:8])}")
@@ -85,9 +87,11 @@ def prepare(
         call = calls[name]
         stored = values[form.input] if name in products else None
         start = None if stored is None else stored.start
-        quantizer = weights_started(form, plain[call.path].weight, start, call.bits, settings)
+        shape = plain[call.path]
+        bias = shape.bias if name in found.biased else None
+        quantizer = weights_started(shape.weight, bias, start, call.bits, settings)
         source = None if stored is None else quantizers[stored.group]
-        layer = QuantizedLayer(call.layer, call.norm, quantizer, source, biased=name in found.biased)
+        layer = QuantizedLayer(call.layer, call.norm, quantizer, source, biased=bias is not None)
         network.set_submodule(call.path, layer)
     left = [name for name in calls if name not in products and name not in found.signs]
     for name in left:
@@ -100,6 +104,7 @@ def prepare(
     network.recompile()
     result = QuantizedModule(network, network.graph, skeleton, settings, example, stored_names)
     device = next((p.device for p in module.parameters()), torch.device("cpu"))
+    result.opaque = dict(trace.opaque)
     return result.to(device).train(module.training)
 
 
@@ -135,7 +140,10 @@ def _norm_after(network: fx.GraphModule, node: fx.Node) -> BatchNorm | None:
     if len(node.users) != 1:
         return None
     norm = _module(network, next(iter(node.users)))
-    return norm if isinstance(norm, NORMS) and norm.running_mean is not None else None
+    if type(norm) not in NORMS:
+        return None
+    found = cast(BatchNorm, norm)
+    return found if found.running_mean is not None else None
 
 
 def _fold_norms(graph: fx.Graph, calls: Mapping[str, _Call]) -> None:
@@ -172,22 +180,6 @@ def _value_quantizers(values: Mapping[str, Stored], settings: Settings) -> dict[
     """By group."""
     made = ACTIVATIONS[settings.stored_values]
     return {group: made(start) for group, start in {s.group: s.start for s in values.values()}.items()}
-
-
-def weights_started(
-    form: Form, weights: Tensor, source: QParams | None, bits: LayerBits, settings: Settings
-) -> WeightQuantizer:
-    """The quantiser of a layer's weights (folded), with the scales of post-training quantisation.
-
-    Args:
-        source: parameters of the layer's input; None: it reads signs.
-    """
-    rounding = settings.rounding(bits)
-    one = QParams(np.asarray(1.0, np.float32), np.asarray(0, np.uint8), DType.U8)
-    start = weight_parameters(form, source or one, rounding)
-    if rounding.is_signs:
-        start, _ = sign_weights(form, start, rounding)
-    return WEIGHTS[bits.weights](start, weights, bits.bits)
 
 
 def _insert(graph: fx.Graph, found: Sites, values: Mapping[str, Stored]) -> dict[str, str]:

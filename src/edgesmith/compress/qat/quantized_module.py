@@ -38,6 +38,8 @@ class QuantizedModule(fx.GraphModule):
     ) -> None:
         super().__init__(root, graph, type(self).__name__)
         self.skeleton, self.settings, self.example, self.stored = skeleton, settings, example, dict(stored)
+        self.opaque: dict[str, str] = {}
+        """Parts whose code could not be traced, and why: what they contain stays in floats."""
 
     def layers(self) -> Iterator[tuple[str, QuantizedLayer]]:
         """The quantised layers by path."""
@@ -56,5 +58,6 @@ class QuantizedModule(fx.GraphModule):
         root.__dict__.update({k: copy.deepcopy(self.__dict__[k], memo) for k in nn.Module().__dict__})
         graph, skeleton = copy.deepcopy(self.graph), copy.deepcopy(self.skeleton)
         made = QuantizedModule(root, graph, skeleton, self.settings, self.example, self.stored)
+        made.opaque = dict(self.opaque)
         made.train(self.training)
         return made

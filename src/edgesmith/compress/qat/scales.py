@@ -43,15 +43,20 @@ def stored_values(found: Sites, batches: Iterable[Any]) -> dict[str, Stored]:
         batches: inputs of the network, each a tensor, or a tuple of them; or a tensor and a label.
 
     Raises:
-        BadInput: the data do not fit, or no value varies on them.
+        BadInput: the data do not fit, or what a layer reads does not vary on them.
     """
     graph, names = found.exported.graph, found.exported.names
     known = {*names, *inherited(graph, found.placement.values, names)}
     samples = open_samples(list(_arrays(batches, len(graph.inputs))), {v: graph.type(v) for v in graph.inputs})
     values = [v for v in found.placement.values if v in known]
     ranges = calibrate(graph, values, samples, found.settings).ranges
-    if found.products and not any(form.input in ranges for form in found.products.values()):
-        raise BadInput("no value varies on the calibration data", where="prepare", hint="give typical inputs as init")
+    for name, form in found.products.items():
+        if form.input in values and form.input not in ranges:
+            raise BadInput(
+                "the input of the layer does not vary on the calibration data",
+                where=f"prepare: {name}",
+                hint="Give typical inputs as init, or keep the layer in floats.",
+            )
     shared = shared_ranges(graph, ranges)
     groups = _groups(graph, shared)
     first: dict[str, str] = {}

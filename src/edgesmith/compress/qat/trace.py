@@ -1,4 +1,4 @@
-"""A module as a graph of its layers, with nothing computed in place."""
+"""A traced copy of a module with nothing computed in place, so that roundings may be put between operations."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import fx, nn
 
+from edgesmith.compress.tracing import Traced, trace
 from edgesmith.errors import BadInput
 
 __all__ = ["traced"]
@@ -22,49 +23,22 @@ _IN_PLACE = {
 }
 
 
-def traced(module: nn.Module) -> fx.GraphModule:
-    """A copy of the module whose forward pass is a graph of calls, without effects on its operands.
+def traced(module: nn.Module, example: Any) -> Traced:
+    """A copy of the module whose forward pass is a graph of calls, without effects on their operands.
 
-    Layers keep their paths. Control flow is fixed as it is in evaluation mode.
+    Layers keep their paths. Control flow is that of evaluation mode.
 
     Raises:
-        BadInput: the control flow depends on values; the message names the part.
+        BadInput, ModelError: as of ``trace``.
     """
     module = copy.deepcopy(module)
-    in_place = {path for path, part in module.named_modules() if getattr(part, "inplace", False)}
+    in_place = {path for path, part in module.named_modules() if getattr(part, "inplace", False) is True}
     for path in in_place:
         module.get_submodule(path).inplace = False  # type: ignore[assignment]
-    was_training = module.training
-    module.eval()
-    tracer = _Tracer()
-    try:
-        graph = tracer.trace(module)
-    except Exception as error:  # whatever the module's own code raises when it meets a proxy
-        part = tracer.inside[-1] if tracer.inside else ""
-        kind = type(module.get_submodule(part)).__name__
-        raise BadInput(
-            f"its forward pass cannot be traced: {str(error).splitlines()[0] if str(error) else type(error).__name__}",
-            where=f"{part or 'the module'} ({kind})",
-            hint="Control flow must not depend on values: move that out of the module, or quantise the parts it calls.",
-        ) from error
-    _without_effects(graph, in_place)
-    made = fx.GraphModule(module, graph)
-    made.train(was_training)
-    return made
-
-
-class _Tracer(fx.Tracer):
-    """Remembers where it is when something fails."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.inside: list[str] = []
-
-    def call_module(self, m: nn.Module, forward: Any, args: Any, kwargs: Any) -> Any:
-        self.inside.append(self.path_of_module(m))
-        found = super().call_module(m, forward, args, kwargs)
-        self.inside.pop()
-        return found
+    found = trace(module, example)
+    _without_effects(found.graph.graph, in_place)
+    found.graph.recompile()
+    return found
 
 
 def _without_effects(graph: fx.Graph, in_place: Collection[str]) -> None:

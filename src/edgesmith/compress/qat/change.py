@@ -1,0 +1,31 @@
+"""Other bits for a module that is being trained."""
+
+from __future__ import annotations
+
+from edgesmith.compress.qat.quantized_module import QuantizedModule
+from edgesmith.compress.qat.settings import Settings
+from edgesmith.compress.qat.weights_start import weights_started
+from edgesmith.errors import BadInput
+
+__all__ = ["change"]
+
+
+def change(module: QuantizedModule, settings: Settings) -> None:
+    """Quantise the weights of a prepared module in another way, such as in fewer bits, from the weights that it has.
+
+    Layers whose bits stay keep their scales; values between layers are rounded as before. Make the optimiser anew: the
+    learned scales are other parameters.
+
+    Raises:
+        BadInput: a layer would become one of floats, or would read signs, or no longer do so.
+    """
+    for path, layer in module.layers():
+        bits, before = settings.layer(path), module.settings.layer(path)
+        if bits is None or bits.reads_signs != (layer.source is None):
+            raise BadInput("that needs a module prepared anew", where=f"{path}: change")
+        if bits != before:
+            weights, bias, _ = layer.folded()
+            source = None if layer.source is None else layer.source.parameters_now()
+            quantizer = weights_started(weights, bias if layer.is_biased else None, source, bits, settings)
+            layer.restart(quantizer.to(weights.device))
+    module.settings = settings
