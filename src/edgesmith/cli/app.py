@@ -21,6 +21,7 @@ COMMANDS = {
     "compile": "Turn a model into a native program and prove that it computes the same.",
     "quantize": "Quantise a model to 8-bit integers, from typical inputs.",
     "tune": "Measure kernels for the layers of a model, and keep the fastest.",
+    "optimize": "Compress a network stage by stage under a budget of time, size and accuracy.",
     "run": "Run a compiled model on pictures or arrays.",
     "verify": "Compare a compiled model with ONNX Runtime, output by output and layer by layer.",
     "pack": "Package an artifact: a Python wheel, sources, one header, an Android archive.",

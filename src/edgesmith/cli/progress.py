@@ -9,7 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 
 from edgesmith.cli.console import error_console
 
-__all__ = ["Activity", "activity", "one_bar", "stages"]
+__all__ = ["Activity", "activity", "briefly", "one_bar", "stages"]
 
 
 def _bars() -> Progress:
@@ -80,3 +80,29 @@ def one_bar(label: str) -> Iterator[Callable[[int, int], None]]:
     """A callback (pieces done, pieces in all) for work of a single stage."""
     with stages() as report:
         yield lambda done, total: report(label, done, total)
+
+
+@contextmanager
+def briefly() -> Iterator[Callable[[str, int, int], None]]:
+    """A callback as of ``stages`` whose bar is there only while its stage lasts, so that others may draw in between."""
+    bars: Progress | None = None
+    task, current = TaskID(0), ""
+
+    def report(stage: str, done: int, total: int) -> None:
+        nonlocal bars, task, current
+        if bars is None or stage != current:
+            if bars is not None:
+                bars.stop()
+            bars, current = _bars(), stage
+            task = bars.add_task(stage, total=total)
+            bars.start()
+        bars.update(task, completed=done, total=total)
+        if done >= total:
+            bars.stop()
+            bars = None
+
+    try:
+        yield report
+    finally:
+        if bars is not None:
+            bars.stop()

@@ -1,0 +1,111 @@
+"""The outcome beside the stock smaller model: same family, as fast, trained as long."""
+
+from __future__ import annotations
+
+import math
+import re
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from edgesmith import api
+from edgesmith.chain.budget import Budget
+from edgesmith.chain.learning import Learning, Taught
+from edgesmith.chain.models import built
+from edgesmith.chain.recipe import Compare, ModelSpec, OptimizeRecipe, model_spec
+from edgesmith.chain.run import Chain, Point
+from edgesmith.chain.stage import STAGES, Stage
+from edgesmith.errors import BadInput
+from edgesmith.quantize import NO_DATA
+
+__all__ = ["Stock", "stock"]
+
+FLOAT = "f32"
+Stock = tuple[ModelSpec, Point]
+
+
+def stock(chain: Chain, points: list[Point]) -> Stock | None:
+    """The stock model whose measured time is nearest to the outcome's, trained; None where the recipe names none.
+
+    It gets as many epochs as all stages of the recipe together, then the same quantisation.
+    """
+    recipe = chain.recipe
+    if not recipe.compare.stock:
+        return None
+    specs = [model_spec(text, recipe.model) for text in recipe.compare.stock]
+    specs = [replace(s, checkpoint="") for s in specs]
+    final = points[-1]
+    times = _times(chain, specs, final)
+    spec = min(specs, key=lambda s: abs(math.log(times[s.label] / times[""])))
+    chain.say(f"stock: {spec.label} is nearest, {times[spec.label]:.3f} ms beside {times['']:.3f} ms")
+    own = replace(
+        recipe,
+        name=f"{recipe.name}: {spec.label}",
+        output=recipe.output / "compare" / _slug(spec.label),
+        model=spec,
+        budget=Budget(),
+        stages=_stages(recipe, round(sum(p.epochs for p in points))),
+        compare=Compare(),
+    )
+    other = Chain(own, chain.progress, _indented(chain.say), chain.shown)
+    return spec, other.run()[-1]
+
+
+def _times(chain: Chain, specs: list[ModelSpec], final: Point) -> dict[str, float]:
+    """Milliseconds of untrained candidates, as they will be at the end, in turns with the outcome."""
+    recipe = chain.recipe
+    assert final.program is not None
+    with tempfile.TemporaryDirectory(prefix="edgesmith-stock-") as name:
+        programs = {"": (final.program, final.onnx)}
+        for i, spec in enumerate(specs):
+            module = built(spec, recipe.path, chain.data.classes, chain.data.size, recipe.seed)
+            path = Path(name) / f"{i}.onnx"
+            _export(chain, module, path)
+            if recipe.precision != FLOAT:
+                api.quantize(path, NO_DATA, precision=recipe.precision, output=Path(name) / f"{i}-integers.onnx")
+                path = Path(name) / f"{i}-integers.onnx"
+            programs[spec.label] = (chain.bench.compiled(path, Path(name) / str(i)), path)
+            chain.progress("stock models", i + 1, len(specs))
+        recipe.output.mkdir(parents=True, exist_ok=True)
+        return chain.bench.kept_milliseconds(recipe.output / "stock-times.json", programs)
+
+
+def _export(chain: Chain, module: Any, path: Path) -> None:
+    from edgesmith.frontend.torch import export
+
+    export(module, chain.data.example, path, traced=True)
+
+
+def _stages(recipe: OptimizeRecipe, epochs: int) -> tuple[Stage, ...]:
+    """Training of the same length, and what makes the outcome's precision."""
+    last = [s for s in recipe.stages if s.gives_onnx]
+    learned = next((s for s in recipe.stages if isinstance(s, Learning) and not s.gives_onnx), None)
+    rest = (recipe.compare.epochs or epochs) - sum(s.planned_epochs for s in last)
+    if rest < 1:
+        raise BadInput("no epochs are left for the stock model", where="[compare]", hint="set epochs")
+    keys = (
+        "lr",
+        "optimiser",
+        "momentum",
+        "weight_decay",
+        "schedule",
+        "warmup",
+        "label_smoothing",
+        "clip",
+        "ema",
+        "seed",
+    )
+    own = {k: getattr(learned, k) for k in keys} if learned and not learned.compresses else {}
+    first = STAGES["train"](**{**own, "epochs": rest})
+    kept = [replace(s, teacher="") if isinstance(s, Taught) else s for s in last]
+    return (first, *kept)
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^a-z0-9.=]+", "-", text.lower()).strip("-")
+
+
+def _indented(say: Callable[[str], None]) -> Callable[[str], None]:
+    return lambda text: say(f"  {text}")

@@ -1,0 +1,150 @@
+"""The pictures of a recipe: for training, for decisions, for the report."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgesmith.chain.recipe import DataSpec, OptimizeRecipe
+from edgesmith.compress.training import Batches, Erase, Flip, Pictures, Shift, read_arrays, read_folder, read_idx
+from edgesmith.errors import BadInput
+
+__all__ = ["Data"]
+
+_CHUNK = 1 << 20
+
+
+class Data:
+    """Training, validation and test pictures; read at first use.
+
+    Normalisation is that of the training pictures, everywhere.
+    """
+
+    def __init__(self, recipe: OptimizeRecipe) -> None:
+        self.spec: DataSpec = recipe.data
+        self._path: Callable[[str], Path] = recipe.path
+        self._seed = recipe.seed
+
+    @cached_property
+    def digest(self) -> str:
+        """Of all files and of what is done with them."""
+        sha = hashlib.sha256(json.dumps(asdict(self.spec), sort_keys=True).encode())
+        sha.update(str(self._seed).encode())
+        for text in (self.spec.train, self.spec.test):
+            for name in (text,) if isinstance(text, str) else text:
+                _hash(self._path(name), sha)
+        return sha.hexdigest()
+
+    @cached_property
+    def classes(self) -> int:
+        return len(self._whole.classes)
+
+    @cached_property
+    def size(self) -> tuple[int, int, int]:
+        """Channels, height and width."""
+        return self._whole.size
+
+    def batches(self, seed: int = 0) -> Batches:
+        """Training batches, augmented."""
+        changes = tuple(_augmentation(text) for text in self.spec.augment)
+        return Batches(self._parts[1], self.spec.batch, self._normalisation, changes, seed=self._seed + seed)
+
+    @property
+    def validation(self) -> Batches:
+        return self.batches().evaluation(self._parts[0])
+
+    @cached_property
+    def test_inputs(self) -> np.ndarray:
+        """(N, C, H, W), normalised, as the program takes them."""
+        parts = [b.inputs.contiguous().numpy() for b in self.batches().evaluation(self._test).batches(0)]
+        return np.concatenate([np.ascontiguousarray(p) for p in parts])
+
+    @property
+    def test_labels(self) -> np.ndarray:
+        return self._test.labels.numpy()
+
+    @cached_property
+    def calibration(self) -> np.ndarray:
+        """Some training pictures (N, C, H, W), normalised, every class in proportion."""
+        return np.concatenate([np.ascontiguousarray(b.numpy()) for b in self.calibration_batches])
+
+    @cached_property
+    def _calibration_pictures(self) -> Pictures:
+        return _limited(self._parts[1], self.spec.calibration, self._seed)
+
+    @property
+    def calibration_batches(self) -> list[Any]:
+        """The same as tensors, in batches."""
+        pictures = self._calibration_pictures
+        return [b.inputs.contiguous() for b in self.batches().evaluation(pictures, self.spec.batch).batches(0)]
+
+    @property
+    def example(self) -> Any:
+        """One input, as a tensor."""
+        return next(self.batches().evaluation(self._parts[0].subset([0]), 1).batches(0)).inputs.contiguous()
+
+    @cached_property
+    def _normalisation(self) -> Any:
+        return self._whole.normalisation()
+
+    @cached_property
+    def _whole(self) -> Pictures:
+        return _limited(self._read(self.spec.train, "train"), self.spec.limit, self._seed)
+
+    @cached_property
+    def _parts(self) -> tuple[Pictures, Pictures]:
+        """Validation and the rest."""
+        return self._whole.split(self.spec.validation, self._seed)
+
+    @cached_property
+    def _test(self) -> Pictures:
+        found = self._read(self.spec.test, "test")
+        if found.size != self.size:
+            raise BadInput(f"pictures of {found.size}, training pictures of {self.size}", where=found.where)
+        return _limited(found, self.spec.test_limit, self._seed)
+
+    def _read(self, given: str | tuple[str, ...], what: str) -> Pictures:
+        size = self.spec.size
+        if isinstance(given, tuple):
+            if len(given) != 2:
+                raise BadInput(f"{len(given)} files", where=f"[data] {what}", hint="two IDX files: pictures, labels")
+            found = read_idx(self._path(given[0]), self._path(given[1]))
+        else:
+            path = self._path(given)
+            if path.is_dir():
+                if not size:
+                    raise BadInput("a folder needs size = [height, width]", where=f"[data] {what}")
+                return read_folder(path, (size[0], size[1]), channels=self.spec.channels)
+            found = read_arrays(path)
+        return found.resized(size[0], size[1]) if size else found
+
+
+def _limited(pictures: Pictures, most: int, seed: int) -> Pictures:
+    return pictures.split(most / len(pictures), seed)[0] if 0 < most < len(pictures) else pictures
+
+
+def _augmentation(text: str) -> Any:
+    name, _, number = text.partition(" ")
+    if name == "shift":
+        return Shift(int(number)) if number else Shift()
+    return Flip() if name == "flip" else Erase()
+
+
+def _hash(path: Path, sha: Any) -> None:
+    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+    for file in files:
+        sha.update(str(file.relative_to(path) if path.is_dir() else file.name).encode() + b"\0")
+        try:
+            with file.open("rb") as opened:
+                while chunk := opened.read(_CHUNK):
+                    sha.update(chunk)
+        except OSError as error:
+            hint = "check [data]; relative paths start at the recipe's folder"
+            raise BadInput(f"cannot be read: {error.strerror}", where=str(file), hint=hint) from error

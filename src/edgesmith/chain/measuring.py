@@ -1,0 +1,121 @@
+"""Programs of stages: compiled, timed in turns, weighed, and tried on the test pictures."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgesmith import api
+from edgesmith.atomic import write_file
+from edgesmith.bench.timing import Times
+from edgesmith.chain.accuracy import top1
+from edgesmith.chain.data import Data
+from edgesmith.chain.metrics import Metrics
+from edgesmith.chain.recipe import TargetSpec
+from edgesmith.device import Artifact
+from edgesmith.pipeline.latency import Latency, size_of
+from edgesmith.pipeline.run_times import on_device, on_this_machine
+from edgesmith.target import parse
+
+__all__ = ["Bench", "Figures"]
+
+Progress = Callable[[str, int, int], None]
+ROUNDS = 7
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Of a program, all but its time.
+
+    Args:
+        accuracy: percent, on the test pictures.
+    """
+
+    accuracy: float
+    size_kb: float
+    macs: int
+
+
+class Bench:
+    """Compiles models for the recipe's target, and measures them.
+
+    Args:
+        progress: told about stages of compilation and measuring.
+    """
+
+    def __init__(self, target: TargetSpec, progress: Progress) -> None:
+        self._spec, self._progress = target, progress
+        self.timing: Latency = api.latency(target.name, mode="measured", threads=target.threads, on=target.on)
+
+    @property
+    def target(self) -> TargetSpec:
+        return self._spec
+
+    def compiled(self, model: Path, output: Path, *, verify: bool = False) -> Artifact:
+        """The program of a model in a folder, anew where the folder's is of another model or recipe."""
+        spec = self._spec
+        return api.compile(
+            model,
+            target=spec.name,
+            output=output,
+            threads=spec.threads,
+            tune=spec.tune,
+            budget_seconds=spec.tune_seconds,
+            verify=verify,
+            name="model",
+            progress=self._progress,
+        )
+
+    def figures(self, artifact: Artifact, model: Path, data: Data) -> Figures:
+        """What needs no clock."""
+        accuracy = top1(artifact, model, data.test_inputs, data.test_labels, self._progress)
+        macs = sum(int(step["macs"]) for step in artifact.manifest["steps"])
+        return Figures(accuracy, size_of(artifact).nbytes / 1000, macs)
+
+    def milliseconds(self, programs: Mapping[str, tuple[Artifact, Path]], rounds: int = ROUNDS) -> dict[str, float]:
+        """Times of programs that take turns, so that their ratios are those of the programs.
+
+        The first one's is its median; the others' are it times the median of the rounds' ratios.
+
+        Args:
+            programs: artifacts with the models that they were compiled from.
+        """
+        if not programs:
+            return {}
+        if not self.timing.is_measured:
+            return {name: self.timing(model) for name, (_, model) in programs.items()}
+        artifacts = {name: artifact for name, (artifact, _) in programs.items()}
+        found = self._times(artifacts, rounds)
+        first, *_ = found.values()
+        return {
+            name: first.median / 1e6 * (times.over(first) if times is not first else 1.0)
+            for name, times in found.items()
+        }
+
+    def _times(self, artifacts: Mapping[str, Artifact], rounds: int) -> dict[str, Times]:
+        self._progress("times", 0, 1)
+        try:
+            if self._spec.on:
+                return on_device(self._spec.on, parse(self._spec.name), artifacts, rounds)
+            return on_this_machine(artifacts, rounds)
+        finally:
+            self._progress("times", 1, 1)
+
+    def metrics(self, figures: Figures, milliseconds: float, parameters: int) -> Metrics:
+        source = self.timing.source
+        return Metrics(figures.accuracy, milliseconds, source, figures.size_kb, figures.macs, parameters)
+
+    def kept_milliseconds(self, file: Path, programs: Mapping[str, tuple[Artifact, Path]]) -> dict[str, float]:
+        """As ``milliseconds``, or what a file says of the same programs for the same target."""
+        key = [vars(self._spec), [(name, a.manifest["build"], a.manifest["lock"]) for name, (a, _) in programs.items()]]
+        try:
+            known = json.loads(file.read_text())
+            if known["key"] == json.loads(json.dumps(key)):
+                return {name: float(ms) for name, ms in known["milliseconds"].items()}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            pass
+        found = self.milliseconds(programs)
+        write_file(file, json.dumps({"key": key, "milliseconds": found}, indent=1).encode())
+        return found

@@ -1,0 +1,112 @@
+"""Pictures of a report: accuracy over time, and figures by stage; SVG text."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+from edgesmith.chain.result import Result
+from edgesmith.errors import MissingDependency
+
+__all__ = ["front", "steps"]
+
+OWN, STOCK, GREY = "#d1495b", "#30638e", "#8d96a3"
+
+
+def front(result: Result) -> str:
+    """Accuracy over milliseconds after every stage, the stock model beside them, and the limits.
+
+    Raises:
+        MissingDependency: matplotlib (extra ``report``) is not installed.
+    """
+    figure, axes = _figure(7.2, 4.4)
+    rows = result.stages
+    x, y = [r.metrics.latency_ms for r in rows], [r.metrics.accuracy for r in rows]
+    axes.plot(x, y, color=OWN, linewidth=1, alpha=0.5, zorder=1)
+    axes.scatter(x, y, color=OWN, s=36, zorder=2, label="this chain, after each stage")
+    best = _undominated(result)
+    for i, row in enumerate(rows):
+        name = row.title + (" *" if row.title in best else "")
+        below = i % 2
+        axes.annotate(
+            name,
+            (row.metrics.latency_ms, row.metrics.accuracy),
+            xytext=(6, -12 if below else 6),
+            textcoords="offset points",
+            fontsize=8,
+        )
+    other = result.stock
+    if other:
+        x, y = [other.metrics.latency_ms], [other.metrics.accuracy]
+        axes.scatter(x, y, color=STOCK, marker="D", s=44, zorder=2, label=other.title)
+    first = result.stages[result.first].metrics
+    for limit in result.recipe.budget.limits(first):
+        if limit.figure == "latency_ms":
+            axes.axvline(limit.most, color=GREY, linestyle="--", linewidth=1, label=f"budget {limit.most:.3g} ms")
+    if result.recipe.budget.accuracy_drop is not None:
+        least = first.accuracy - result.recipe.budget.accuracy_drop
+        axes.axhline(least, color=GREY, linestyle=":", linewidth=1, label=f"least accuracy {least:.2f} %")
+    axes.set_xlim(left=0)
+    axes.margins(x=0.15, y=0.15)
+    axes.set_xlabel(f"milliseconds, {first.latency_source}")
+    axes.set_ylabel("top-1 accuracy on test pictures, %")
+    axes.grid(alpha=0.25)
+    axes.legend(frameon=False, fontsize=8, loc="best")
+    return _svg(figure)
+
+
+def steps(result: Result) -> str:
+    """Milliseconds, kilobytes and multiply-adds after each stage, as shares of the trained model's."""
+    rows = list(result.rows)
+    figure, axes = _figure(7.2, 0.62 * len(rows) + 1.2)
+    first = result.stages[result.first].metrics
+    kinds = (("latency_ms", "time", OWN), ("size_kb", "size", "#edae49"), ("macs", "MACs", "#00798c"))
+    for i, (figure_name, label, colour) in enumerate(kinds):
+        whole = float(getattr(first, figure_name)) or 1.0
+        shares = [float(getattr(r.metrics, figure_name)) / whole for r in rows]
+        places = [j + (i - 1) * 0.26 for j in range(len(rows))]
+        axes.barh(places, shares, 0.24, color=colour, label=label)
+        for place, share in zip(places, shares, strict=True):
+            axes.text(share + 0.01, place, f"{share:.0%}", va="center", fontsize=7)
+    axes.set_yticks(range(len(rows)), [r.title for r in rows])
+    axes.invert_yaxis()
+    axes.set_xlabel(f"share of {result.stages[result.first].title}")
+    axes.set_xlim(0, max(1.15, axes.get_xlim()[1]))
+    axes.legend(frameon=False, fontsize=8, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncol=3)
+    return _svg(figure)
+
+
+def _undominated(result: Result) -> set[str]:
+    """Rows than which none is both faster and more accurate."""
+    return {
+        r.title
+        for r in result.rows
+        if not any(
+            o.metrics.latency_ms < r.metrics.latency_ms and o.metrics.accuracy > r.metrics.accuracy for o in result.rows
+        )
+    }
+
+
+def _figure(width: float, height: float) -> tuple[Any, Any]:
+    try:
+        import matplotlib
+    except ImportError as error:
+        raise MissingDependency(
+            "matplotlib is not installed", where="report", hint="pip install edgesmith[report]"
+        ) from error
+    from matplotlib.figure import Figure
+
+    # Equal data give equal bytes: no date, no random identifiers; text stays text.
+    matplotlib.rcParams.update({"svg.hashsalt": "edgesmith", "svg.fonttype": "none", "font.size": 9})
+    figure = Figure(figsize=(width, height))
+    axes = figure.add_subplot()
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    return figure, axes
+
+
+def _svg(figure: Any) -> str:
+    file = io.StringIO()
+    figure.savefig(file, format="svg", metadata={"Date": None}, bbox_inches="tight")
+    text = file.getvalue()
+    return text[text.index("<svg") :]

@@ -1,0 +1,146 @@
+"""What a run of the chain came to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from edgesmith.chain.compare import stock
+from edgesmith.chain.metrics import Metrics
+from edgesmith.chain.recipe import OptimizeRecipe
+from edgesmith.chain.run import Chain, Point, leading
+from edgesmith.device import Artifact
+
+__all__ = ["STOCK", "Result", "Row", "Verdict", "optimized"]
+
+ARTIFACT = "artifact"
+STOCK = "stock"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of the report.
+
+    Args:
+        kind: ``stage``, or ``stock`` for the model beside it.
+    """
+
+    kind: str
+    title: str
+    metrics: Metrics
+    notes: tuple[str, ...] = ()
+    epochs: float = 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        return {"kind": self.kind, "title": self.title, **self.metrics.to_json(), "notes": list(self.notes)}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One limit of the budget.
+
+    Args:
+        text: what was reached, and which stage fell short.
+    """
+
+    met: bool
+    text: str
+
+
+@dataclass(frozen=True)
+class Result:
+    """Rows in the order of stages, measured together; the stock model last, where there is one.
+
+    Args:
+        first: place of the row that shares of the budget and losses refer to.
+        verdicts: of the budget's limits.
+        artifact: the verified program.
+    """
+
+    recipe: OptimizeRecipe
+    rows: tuple[Row, ...]
+    first: int
+    verdicts: tuple[Verdict, ...]
+    skipped: tuple[str, ...]
+    artifact: Artifact
+
+    @property
+    def stages(self) -> tuple[Row, ...]:
+        return tuple(r for r in self.rows if r.kind != STOCK)
+
+    @property
+    def stock(self) -> Row | None:
+        return next((r for r in self.rows if r.kind == STOCK), None)
+
+    @property
+    def met(self) -> bool:
+        return all(v.met for v in self.verdicts)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "recipe": self.recipe.name,
+            "rows": [r.to_json() for r in self.rows],
+            "first": self.first,
+            "budget": [vars(v) for v in self.verdicts],
+            "skipped": list(self.skipped),
+            "artifact": str(self.artifact.path),
+        }
+
+
+def optimized(chain: Chain) -> Result:
+    """Run the chain, put the stock model beside it, measure all programs together, and verify the last one.
+
+    Raises:
+        VerificationFailed: the final program differs from its model.
+        EdgesmithError: whatever a stage raises.
+    """
+    points = chain.run()
+    beside = stock(chain, points)
+    final = points[-1]
+    output = chain.recipe.output
+    artifact = chain.bench.compiled(final.onnx, output / ARTIFACT, verify=True)
+    shown = [p for p in points if p.metrics is not None]
+    titled = [(p.title, p) for p in shown]
+    if beside:
+        titled.append((f"{STOCK} {beside[0].label}", beside[1]))
+    programs = {title: (p.program, p.onnx) for title, p in titled if p.program is not None}
+    times = chain.bench.kept_milliseconds(output / "times.json", programs)
+    rows = tuple(
+        Row(
+            STOCK if beside and p is beside[1] else "stage", title, replace(p.metrics, latency_ms=times[title]), p.notes
+        )
+        for title, p in titled
+        if p.metrics is not None
+    )
+    start = max(next((i for i, p in enumerate(shown) if p.index >= _baseline(chain, points)), 0), 0)
+    stages = [r for r in rows if r.kind != STOCK]
+    return Result(chain.recipe, rows, start, _verdicts(chain.recipe, stages, start), tuple(chain.skipped), artifact)
+
+
+def _baseline(chain: Chain, points: Sequence[Point]) -> int:
+    return min(leading(chain.recipe.stages), points[-1].index)
+
+
+def _verdicts(recipe: OptimizeRecipe, rows: Sequence[Row], first: int) -> tuple[Verdict, ...]:
+    start, last = rows[first].metrics, rows[-1].metrics
+    found = []
+    for limit in recipe.budget.limits(start):
+        ratio = limit.of(last)
+        text = f"{limit.figure}: {limit.says(last)}"
+        if ratio > 1:
+            aimed = [r.title for r in rows if " prune" in r.title] or [rows[-1].title]
+            text += f"; stage {aimed[-1]} fell short by {(ratio - 1) * limit.most:.4g} {limit.unit}"
+        found.append(Verdict(ratio <= 1, text))
+    allowed = recipe.budget.accuracy_drop
+    if allowed is not None:
+        lost = start.accuracy - last.accuracy
+        text = f"accuracy: {lost:+.2f} points lost, {allowed:g} allowed"
+        steps = [
+            (b.metrics.accuracy - a.metrics.accuracy, b.title)
+            for a, b in zip(rows[first:], rows[first + 1 :], strict=False)
+        ]
+        if lost > allowed and steps:
+            text += f"; {lost - allowed:.2f} too many, most of them in stage {min(steps)[1]} ({-min(steps)[0]:.2f})"
+        found.append(Verdict(lost <= allowed, text))
+    return tuple(found)

@@ -1,0 +1,274 @@
+"""The chain: stage after stage, each kept when it is finished, measured, and told."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from edgesmith.atomic import write_file
+from edgesmith.chain.data import Data
+from edgesmith.chain.measuring import Bench, Figures
+from edgesmith.chain.metrics import Metrics
+from edgesmith.chain.models import built
+from edgesmith.chain.models import digest as model_digest
+from edgesmith.chain.recipe import OptimizeRecipe
+from edgesmith.chain.stage import Outcome, Stage
+from edgesmith.chain.store import MODEL, STATE, Store, digest_of, source_digest
+from edgesmith.chain.work import Before, Work
+from edgesmith.compress.counting import parameters
+from edgesmith.compress.state import load_state, save_state
+from edgesmith.device import Artifact
+from edgesmith.errors import BudgetMissed
+
+__all__ = ["Chain", "Planned", "Point", "Say", "leading"]
+
+Progress = Callable[[str, int, int], None]
+Say = Callable[[str], None]
+PROGRAM, FIGURES = "program", "figures.json"
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A stage that is to be run.
+
+    Args:
+        state: ``cached``, ``begun``, or empty.
+    """
+
+    title: str
+    what: str
+    folder: Path
+    state: str
+
+
+@dataclass(frozen=True)
+class Point:
+    """The network after a stage.
+
+    Args:
+        index: of the stage, 0 for the model itself.
+        digest: of all that made it.
+        shapes: of the stages up to here, with what ``Stage.rebuilt`` needs.
+        record: what the stage wrote down.
+        cached: whether it was there before.
+    """
+
+    index: int
+    title: str
+    folder: Path
+    digest: str
+    shapes: tuple[tuple[Stage, Mapping[str, Any]], ...]
+    record: Mapping[str, Any]
+    cached: bool
+    program: Artifact | None = None
+    metrics: Metrics | None = None
+
+    @property
+    def onnx(self) -> Path:
+        return self.folder / MODEL
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return tuple(map(str, self.record.get("notes", ())))
+
+    @property
+    def epochs(self) -> float:
+        return float(self.record.get("epochs", 0.0))
+
+
+@dataclass
+class Chain:
+    """Runs a recipe's stages; every one that is finished stays, so that the same recipe goes on where it was stopped.
+
+    Args:
+        progress: told about work within a stage.
+        say: told what begins and what came out, a line at a time.
+        shown: whether training shows its own progress.
+    """
+
+    recipe: OptimizeRecipe
+    progress: Progress
+    say: Say
+    shown: bool = True
+    skipped: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.data = Data(self.recipe)
+        self.bench = Bench(self.recipe.target, self.progress)
+        self._store = Store(self.recipe.output)
+        self._first = leading(self.recipe.stages)
+
+    def plan(self) -> list[Planned]:
+        """What ``run`` would do; data and models are read, nothing is trained or written."""
+        found, digest = [], self._model_digest()
+        budget = ", ".join(f"{k} {v}" for k, v in asdict(self.recipe.budget).items() if v is not None)
+        for i, stage in enumerate(self.recipe.stages, 1):
+            digest = self._digest(stage, digest)
+            place = self._store.place(i, stage.method, digest)
+            begun = place.with_name(f"{place.name}.part").is_dir()
+            state = "cached" if self._store.record(place) else "begun" if begun else ""
+            what = stage.planned(budget) + (" (if needed)" if stage.if_needed else "")
+            found.append(Planned(f"{i} {stage.method}", what, place, state))
+        return found
+
+    def run(self) -> list[Point]:
+        """The model and the points after the stages, measured; those that were not needed are left out.
+
+        Raises:
+            BudgetMissed: a stage cannot reach the budget; the message names it.
+            EdgesmithError: whatever a stage raises.
+        """
+        points = [self._model_point()]
+        if self._first == 0 or self.recipe.model.checkpoint:
+            points[0] = self._measured(points[0], points)
+        for i, stage in enumerate(self.recipe.stages, 1):
+            title = f"{i} {stage.method}"
+            first = points[min(self._first, len(points) - 1)].metrics
+            here = points[-1].metrics
+            if stage.if_needed and first and here and self.recipe.budget.met(here, first):
+                self.skipped.append(f"{title}: the budget is met")
+                self.say(f"{title}: not needed, the budget is met")
+                continue
+            point = self._made(i, stage, title, points)
+            points.append(self._measured(point, points))
+        return points
+
+    def _made(self, index: int, stage: Stage, title: str, points: Sequence[Point]) -> Point:
+        digest = self._digest(stage, points[-1].digest)
+        place = self._store.place(index, stage.method, digest)
+        record = self._store.record(place)
+        cached = record is not None
+        if record is None:
+            part = self._store.begun(place)
+            again = any(part.iterdir())
+            self.say(f"{title}: {'goes on' if again else 'begins'}")
+            started = time.monotonic()
+            work = self._work(part, points)
+            try:
+                outcome = stage.run(work)
+            except BudgetMissed as error:
+                raise BudgetMissed(error.why, where=f"stage {title}", hint=error.hint) from error
+            record = self._written(work, part, outcome, stage, digest, time.monotonic() - started)
+            self._store.finish(part, place, record)
+        shapes = (*points[-1].shapes, (stage, record.get("shape", {})))
+        return Point(index, title, place, digest, shapes, record, cached)
+
+    def _written(
+        self, work: Work, part: Path, outcome: Outcome, stage: Stage | None, digest: str, seconds: float
+    ) -> dict[str, Any]:
+        """The stage's files; gives its record."""
+        self.progress("export", 0, 1)
+        count = None
+        if outcome.module is not None:
+            save_state(outcome.module, part / STATE)
+            work.export(outcome.module, part / MODEL)
+            count = parameters(outcome.module)
+        elif outcome.onnx and outcome.onnx != part / MODEL:
+            outcome.onnx.rename(part / MODEL)
+        self.progress("export", 1, 1)
+        return {
+            "method": stage.method if stage else "model",
+            "parameters": stage.parameters if stage else {},
+            "digest": digest,
+            "shape": dict(outcome.shape),
+            "epochs": outcome.epochs,
+            "notes": list(outcome.notes),
+            "seconds": round(seconds, 1),
+            "count": count,
+        }
+
+    def _model_point(self) -> Point:
+        digest = self._model_digest()
+        place = self._store.place(0, "model", digest)
+        record = self._store.record(place)
+        cached = record is not None
+        if record is None:
+            part = self._store.begun(place)
+            module = self._built()
+            work = self._work(part, ())
+            record = self._written(work, part, Outcome(module), None, digest, 0.0)
+            self._store.finish(part, place, record)
+        return Point(0, "model", place, digest, (), record, cached)
+
+    def _built(self) -> Any:
+        recipe = self.recipe
+        return built(recipe.model, recipe.path, self.data.classes, self.data.size, recipe.seed)
+
+    def _loaded(self, point: Point) -> Any:
+        """A point's module: built, brought to its shapes, filled with its weights."""
+        module = self._built()
+        work = self._work(point.folder, ())
+        for stage, shape in point.shapes:
+            if shape:
+                module = stage.rebuilt(module, shape, work)
+        load_state(module, point.folder / STATE)
+        return module
+
+    def _work(self, folder: Path, points: Sequence[Point]) -> Work:
+        before = [
+            Before(p.title, lambda p=p: self._loaded(p), p.onnx, p.program, p.metrics)  # type: ignore[misc]
+            for p in points
+        ]
+        first = min(self._first, max(len(points) - 1, 0))
+        metrics = points[first].metrics if points else None
+        limits = self.recipe.budget.limits(metrics) if metrics else ()
+        return Work(self.recipe, self.data, self.bench, folder, before, first, limits, self.progress, self.shown)
+
+    def _measured(self, point: Point, points: Sequence[Point]) -> Point:
+        """A point with its program and figures; its time is taken in turns with the first point's."""
+        program = self.bench.compiled(point.onnx, point.folder / PROGRAM)
+        figures = self._figures(point, program)
+        first = points[self._first] if len(points) > self._first else point
+        if first.program is None or first.metrics is None or first.index == point.index:
+            milliseconds = self.bench.milliseconds({"": (program, point.onnx)})[""]
+        else:
+            found = self.bench.milliseconds({"first": (first.program, first.onnx), "": (program, point.onnx)})
+            milliseconds = first.metrics.latency_ms * found[""] / found["first"]
+        count = point.record.get("count")
+        if count is None and points:
+            known = points[-1].metrics
+            count = known.parameters if known else 0
+        metrics = self.bench.metrics(figures, milliseconds, int(count or 0))
+        self.say(
+            f"{point.title}: {metrics.accuracy:.2f} %, {metrics.latency_ms:.3f} ms, {metrics.size_kb:.1f} kB"
+            + (" (cached)" if point.cached else "")
+        )
+        return replace(point, program=program, metrics=metrics)
+
+    def _figures(self, point: Point, program: Artifact) -> Figures:
+        """Kept for the same program and data."""
+        file = point.folder / FIGURES
+        key = digest_of(program.manifest["build"], program.manifest["lock"], self.data.digest)
+        try:
+            known = json.loads(file.read_text())
+            if known.pop("key") == key:
+                return Figures(**known)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            pass
+        found = self.bench.figures(program, point.onnx, self.data)
+        write_file(file, json.dumps({"key": key, **asdict(found)}).encode())
+        return found
+
+    def _model_digest(self) -> str:
+        recipe = self.recipe
+        return digest_of(model_digest(recipe.model, recipe.path), self.data.digest, recipe.seed, source_digest())
+
+    def _digest(self, stage: Stage, before: str) -> str:
+        recipe = self.recipe
+        own = {k: v for k, v in stage.parameters.items() if k != "if_needed"}
+        what = [stage.method, own, before, *stage.depends(recipe.path)]
+        if stage.uses_budget:
+            what += [asdict(recipe.budget), asdict(recipe.target), recipe.precision]
+        return digest_of(what)
+
+
+def leading(stages: Sequence[Stage]) -> int:
+    """How many stages there are before the first that takes something away from the network."""
+    for i, stage in enumerate(stages):
+        if stage.compresses:
+            return i
+    return len(stages)

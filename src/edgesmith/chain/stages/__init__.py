@@ -1,0 +1,1 @@
+"""Stages of the chain, one file each."""

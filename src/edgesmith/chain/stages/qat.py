@@ -1,0 +1,84 @@
+"""Quantisation-aware training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import onnx
+
+from edgesmith.chain.learning import Taught, train
+from edgesmith.chain.stage import Outcome, stage
+from edgesmith.chain.work import Work
+from edgesmith.compress import qat
+from edgesmith.compress.training import Callback, RunState
+
+__all__ = ["Qat"]
+
+BITS = 8
+
+
+@stage("qat")
+@dataclass(frozen=True, kw_only=True)
+class Qat(Taught):
+    """The network is trained with rounded weights and activations, and becomes the integer model that was trained.
+
+    Args:
+        bits: of weights, 2 to 8.
+        weights, activations: quantisers; see ``edgesmith.compress.qat.Settings``.
+        keep: patterns of layers whose weights have 8 bits.
+        floats: patterns of layers that stay in floats.
+    """
+
+    gives_onnx: ClassVar[bool] = True
+    compresses: ClassVar[bool] = True
+
+    epochs: int = 3
+    optimiser: str = "adamw"
+    lr: float = 2e-4
+    momentum: float = 0.9
+    weight_decay: float = 0.0
+    schedule: str = "cosine"
+    bits: int = BITS
+    weights: str = "lsq"
+    activations: str = "lsq"
+    keep: tuple[str, ...] = ()
+    floats: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._quantisers()
+
+    @property
+    def precision(self) -> str:
+        return "int8"
+
+    def planned(self, budget: str) -> str:
+        return f"{self.bits} bits, {self.epochs} epochs"
+
+    def run(self, work: Work) -> Outcome:
+        module = qat.prepare(work.module, work.example, self._quantisers(), init=work.data.calibration_batches)
+        loss, extra, closing = self.loss(work, module)
+        with closing:
+            settings = self.settings(work.recipe.seed)
+            said = train(work, module, settings, loss=loss, extra=extra, callbacks=[_Schedule(self.epochs)])
+        path = work.folder / "quantised.onnx"
+        onnx.save(qat.convert(module).model, path)
+        return Outcome(onnx=path, epochs=self.epochs, notes=(said,))
+
+    def _quantisers(self) -> qat.Settings:
+        own: dict[str, Any] = {"weights": self.weights, "activations": self.activations, "weight_bits": self.bits}
+        return qat.Settings(**own, keep=self.keep, floats=self.floats)
+
+
+class _Schedule(Callback):
+    """Tells the quantisers where training is."""
+
+    def __init__(self, epochs: int) -> None:
+        self._schedule = qat.Schedule(epochs)
+
+    def on_start(self, run: RunState) -> None:
+        self._schedule.on_epoch(run.module, run.epoch)
+
+    def on_epoch(self, run: RunState) -> None:
+        self._schedule.on_epoch(run.module, run.epoch + 1)

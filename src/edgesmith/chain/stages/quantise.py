@@ -1,0 +1,61 @@
+"""Quantisation after training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from edgesmith import api
+from edgesmith.chain.stage import Outcome, Stage, stage
+from edgesmith.chain.work import Work
+from edgesmith.errors import BadInput
+from edgesmith.quantize import Settings
+from edgesmith.quantize.precisions import PRECISIONS
+
+__all__ = ["Quantise"]
+
+
+@stage("quantise")
+@dataclass(frozen=True, kw_only=True)
+class Quantise(Stage):
+    """Weights and activations of the exported model in fewer bits; scales from training pictures.
+
+    Args:
+        precision_name: see ``precision``.
+        observer: how ranges are chosen; see ``edgesmith.quantize.Settings``.
+        recovery: methods that regain accuracy.
+        max_accuracy_drop: layers stay in floats until no more points are lost on the calibration pictures.
+    """
+
+    gives_onnx: ClassVar[bool] = True
+    compresses: ClassVar[bool] = True
+
+    to: str = "int8"
+    observer: str = "l3"
+    recovery: tuple[str, ...] = ()
+    max_accuracy_drop: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.to not in PRECISIONS:
+            raise BadInput(f"{self.to!r} is not one of {', '.join(PRECISIONS)}", where="to")
+        self._settings()
+
+    @property
+    def precision(self) -> str:
+        return self.to
+
+    def run(self, work: Work) -> Outcome:
+        path = work.folder / "quantised.onnx"
+        found = api.quantize(
+            work.before[-1].onnx,
+            work.data.calibration,
+            precision=self.to,
+            settings=self._settings(),
+            output=path,
+            progress=work.progress,
+        )
+        return Outcome(onnx=path, notes=tuple(str(n) for n in found.notices[:3]))
+
+    def _settings(self) -> Settings:
+        own = {"observer": self.observer, "recovery": self.recovery, "max_accuracy_drop": self.max_accuracy_drop}
+        return Settings(**{"precision": self.to, **own})  # type: ignore[arg-type]

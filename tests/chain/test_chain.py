@@ -1,0 +1,232 @@
+"""The chain: cached by content, resumed between and within stages, honest about the budget."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import onnx
+import pytest
+
+from chain.conftest import Place
+from edgesmith.chain import learning
+from edgesmith.chain import run as running
+from edgesmith.chain.measuring import Figures
+from edgesmith.chain.metrics import Metrics
+from edgesmith.chain.recipe import TargetSpec, load
+from edgesmith.chain.result import _verdicts
+from edgesmith.chain.run import Chain, Point
+from edgesmith.compress.training import Callback, RunState
+from edgesmith.errors import BadInput
+
+pytestmark = pytest.mark.torch
+
+TRAIN = '\n[[stage]]\nmethod = "train"\nepochs = 2\n'
+TWO = TRAIN + '\n[[stage]]\nmethod = "finetune"\nepochs = 2\nteacher = 1\n'
+
+
+NO_MODELS = """
+def small(**_):
+    return 3
+
+def fails(**_):
+    raise TypeError("no")
+"""
+
+
+class FakeBench:
+    """Knows programs by their models' bytes: no compiler, no clock."""
+
+    def __init__(self, target: TargetSpec, progress: Any) -> None:
+        self.target = target
+
+    def compiled(self, model: Path, output: Path, *, verify: bool = False) -> Any:
+        size = sum(len(t.raw_data) for t in onnx.load(model).graph.initializer)
+        return SimpleNamespace(manifest={"build": str(size), "lock": ""}, path=output, size=size)
+
+    def figures(self, artifact: Any, model: Path, data: Any) -> Figures:
+        return Figures(90.0, artifact.size / 1000, artifact.size)
+
+    def milliseconds(self, programs: Mapping[str, Any], rounds: int = 7) -> dict[str, float]:
+        return {name: program.size / 1e4 for name, (program, _) in programs.items()}
+
+    def metrics(self, figures: Figures, milliseconds: float, parameters: int) -> Metrics:
+        return Metrics(figures.accuracy, milliseconds, "of a fake", figures.size_kb, figures.macs, parameters)
+
+
+@dataclass
+class Run:
+    points: list[Point]
+    said: list[str]
+    skipped: list[str]
+
+    @property
+    def cached(self) -> list[bool]:
+        return [p.cached for p in self.points]
+
+
+@pytest.fixture
+def faked(monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setattr(running, "Bench", FakeBench)
+
+    def run(path: Path) -> Run:
+        said: list[str] = []
+        chain = Chain(load(path), lambda *_: None, said.append, shown=False)
+        return Run(chain.run(), said, chain.skipped)
+
+    return run
+
+
+@pytest.fixture
+def interrupted(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+    """Ctrl-C at the ends of trainings' epochs whose numbers (over all trainings) are in the list."""
+    at: list[int] = []
+    seen = [0]
+    original = learning.fit
+
+    class Stopping(Callback):
+        def on_epoch(self, run: RunState) -> None:
+            seen[0] += 1
+            if seen[0] in at:
+                os.kill(os.getpid(), signal.SIGINT)
+
+    def fit(*args: Any, **named: Any) -> Any:
+        return original(*args, **{**named, "callbacks": [*named.get("callbacks", ()), Stopping()]})
+
+    monkeypatch.setattr(learning, "fit", fit)
+    yield at
+
+
+def state(point: Point) -> bytes:
+    return b"".join(v.numpy().tobytes() for _, v in sorted(_tensors(point).items()))
+
+
+def _tensors(point: Point) -> dict[str, Any]:
+    import torch
+
+    return dict(torch.load(point.folder / "state.pt", weights_only=True))
+
+
+def test_finished_stages_are_not_done_again(place: Place, faked: Any) -> None:
+    path = place.recipe(TWO)
+    first = faked(path)
+    assert first.cached == [False] * 3
+    again = faked(path)
+    assert again.cached == [True] * 3
+    assert [p.folder for p in again.points] == [p.folder for p in first.points]
+    assert not any("begins" in line for line in again.said)
+
+
+def test_a_change_repeats_what_depends_on_it(place: Place, faked: Any) -> None:
+    faked(place.recipe(TWO))
+    later = faked(place.recipe(TWO.replace("teacher = 1", "teacher = 1\ntemperature = 2.0")))
+    assert later.cached == [True, True, False]
+    earlier = faked(place.recipe(TWO.replace("epochs = 2", "epochs = 3", 1)))
+    assert earlier.cached == [True, False, False]
+    (place.folder / "model.py").write_text((place.folder / "model.py").read_text() + "\n# another\n")
+    assert faked(place.recipe(TWO)).cached == [False] * 3
+
+
+def test_other_pictures_are_other_stages(place: Place, faked: Any) -> None:
+    import numpy as np
+
+    from chain.conftest import bars
+
+    faked(place.recipe(TRAIN))
+    np.savez(place.folder / "train.npz", **bars(320, 7))
+    assert faked(place.recipe(TRAIN)).cached == [False, False]
+
+
+def test_ctrl_c_within_a_stage_loses_no_epoch(place: Place, faked: Any, interrupted: list[int]) -> None:
+    undisturbed = faked(place.recipe(TWO, name="undisturbed.toml"))
+    path = place.recipe(TWO)
+    interrupted.append(7)  # the first of the second stage's two epochs, after four of the run above
+    with pytest.raises(KeyboardInterrupt):
+        faked(path)
+    stages = place.folder / "recipe.optimized" / "stages"
+    assert [p.name[:3] for p in sorted(stages.iterdir()) if p.suffix == ".part"] == ["02-"]
+    plan = Chain(load(path), lambda *_: None, lambda _: None).plan()
+    assert [p.state for p in plan] == ["cached", "begun"]
+    resumed = faked(path)
+    assert resumed.cached == [True, True, False]
+    assert "2 finetune: goes on" in resumed.said
+    assert state(resumed.points[-1]) == state(undisturbed.points[-1])
+    assert not list(stages.glob("*.part"))
+
+
+def test_a_stage_that_was_killed_while_it_was_written_is_done_again(
+    place: Place, faked: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = place.recipe(TWO)
+
+    def killed(self: Chain, *args: Any) -> Any:
+        if args[3] and args[3].method == "finetune":
+            raise SystemExit
+        return original(self, *args)
+
+    original = Chain._written
+    monkeypatch.setattr(Chain, "_written", killed)
+    with pytest.raises(SystemExit):
+        faked(path)
+    monkeypatch.setattr(Chain, "_written", original)
+    assert faked(path).cached == [True, True, False]
+
+
+def test_a_damaged_record_counts_as_not_finished(place: Place, faked: Any) -> None:
+    path = place.recipe(TRAIN)
+    point = faked(path).points[-1]
+    (point.folder / "stage.json").write_text('{"method"')
+    assert faked(path).cached == [True, False]
+
+
+def test_stages_that_are_not_needed_are_left_out(place: Place, faked: Any) -> None:
+    more = TWO + "if_needed = true\n"
+    within = faked(place.recipe(more + "\n[budget]\nsize_kb = 1000\n"))
+    assert len(within.points) == 2 and within.skipped == ["2 finetune: the budget is met"]
+    beyond = faked(place.recipe(more + "\n[budget]\nsize_kb = 1\n"))
+    assert len(beyond.points) == 3
+
+
+def test_a_missed_budget_names_the_stage_that_fell_short(place: Place) -> None:
+    budget = "\n[budget]\nlatency_ms = 1.0\naccuracy_drop = 0.5\n"
+    recipe = load(place.recipe(TRAIN + budget))
+
+    def row(title: str, accuracy: float, ms: float) -> Any:
+        return SimpleNamespace(title=title, metrics=Metrics(accuracy, ms, "here", 10.0, 100, 10))
+
+    rows = [row("1 train", 92.0, 2.0), row("2 prune", 90.0, 1.2), row("3 quantise", 89.8, 1.1)]
+    latency, accuracy = _verdicts(recipe, rows, 0)
+    assert not latency.met and "10.0% above" in latency.text and "2 prune fell short by 0.1 ms" in latency.text
+    assert not accuracy.met and "1.70 too many" in accuracy.text and "stage 2 prune (2.00)" in accuracy.text
+    rows[-1] = row("3 quantise", 91.9, 0.9)
+    assert all(v.met for v in _verdicts(recipe, rows, 0))
+
+
+def test_a_model_that_is_none_is_refused(place: Place, faked: Any) -> None:
+    (place.folder / "model.py").write_text(
+        "def small(**_):\n    return 3\n\ndef fails(**_):\n    raise TypeError('no')\n"
+    )
+    with pytest.raises(BadInput, match=r"no torch\.nn\.Module"):
+        faked(place.recipe(TRAIN))
+    head = (place.folder / "recipe.toml").read_text().partition("[[stage]]")[0]
+    with pytest.raises(BadInput, match="TypeError: no"):
+        faked(place.recipe(TRAIN, head.replace("small", "fails")))
+    with pytest.raises(BadInput, match="it has: small, fails"):
+        faked(place.recipe(TRAIN, head.replace("small", "large")))
+
+
+def test_a_checkpoint_is_where_the_chain_starts(place: Place, faked: Any) -> None:
+    trained = faked(place.recipe(TRAIN))
+    checkpoint = trained.points[-1].folder / "state.pt"
+    head = (place.folder / "recipe.toml").read_text().partition("[[stage]]")[0]
+    head = head.replace("width = 16", f'width = 16\ncheckpoint = "{checkpoint}"')
+    started = faked(place.recipe(TRAIN, head, "second.toml"))
+    assert started.points[0].metrics is not None
+    assert state(started.points[0]) == state(trained.points[-1])
+    with pytest.raises(BadInput, match="another network"):
+        faked(place.recipe(TRAIN, head.replace("width = 16", "width = 8"), "third.toml"))

@@ -1,0 +1,73 @@
+"""A chain from pictures to a verified program, with the stock model beside it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from chain.conftest import Place
+from edgesmith.cli.app import app
+from edgesmith.device import load
+
+pytestmark = [pytest.mark.torch, pytest.mark.toolchain]
+
+STAGES = """
+[budget]
+latency_ms = "80%"
+accuracy_drop = 10
+
+[[stage]]
+method = "train"
+epochs = 6
+
+[[stage]]
+method = "quantise"
+
+[compare]
+stock = ["model.py:small width=12"]
+"""
+
+
+def test_pictures_become_a_verified_program_and_a_report(place: Place) -> None:
+    path = place.recipe(STAGES)
+    planned = CliRunner().invoke(app, ["optimize", str(path), "--dry-run"])
+    assert planned.exit_code == 0 and "to be done" in planned.stdout
+    done = CliRunner().invoke(app, ["optimize", str(path), "--json"])
+    assert done.exit_code in (0, 1), done.output
+    found: dict[str, Any] = json.loads(done.stdout[done.stdout.index("{") :])
+    titles = [r["title"] for r in found["rows"]]
+    assert titles[:2] == ["1 train", "2 quantise"] and titles[2].startswith("stock model.py:small width=")
+    trained, quantised, _ = found["rows"]
+    assert trained["accuracy"] > 80 and quantised["accuracy"] > 70
+    assert quantised["size_kb"] < trained["size_kb"] and quantised["macs"] == trained["macs"]
+    artifact = load(found["artifact"])
+    assert artifact.verification
+    test = np.load(place.folder / "test.npz")
+    from edgesmith.chain.data import Data
+    from edgesmith.chain.recipe import load as load_recipe
+
+    inputs = Data(load_recipe(path)).test_inputs
+    right = sum(int(artifact(x[None]).argmax()) == y for x, y in zip(inputs, test["y"], strict=True))
+    assert 100 * right / len(inputs) == pytest.approx(quantised["accuracy"])
+    folder = place.folder / "recipe.optimized"
+    page = (folder / "report.html").read_text()
+    assert page.count("<svg") == 2 and "http" not in page.replace("http://www.w3.org", "").replace(
+        "http://purl.org", ""
+    ).replace("http://creativecommons.org", "").replace("https://matplotlib.org", "")
+    text = (folder / "report.md").read_text()
+    assert "## Beside the stock model" in text and "| 2 quantise |" in text
+    again = CliRunner().invoke(app, ["optimize", str(path)])
+    assert again.exit_code == done.exit_code and "begins" not in again.output
+    assert json.loads((folder / "report.json").read_text())["rows"] == found["rows"]
+
+
+def test_a_starter_recipe_is_written_once(place: Place) -> None:
+    path = place.folder / "new.toml"
+    assert CliRunner().invoke(app, ["optimize", "--init", str(path)]).exit_code == 0
+    assert "[[stage]]" in path.read_text()
+    again = CliRunner().invoke(app, ["optimize", "--init", str(path)])
+    assert again.exit_code == 2 and "left alone" in again.output

@@ -1,0 +1,105 @@
+"""Recipes: what is read, and what is said about those that are wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chain.conftest import HEAD, Place
+from edgesmith.chain.recipe import load, model_spec
+from edgesmith.chain.stage import STAGES
+from edgesmith.errors import BadInput
+
+pytestmark = pytest.mark.torch
+
+TRAIN = '\n[[stage]]\nmethod = "train"\nepochs = 2\n'
+
+
+def line_of(path: Path, text: str) -> int:
+    return next(i for i, line in enumerate(path.read_text().splitlines(), 1) if text in line)
+
+
+@pytest.mark.parametrize(
+    ("text", "at", "says"),
+    [
+        (TRAIN + "epoch = 3\n", "epoch = 3", "did you mean 'epochs'"),
+        (TRAIN.replace("epochs = 2", 'epochs = "two"'), 'epochs = "two"', "whole number"),
+        (TRAIN.replace("train", "trian"), "trian", "did you mean 'train'"),
+        (TRAIN + "lr = -1.0\n", "lr = -1.0", "must be above 0"),
+        (TRAIN + "\n[budget]\nlatency = 3\n", "latency = 3", "did you mean 'latency_ms'"),
+        (TRAIN + '\n[budget]\nlatency_ms = "fast"\n', 'latency_ms = "fast"', "50%"),
+        (TRAIN + "\n[bugdet]\nmacs = 1\n", "[bugdet]", "did you mean 'budget'"),
+        (TRAIN + '\n[target]\ntune = "always"\n', 'tune = "always"', "off, cached, full"),
+        (TRAIN + '\n[[stage]]\nmethod = "quantise"\nto = "int9"\n', 'to = "int9"', "int8"),
+        (TRAIN + '\n[[stage]]\nmethod = "distil"\n', "", "needs a teacher"),
+        (TRAIN + '\n[[stage]]\nmethod = "finetune"\nteacher = 7\n', "", "no stage before"),
+        (TRAIN + '\n[[stage]]\nmethod = "finetune"\nteacher = "zoo:resnet-18"\n', "", "has not learned"),
+        ('\n[[stage]]\nmethod = "quantise"\n' + TRAIN, "", "cannot follow quantise"),
+    ],
+)
+def test_what_is_wrong_is_named_with_its_line(place: Place, text: str, at: str, says: str) -> None:
+    path = place.recipe(text)
+    with pytest.raises(BadInput, match=says) as raised:
+        load(path)
+    assert raised.value.where.startswith("recipe.toml")
+    if at:
+        assert raised.value.where == f"recipe.toml, line {line_of(path, at)}"
+
+
+def test_the_second_of_equal_keys_is_found(place: Place) -> None:
+    path = place.recipe(TRAIN + TRAIN.replace("epochs = 2", "epochs = 0"))
+    with pytest.raises(BadInput, match="1 or more") as raised:
+        load(path)
+    assert raised.value.where == f"recipe.toml, line {line_of(path, 'epochs = 0')}"
+
+
+@pytest.mark.parametrize(
+    ("head", "says"),
+    [
+        (HEAD.replace('network = "model.py:small"', 'network = "small"'), "neither zoo:NAME"),
+        (HEAD.replace("validation = 0.2", "validation = 2"), "between 0 and 1"),
+        (HEAD.replace('test = "test.npz"', ""), "needs 'test'"),
+        (HEAD + 'augment = ["rotate"]', "none of flip"),
+        (HEAD.replace("[data]", "[dta]"), "did you mean 'data'"),
+        ("[model\n", "is no TOML"),
+    ],
+)
+def test_heads_that_are_wrong(place: Place, head: str, says: str) -> None:
+    with pytest.raises(BadInput, match=says):
+        load(place.recipe(TRAIN, head))
+
+
+def test_a_missing_recipe_says_how_to_write_one(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"cannot be read"):
+        load(tmp_path / "nothing.toml")
+
+
+def test_paths_start_at_the_recipe_and_know_the_environment(
+    place: Place, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    recipe = load(place.recipe(TRAIN))
+    assert recipe.path("train.npz") == tmp_path / "train.npz"
+    assert recipe.output == tmp_path / "recipe.optimized"
+    monkeypatch.setenv("PICTURES", "/data")
+    assert recipe.path("$PICTURES/x.npz") == Path("/data/x.npz")
+    with pytest.raises(BadInput, match="NOT_THERE"):
+        recipe.path("${NOT_THERE}/x.npz")
+
+
+def test_models_in_one_line_take_the_options_that_they_do_not_name(place: Place) -> None:
+    recipe = load(place.recipe(TRAIN))
+    spec = model_spec("model.py:small width=4 name=text", recipe.model)
+    assert spec.options == {"width": 4, "name": "text"}
+    assert model_spec("zoo:mobilenet-v2 width=0.5 checkpoint=a.pt").checkpoint == "a.pt"
+    with pytest.raises(BadInput, match="no key=value"):
+        model_spec("zoo:mobilenet-v2 width")
+
+
+def test_parameters_of_stages_are_plain_data() -> None:
+    import json
+
+    for kind in STAGES.values():
+        required: dict[str, Any] = {"teacher": 0} if kind.method == "distil" else {}
+        assert json.dumps(kind(**required).parameters)
