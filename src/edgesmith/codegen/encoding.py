@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["DECODER", "Encoded", "encode"]
+__all__ = ["DECODER", "FORMS", "LEAST_BYTES", "Encoded", "encode"]
 
 LEAST_BYTES = 1024
 """Smaller arrays stay as they are: expanding costs a row in a table."""
@@ -38,7 +38,7 @@ def encode(array: np.ndarray) -> Encoded | None:
     """
     if array.nbytes < LEAST_BYTES:
         return None
-    for kind, form in _FORMS.get(array.dtype.name, ()):
+    for kind, form in FORMS.get(array.dtype.name, ()):
         data = form(np.ascontiguousarray(array).reshape(-1))
         if data is not None:
             return Encoded(kind, data, array.size, array.nbytes)
@@ -73,7 +73,7 @@ def _bits(width: int, low: int, step: int = 1) -> Callable[[np.ndarray], np.ndar
     return form
 
 
-_FORMS: dict[str, tuple[tuple[int, Callable[[np.ndarray], np.ndarray | None]], ...]] = {
+FORMS: dict[str, tuple[tuple[int, Callable[[np.ndarray], np.ndarray | None]], ...]] = {
     "float32": ((0, _fp16), (1, _bf16)),
     "int8": ((2, _bits(1, -1, 2)), (3, _bits(2, -2)), (4, _bits(4, -8)), (5, _bits(4, 0))),
 }

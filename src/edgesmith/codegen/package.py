@@ -16,6 +16,7 @@ from edgesmith.c.mathfunctions import definitions
 from edgesmith.c.vector import header as vector_header
 from edgesmith.c.writer import Writer
 from edgesmith.codegen.encoding import DECODER, encode
+from edgesmith.codegen.sparse_encoding import SPARSE_DECODER, encode_sparse
 from edgesmith.codegen.weights import Weights, aligned
 from edgesmith.codegen.weights_source import weights_source
 from edgesmith.ir import Graph, TensorType
@@ -344,12 +345,14 @@ class _Tables:
         first: position of each step's first operand, and in the end the number of all.
         costs: name of the table for each list of task costs.
         expansions: weights that ``prepare`` expands: where they lie, where they go, elements, kind of the encoding.
+        sparse: those of which only what is not zero is stored: where they lie, where they go, ``SparseEncoded.fields``.
     """
 
     operands: tuple[tuple[int, int], ...]
     first: tuple[int, ...]
     costs: Mapping[tuple[int, ...], str]
     expansions: tuple[tuple[int, int, int, int], ...]
+    sparse: tuple[tuple[int, ...], ...]
     prepared_bytes: int
 
 
@@ -358,11 +361,21 @@ def _tables(plan: Plan, weights: Weights) -> _Tables:
     first = [0]
     costs: dict[tuple[int, ...], str] = {}
     expanded: dict[tuple[int, int, int], int] = {}
+    filled: dict[tuple[tuple[int, ...], ...], int] = {}
     prepared_bytes = 0
     for step in plan.steps:
         operands += [operand_address(plan, v) for v in (*step.region.inputs, *step.region.outputs)]
         for array in step.code.constants:
             short = None if plan.target.is_bare else encode(array)
+            stored_bytes = array.nbytes if short is None else short.data.nbytes
+            runs = () if plan.target.is_bare else encode_sparse(array, stored_bytes)
+            if runs:
+                rows = tuple((weights.add(r.data), r.nbytes, *r.fields) for r in runs)
+                if rows not in filled:
+                    filled[rows] = prepared_bytes
+                    prepared_bytes += aligned(array.nbytes)
+                operands.append((Space.PREPARED, filled[rows]))
+                continue
             if short is None:
                 operands.append((Space.WEIGHTS, weights.add(array)))
                 continue
@@ -379,7 +392,12 @@ def _tables(plan: Plan, weights: Weights) -> _Tables:
             assert len(step.code.task_costs) == step.code.tasks and min(step.code.task_costs) > 0
             costs.setdefault(step.code.task_costs, f"costs_{len(costs)}")
     expansions = tuple((at, to, count, kind) for (at, count, kind), to in expanded.items())
-    return _Tables(tuple(operands), tuple(first), costs, expansions, prepared_bytes)
+    sparse = tuple(
+        (at, to + start, *fields)
+        for rows, to in filled.items()
+        for (at, _, *fields), start in zip(rows, accumulate((r[1] for r in rows), initial=0), strict=False)
+    )
+    return _Tables(tuple(operands), tuple(first), costs, expansions, sparse, prepared_bytes)
 
 
 def _cost_tables(costs: Mapping[tuple[int, ...], str]) -> list[str]:
@@ -392,20 +410,27 @@ def _cost_tables(costs: Mapping[tuple[int, ...], str]) -> list[str]:
 
 def _expansions(tables: _Tables) -> list[str]:
     """The weights that are stored in fewer bits than they have in memory, and what expands them."""
-    if not tables.expansions:
+    if not tables.expansions and not tables.sparse:
         return ["#define EXPAND_WEIGHTS(weights, prepared) (void)(prepared)", ""]
-    rows = [f"    {{{at}, {to}, {count}, {kind}}}," for at, to, count, kind in tables.expansions]
-    loop = "for (size_t i = 0; i < sizeof expansions / sizeof expansions[0]; ++i)"
-    call = f"{loop} expand(&expansions[i], weights, prepared)"
-    return [
-        DECODER,
-        "static const expansion expansions[] = {",
-        *rows,
-        "};",
-        "",
-        f"#define EXPAND_WEIGHTS(weights, prepared) {call}",
-        "",
-    ]
+    lines, loops = [DECODER], []
+    if tables.sparse:
+        lines[0] += SPARSE_DECODER
+        lines += ["static const sparse_expansion sparse_expansions[] = {", *_rows(tables.sparse), "};", ""]
+        loops.append(_loop("sparse_expansions", "expand_sparse"))
+    if tables.expansions:
+        lines += ["static const expansion expansions[] = {", *_rows(tables.expansions), "};", ""]
+        loops.append(_loop("expansions", "expand"))
+    return [*lines, f"#define EXPAND_WEIGHTS(weights, prepared) {'; '.join(loops)}", ""]
+
+
+def _rows(rows: Sequence[Sequence[int]]) -> list[str]:
+    return [f"    {{{', '.join(map(str, row))}}}," for row in rows]
+
+
+def _loop(table: str, function: str) -> str:
+    """C text of a loop that calls a function for each row of a table."""
+    loop = f"for (size_t i = 0; i < sizeof {table} / sizeof {table}[0]; ++i)"
+    return f"{loop} {function}(&{table}[i], weights, prepared)"
 
 
 def _step_rows(plan: Plan, functions: tuple[str, ...], tables: _Tables) -> list[str]:

@@ -12,6 +12,7 @@ import numpy as np
 
 from edgesmith.ir import Cost, DType, Graph, Node, TensorType, View
 from edgesmith.kernels.region import Region
+from edgesmith.kernels.zeros import zeros_of
 from edgesmith.ops import Array
 from edgesmith.ops.cast import widens_half
 from edgesmith.registry import Registry
@@ -80,14 +81,17 @@ class Problem:
     def signature(self) -> str:
         """Everything that decides how fast a kernel computes it: operators and their wiring, types, views, target.
 
-        Names and values do not enter: layers with equal signatures share their measurements.
+        Names and values do not enter, but for where the zeros of sparse weights lie: layers with equal signatures share
+        their measurements.
         """
         numbers = {v: f"i{i}" for i, v in enumerate(self.region.inputs)}
         lines = [repr(self.target)]
         for node in self.region.nodes:
             for value in node.read:
                 if value in self.graph.constants and value not in numbers:
-                    numbers[value] = f"c{len(numbers)}:{self.type(value)}"
+                    pattern = zeros_of(self.graph.constants[value]).pattern
+                    zeros = f" zeros {pattern}" if pattern else ""
+                    numbers[value] = f"c{len(numbers)}:{self.type(value)}{zeros}"
             numbers.update((v, f"v{len(numbers) + i}") for i, v in enumerate(node.outputs))
             reads = ", ".join(numbers[v] if v else "-" for v in node.inputs)
             lines.append(f"{', '.join(numbers[v] for v in node.outputs)} = {node.op}({reads})")

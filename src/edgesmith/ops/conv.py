@@ -144,6 +144,12 @@ class Conv(Operator):
         yield case("3x3-stride2", (2, 8, 10, 9), 16, 3, strides=(2, 2), pads_begin=(0, 1), pads_end=(1, 1))
         yield case("1x1", (1, 16, 7, 7), 24, 1)
         yield case("1x1-stride2", (1, 12, 9, 9), 33, 1, strides=(2, 2))
+        pruned = case("1x1-pruned", (1, 20, 6, 7), 40, 1)
+        # Blocks of 16 filters by one channel, of which two in three are zero.
+        kept = np.random.default_rng(9).permutation(60).reshape(3, 20).repeat(16, axis=0)[:40] < 20
+        x, dense, bias = pruned.inputs
+        assert isinstance(dense, np.ndarray)
+        yield Case(pruned.op, (x, dense * kept[:, :, None, None], bias), pruned.name)
         yield case("depthwise", (1, 20, 8, 8), 20, 3, 20, pads_begin=(1, 1), pads_end=(1, 1))
         yield case("depthwise-5x5-s2", (1, 33, 9, 8), 33, 5, 33, strides=(2, 2), pads_begin=(2, 2), pads_end=(2, 1))
         yield case("grouped", (1, 8, 6, 6), 12, 3, 4, pads_begin=(1, 1), pads_end=(1, 1))

@@ -1,0 +1,1 @@
+"""Products with constant weights of which many are zero."""
