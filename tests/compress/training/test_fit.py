@@ -345,6 +345,27 @@ def test_one_line_an_epoch_where_there_is_no_terminal(capfd):
     assert not out and len(lines) == 2 and lines[1].startswith("epoch 2/2: loss ") and "top-1" in lines[1]
 
 
+def test_an_epoch_that_was_logged_and_not_saved_is_logged_once(tmp_path):
+    """The last checkpoint is from the epoch's last step, and the kill comes after the epoch's line."""
+
+    class Killed(Callback):
+        def on_step(self, run):
+            if self.alive and run.step == 7:
+                raise RuntimeError("killed")
+
+    killed = Killed()
+    killed.alive = True
+    with pytest.raises(RuntimeError):
+        run(network(), folder=tmp_path, save_every=0, callbacks=[killed])
+    assert torch.load(tmp_path / "checkpoint.pt")["step"] == 6
+    assert len((tmp_path / "log.jsonl").read_text().splitlines()) == 1
+    killed.alive = False
+    history = run(network(), folder=tmp_path, callbacks=[killed])
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == [0, 1, 2]
+    assert [line["loss"] for line in lines] == [done.loss for done in history.epochs]
+
+
 def test_tensorboard_events(tmp_path):
     pytest.importorskip("tensorboard", reason="TensorBoard is not installed (extra 'tensorboard')")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator

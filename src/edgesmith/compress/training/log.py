@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from edgesmith.atomic import write_file
 from edgesmith.compress.training.callbacks import RunState
-from edgesmith.compress.training.history import Epoch
+from edgesmith.compress.training.history import Epoch, History
 from edgesmith.errors import MissingDependency
 
 __all__ = ["JsonLog", "Logs", "TensorBoardLog", "Terminal"]
@@ -24,7 +24,7 @@ class JsonLog:
 
     Args:
         path: appended to.
-        step: lines of later steps, and one that was cut off, are removed: the run goes on from this step.
+        step: the last one of an epoch that is over; lines of later steps, and one that was cut off, are removed.
     """
 
     def __init__(self, path: Path, step: int) -> None:
@@ -115,13 +115,15 @@ class Logs:
     Args:
         folder: for ``log.jsonl`` and, where ``tensorboard`` is set, event files; None: neither.
         now: where the run begins or goes on.
+        history: the epochs that are over.
         shown: on the terminal too.
     """
 
-    def __init__(self, folder: Path | None, now: RunState, tensorboard: bool, shown: bool) -> None:
+    def __init__(self, folder: Path | None, now: RunState, history: History, tensorboard: bool, shown: bool) -> None:
         self._epochs = now.settings.epochs
-        self._json = JsonLog(folder / "log.jsonl", now.step) if folder else None
-        self._board = TensorBoardLog(folder / "tensorboard", now.step) if folder and tensorboard else None
+        over = history.epochs[-1].step if history.epochs else 0
+        self._json = JsonLog(folder / "log.jsonl", over) if folder else None
+        self._board = TensorBoardLog(folder / "tensorboard", over) if folder and tensorboard else None
         self.terminal = Terminal(now.steps, now.step, shown)
 
     def epoch(self, done: Epoch) -> None:

@@ -111,7 +111,8 @@ def fit(
         )
         if resume:
             run.restore()
-        with Logs(folder if engine.rank == 0 else None, run.now, tensorboard, shown and engine.rank == 0) as logs:
+        first = engine.rank == 0
+        with Logs(folder if first else None, run.now, run.history, tensorboard, shown and first) as logs:
             run.train(validation, logs)
         if run.ema:
             run.ema.copy_to(module)
