@@ -6,7 +6,7 @@ import math
 import re
 import tempfile
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -81,23 +81,11 @@ def _export(chain: Chain, module: Any, path: Path) -> None:
 def _stages(recipe: OptimizeRecipe, epochs: int) -> tuple[Stage, ...]:
     """Training of the same length, and what makes the outcome's precision."""
     last = [s for s in recipe.stages if s.gives_onnx]
-    learned = next((s for s in recipe.stages if isinstance(s, Learning) and not s.gives_onnx), None)
+    learned = next((s for s in recipe.stages if isinstance(s, Learning) and s.method in ("train", "distil")), None)
     rest = (recipe.compare.epochs or epochs) - sum(s.planned_epochs for s in last)
     if rest < 1:
         raise BadInput("no epochs are left for the stock model", where="[compare]", hint="set epochs")
-    keys = (
-        "lr",
-        "optimiser",
-        "momentum",
-        "weight_decay",
-        "schedule",
-        "warmup",
-        "label_smoothing",
-        "clip",
-        "ema",
-        "seed",
-    )
-    own = {k: getattr(learned, k) for k in keys} if learned and not learned.compresses else {}
+    own = {f.name: getattr(learned, f.name) for f in fields(Learning)} if learned else {}
     first = STAGES["train"](**{**own, "epochs": rest})
     kept = [replace(s, teacher="") if isinstance(s, Taught) else s for s in last]
     return (first, *kept)

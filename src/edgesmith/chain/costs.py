@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,14 @@ class Costs:
         self._predicted = work.predicted()
         self._factor = 1.0
         self._code_kb = 0.0
+
+    @property
+    def corrections(self) -> dict[str, float]:
+        """What measuring has shown so far, as data."""
+        return {"factor": self._factor, "code_kb": self._code_kb}
+
+    def restore(self, corrections: Mapping[str, float]) -> None:
+        self._factor, self._code_kb = float(corrections["factor"]), float(corrections["code_kb"])
 
     def __call__(self, module: Any) -> float:
         """Predicted."""
@@ -72,8 +81,7 @@ class Costs:
         path = folder / "model.onnx"
         work.export(module, path)
         if work.recipe.precision != FLOAT:
-            quantised = api.quantize(path, NO_DATA, precision=work.recipe.precision, output=folder / "integers.onnx")
-            del quantised
+            api.quantize(path, NO_DATA, precision=work.recipe.precision, output=folder / "integers.onnx")
             path = folder / "integers.onnx"
         program = work.bench.compiled(path, folder / "program")
         size_kb = size_of(program).nbytes / 1000

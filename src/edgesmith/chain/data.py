@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -54,7 +54,13 @@ class Data:
     def batches(self, seed: int = 0) -> Batches:
         """Training batches, augmented."""
         changes = tuple(_augmentation(text) for text in self.spec.augment)
-        return Batches(self._parts[1], self.spec.batch, self._normalisation, changes, seed=self._seed + seed)
+        size = min(self.spec.batch, len(self._parts[1]))
+        return Batches(self._parts[1], size, self._normalisation, changes, seed=self._seed + seed)
+
+    def part(self, share: float) -> Batches:
+        """Batches of a share of the training pictures, every class in proportion."""
+        whole = self.batches()
+        return replace(whole, pictures=_limited(whole.pictures, round(share * len(whole.pictures)), self._seed))
 
     @property
     def validation(self) -> Batches:
