@@ -17,7 +17,8 @@ __all__ = ["export"]
 def export(module: torch.nn.Module, example: Any, path: Path, *, traced: bool = False) -> None:
     """Write a module as an ONNX file with the shapes of ``example``.
 
-    PyTorch's current exporter is tried first, then the one that traces.
+    PyTorch's current exporter is tried first, then the one that traces. Where the module gives a dict, its keys name the
+    outputs.
 
     Args:
         example: one input, or a tuple of inputs, or a dict of them by argument name.
@@ -45,7 +46,11 @@ def export(module: torch.nn.Module, example: Any, path: Path, *, traced: bool = 
     try:
         for dynamo in (False, True) if traced else (True, False):
             try:
-                torch.onnx.export(module, given, path, kwargs=named, dynamo=dynamo, **_options(dynamo))
+                with torch.no_grad():
+                    names = _output_names(module(*given, **named))
+                torch.onnx.export(
+                    module, given, path, kwargs=named, dynamo=dynamo, output_names=names, **_options(dynamo)
+                )
                 return
             except Exception as error:  # whatever the module itself and the exporter raise
                 failures.append(f"{type(error).__name__}: {str(error).strip().splitlines()[0][:200]}")
@@ -56,6 +61,13 @@ def export(module: torch.nn.Module, example: Any, path: Path, *, traced: bool = 
         where=type(module).__name__,
         hint="export it with torch.onnx.export and compile the file",
     )
+
+
+def _output_names(outputs: Any) -> list[str] | None:
+    """The keys of a module's outputs where those are a dict of tensors."""
+    if isinstance(outputs, Mapping) and all(hasattr(o, "shape") for o in outputs.values()):
+        return [str(key) for key in outputs]
+    return None
 
 
 def _options(dynamo: bool) -> dict[str, Any]:
