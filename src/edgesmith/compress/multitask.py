@@ -121,8 +121,8 @@ class Weighted(nn.Module):
 class UncertaintyWeighted(Weighted):
     """Weights that are learned as the uncertainty of each task (Kendall et al., arXiv:1705.07115).
 
-    A task adds ``loss / sigma^2 + log sigma``, or ``loss / (2 sigma^2) + log sigma`` where it is a regression whose loss
-    is a squared error (equations 10 and 7). ``log_variance`` holds ``log sigma^2`` of every task and is trained with
+    A task adds ``loss / sigma^2 + log sigma``, or ``loss / (2 sigma^2) + log sigma`` where it is a regression whose
+    loss is a squared error (equations 10 and 7). ``log_variance`` holds ``log sigma^2`` of every task and is trained with
     the network: give ``loss.parameters()`` to the optimiser too, without weight decay.
 
     Args:
@@ -131,7 +131,7 @@ class UncertaintyWeighted(Weighted):
     """
 
     def __init__(self, losses: Mapping[str, TaskLoss], regressions: Collection[str] = ()) -> None:
-        super().__init__(losses, {task: 0.5 for task in regressions})
+        super().__init__(losses, dict.fromkeys(regressions, 0.5))
         self.log_variance = nn.ParameterDict({task: nn.Parameter(torch.zeros(())) for task in losses})
 
     def weighted(self, task: str, loss: Tensor) -> Tensor:
@@ -141,7 +141,7 @@ class UncertaintyWeighted(Weighted):
 
 
 class OfExamples:
-    """A loss of several tasks for ``training.fit``, whose batches carry labels of one: targets are looked up by example.
+    """A loss of several tasks for ``training.fit``, whose batches have labels of one: targets are found by example.
 
     Args:
         loss: as ``Weighted``; one with parameters of its own also goes to ``fit(extra=...)``.

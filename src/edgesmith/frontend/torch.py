@@ -17,8 +17,8 @@ __all__ = ["export"]
 def export(module: torch.nn.Module, example: Any, path: Path, *, traced: bool = False) -> None:
     """Write a module as an ONNX file with the shapes of ``example``.
 
-    PyTorch's current exporter is tried first, then the one that traces. Where the module gives a dict, its keys name the
-    outputs.
+    PyTorch's current exporter is tried first, then the one that traces. Where the module gives a dict, its
+    keys name the outputs.
 
     Args:
         example: one input, or a tuple of inputs, or a dict of them by argument name.
