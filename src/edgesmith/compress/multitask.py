@@ -122,8 +122,8 @@ class UncertaintyWeighted(Weighted):
     """Weights that are learned as the uncertainty of each task (Kendall et al., arXiv:1705.07115).
 
     A task adds ``loss / sigma^2 + log sigma``, or ``loss / (2 sigma^2) + log sigma`` where it is a regression whose
-    loss is a squared error (equations 10 and 7). ``log_variance`` holds ``log sigma^2`` of every task and is trained with
-    the network: give ``loss.parameters()`` to the optimiser too, without weight decay.
+    loss is a squared error (equations 10 and 7). ``log_variance`` holds ``log sigma^2`` of every task and is trained
+    with the network: give ``loss.parameters()`` to the optimiser too, without weight decay.
 
     Args:
         losses: by task.
