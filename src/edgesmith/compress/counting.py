@@ -6,9 +6,16 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 __all__ = ["macs", "parameters"]
+
+
+def _attention(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
+    return int(sdpa_flop_count(query, key, value))  # type: ignore[no-untyped-call, unused-ignore]
+
+
+_MORE = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention}  # the one that PyTorch leaves out
 
 
 def macs(module: nn.Module, example: Any) -> int:
@@ -20,7 +27,7 @@ def macs(module: nn.Module, example: Any) -> int:
     was_training = module.training
     module.eval()
     try:
-        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        with torch.no_grad(), FlopCounterMode(display=False, custom_mapping=_MORE) as counter:
             module(*(example if isinstance(example, tuple) else (example,)))
     finally:
         module.train(was_training)

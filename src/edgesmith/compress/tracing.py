@@ -27,6 +27,7 @@ _LAYERS = (
     nn.Linear,
     nn.Embedding,
 )
+_CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 _LAYERS_OF_LAYERS = (nn.MultiheadAttention, nn.RNNBase, nn.RNNCellBase, nn.AdaptiveLogSoftmaxWithLoss)
 
 
@@ -43,12 +44,14 @@ class Traced:
     """A traced module.
 
     Attributes:
+        module: what was traced.
         graph: shares parameters, buffers and leaf modules with the module; ``node.meta["value"]`` of every node is what
             the node gave for the example, with ``Shape`` in the place of tensors; ``node.meta["owner"]`` is the name of
             the submodule whose code the node comes from.
         opaque: submodules that could not be traced and are leaves: name to reason.
     """
 
+    module: nn.Module
     graph: fx.GraphModule
     opaque: Mapping[str, str]
 
@@ -96,10 +99,10 @@ def trace(module: nn.Module, example: Any) -> Traced:
             ) from error
         opaque: dict[str, str] = {}
         while True:
-            tracer = _Tracer(inputs, opaque)
+            tracer, before = _Tracer(inputs, opaque), set(vars(module))
             try:
                 graph = fx.GraphModule(module, tracer.trace(module), type(module).__name__)
-                return Traced(graph, opaque)
+                return Traced(module, graph, opaque)
             except Exception as error:
                 why = f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"
                 if not tracer.failed_in:
@@ -109,6 +112,9 @@ def trace(module: nn.Module, example: Any) -> Traced:
                         hint="move code that depends on values of tensors into a submodule; it is then left as it is",
                     ) from error
                 opaque[tracer.failed_in] = why
+            finally:
+                for constant in set(vars(module)) - before:  # torch.fx leaves tensors that the code makes here
+                    delattr(module, constant)
 
 
 def map_tensors(value: Any, function: Callable[[torch.Tensor], Any]) -> Any:
@@ -195,7 +201,7 @@ class _Tracer(fx.Tracer):
             return True
         if isinstance(module, _LAYERS):
             return not any(True for child in module.children() for _ in child.parameters())
-        if not type(module).__module__.startswith("torch.nn"):
+        if not type(module).__module__.startswith("torch.nn") or isinstance(module, _CONTAINERS):
             return False
         return isinstance(module, _LAYERS_OF_LAYERS) or not any(True for _ in module.children())
 

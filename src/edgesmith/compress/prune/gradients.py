@@ -1,0 +1,39 @@
+"""Gradients of a loss, batch by batch, without touching the module's own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import torch
+
+from edgesmith.compress.prune.scoring import Scoring
+
+__all__ = ["gradients"]
+
+
+def gradients(scoring: Scoring, criterion: str) -> Iterator[Mapping[str, torch.Tensor]]:
+    """Gradients of the loss by parameter name, for every batch, in evaluation mode; zero where the loss has none.
+
+    Raises:
+        BadInput: there are no data.
+    """
+    module = scoring.structure.module
+    modes = [(m, m.training) for m in module.modules()]
+    frozen = [p for p in module.parameters() if not p.requires_grad]
+    module.eval()
+    try:
+        for parameter in frozen:
+            parameter.requires_grad_(True)
+        named = dict(module.named_parameters())
+        for batch in scoring.batches(criterion):
+            loss = scoring.loss(module, batch)
+            found = torch.autograd.grad(loss, list(named.values()), allow_unused=True)
+            yield {
+                name: torch.zeros_like(parameter) if gradient is None else gradient
+                for (name, parameter), gradient in zip(named.items(), found, strict=True)
+            }
+    finally:
+        for parameter in frozen:
+            parameter.requires_grad_(False)
+        for submodule, training in modes:
+            submodule.training = training

@@ -1,0 +1,84 @@
+"""Operations that only move elements: they are run on the labels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from edgesmith.compress.prune.propagation import Call, Param
+from edgesmith.compress.prune.rules.registration import rule
+
+__all__: list[str] = []
+
+_MOVES = (
+    "reshape view flatten unflatten permute transpose swapaxes swapdims movedim moveaxis t squeeze unsqueeze expand "
+    "expand_as view_as reshape_as repeat repeat_interleave tile roll flip narrow select index_select getitem getattr "
+    "split unbind tensor_split hsplit vsplit chunk pixel_shuffle pixel_unshuffle channel_shuffle ravel broadcast_to "
+    "unfold_copy adjoint"
+)
+_MODULES = "Flatten Unflatten PixelShuffle PixelUnshuffle ChannelShuffle"
+
+
+@rule(*_MOVES.split(), *_MODULES.split())
+def _moved(call: Call) -> Any:
+    source = call.args[0]
+    if isinstance(source, (tuple, list, dict)) and not isinstance(source, torch.Tensor):
+        return source[call.args[1]]  # an element of a tuple or dict
+    x = call.p.labels_of(source)
+    as_other = str(getattr(call.node.target, "__name__", call.node.target)).endswith("_as")
+    rest = [call.p.labels_of(value) if as_other else _index(value) for value in call.args[1:]]
+    if any(value is NotImplemented for value in rest):
+        return call.opaque(f"{call.node.name}: indices are computed")
+    if call.module is not None:
+        result = type(call.module).forward(call.module, x)
+    elif call.node.op == "call_method":
+        method = str(call.node.target).rstrip("_")
+        result = getattr(x, "reshape" if method == "view" else method)(*rest, **call.kwargs)
+    else:
+        result = call.node.target(x, *rest, **call.kwargs)  # type: ignore[operator]
+    if isinstance(result, torch.Tensor):
+        return call.p.settle(result, call.node, 1 if _is_shuffle(call) else None)
+    return _parts(call, tuple(result))
+
+
+@rule("cat", "concat", "concatenate", "stack", "hstack", "vstack")
+def _joined(call: Call) -> Any:
+    parts = [call.p.labels_of(value) for value in call.args[0]]
+    function = getattr(torch, str(getattr(call.node.target, "__name__", "cat")))
+    axes = {axis for part in parts for axis in call.p.labels.varying(part)}
+    result = function(parts, *call.args[1:], **call.kwargs)
+    if function is torch.stack:
+        dim = call.get(1, "dim", 0) % result.ndim
+        axes = {axis + (axis >= dim) for axis in axes}
+    return call.p.settle(result, call.node, axes.pop() if len(axes) == 1 else None)
+
+
+def _parts(call: Call, parts: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+    """Parts of one size stay of one size: code that halves a value goes on halving it."""
+    x = call.p.labels_of(call.args[0])
+    even = len({part.shape for part in parts}) == 1 and len(parts) > 1
+    sizes = call.get(1, "split_size_or_sections")
+    varying = call.p.labels.varying(x)
+    divides = bool(varying) and parts[0].ndim == x.ndim and parts[0].shape[varying[0]] != x.shape[varying[0]]
+    if even and divides and not isinstance(sizes, (tuple, list)):
+        for part in parts[1:]:
+            call.p.labels.unify(parts[0], part, f"{call.node.name} couples it to what is fixed")
+    return tuple(call.p.settle(part, call.node) for part in parts)
+
+
+def _is_shuffle(call: Call) -> bool:
+    name = type(call.module).__name__ if call.module is not None else str(getattr(call.node.target, "__name__", ""))
+    return name in ("PixelShuffle", "pixel_shuffle")
+
+
+def _index(value: Any) -> Any:
+    """An argument for moving labels: tensors of integers by their values, which only buffers have here."""
+    if isinstance(value, Param):
+        return value.tensor
+    if isinstance(value, torch.Tensor):
+        return NotImplemented
+    if isinstance(value, (tuple, list)):
+        items = [_index(item) for item in value]
+        return NotImplemented if any(item is NotImplemented for item in items) else type(value)(items)
+    return value

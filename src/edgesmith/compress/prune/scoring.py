@@ -1,0 +1,86 @@
+"""What criteria of importance get and give, and their registry."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from edgesmith.compress.prune.structure import Structure
+from edgesmith.compress.tracing import as_inputs
+from edgesmith.errors import BadInput
+from edgesmith.registry import Registry
+
+__all__ = ["IMPORTANCE", "Importance", "Loss", "Scores", "Scoring", "cross_entropy", "inputs_of"]
+
+Scores = npt.NDArray[np.float64]
+"""One number a unit; less means that it can go."""
+
+Loss = Callable[[nn.Module, Any], torch.Tensor]
+"""The loss of a batch, a scalar with gradients."""
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """What a criterion may look at.
+
+    Attributes:
+        data: batches, as ``loss`` understands them; for criteria that look at activations, inputs or tuples that start
+            with the inputs. None where the user gave none.
+    """
+
+    structure: Structure
+    data: Iterable[Any] | None
+    loss: Loss
+    seed: int = 0
+
+    def batches(self, criterion: str) -> Iterable[Any]:
+        """The data.
+
+        Raises:
+            BadInput: there are none.
+        """
+        if self.data is None:
+            raise BadInput("needs data", where=f"importance {criterion!r}", hint="pass data=, an iterable of batches")
+        return self.data
+
+    def per_unit(self, per_element: Callable[[str, torch.Tensor], torch.Tensor], roles: tuple[str, ...]) -> Scores:
+        """Sum over all elements that go with a unit, along axes of the given roles.
+
+        Args:
+            per_element: from a parameter's name and values to numbers of the same shape.
+        """
+        totals = np.zeros(self.structure.units)
+        parameters = dict(self.structure.module.named_parameters())
+        for axis in self.structure.axes:
+            if axis.role not in roles or axis.tensor not in parameters:
+                continue
+            values = per_element(axis.tensor, parameters[axis.tensor].detach())
+            along = values.movedim(axis.axis, 0).reshape(len(axis.units), -1).sum(1).double().cpu().numpy()
+            some = axis.units >= 0
+            totals += np.bincount(axis.units[some], weights=along[some], minlength=self.structure.units)
+        return totals
+
+
+Importance = Callable[[Scoring], Scores]
+IMPORTANCE: Registry[Importance] = Registry("importance", "edgesmith.compress.prune.importance")
+
+
+def inputs_of(batch: Any) -> tuple[Any, ...]:
+    """Positional inputs of a batch: itself, or all but the last of a tuple or list (which is the label)."""
+    if isinstance(batch, (tuple, list)) and len(batch) > 1:
+        return tuple(batch[:-1])
+    return as_inputs(batch[0] if isinstance(batch, list) else batch)
+
+
+def cross_entropy(module: nn.Module, batch: Any) -> torch.Tensor:
+    """Cross-entropy of logits, for batches (inputs, class numbers)."""
+    if not isinstance(batch, (tuple, list)) or len(batch) < 2:
+        raise BadInput("a batch without labels", where="loss", hint="pass loss=, a function of module and batch")
+    return F.cross_entropy(module(*inputs_of(batch)), batch[-1])

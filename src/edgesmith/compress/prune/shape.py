@@ -1,0 +1,94 @@
+"""A pruned architecture as data: which positions stay along every axis, without any weights."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+
+from edgesmith.errors import BadInput
+
+__all__ = ["PrunedShape", "apply_shape"]
+
+
+@dataclass(frozen=True)
+class PrunedShape:
+    """What was removed from a module.
+
+    Attributes:
+        kept: parameter or buffer to axis to the positions that stay, in order; axes that stay whole are left out.
+        sizes: shapes of these tensors before.
+        attributes: module to attribute to its new value, such as ``{"conv1": {"out_channels": 24}}``.
+    """
+
+    kept: Mapping[str, Mapping[int, tuple[int, ...]]] = field(default_factory=dict)
+    sizes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    attributes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        """Text that ``from_json`` reads."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> PrunedShape:
+        """What ``to_json`` wrote.
+
+        Raises:
+            BadInput: it is something else.
+        """
+        try:
+            data = json.loads(text)
+            kept = {t: {int(a): tuple(map(int, k)) for a, k in axes.items()} for t, axes in data["kept"].items()}
+            sizes = {t: tuple(map(int, size)) for t, size in data["sizes"].items()}
+            attributes = {
+                module: {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
+                for module, values in data["attributes"].items()
+            }
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise BadInput(f"no pruned shape: {error}", where="PrunedShape", hint="give what to_json wrote") from error
+        return cls(kept, sizes, attributes)
+
+
+def apply_shape(module: nn.Module, shape: PrunedShape | str) -> nn.Module:
+    """A copy of an unpruned module with the pruned architecture, ready for ``load_state_dict``.
+
+    Weights that stay are copied; ``module`` itself stays as it is.
+
+    Args:
+        module: the architecture that was pruned, with any weights.
+        shape: the record, or its JSON text.
+
+    Raises:
+        BadInput: the record is not of this architecture.
+    """
+    shape = PrunedShape.from_json(shape) if isinstance(shape, str) else shape
+    pruned = copy.deepcopy(module)
+    names: dict[int, list[str]] = defaultdict(list)
+    tensors: dict[str, torch.Tensor] = {}
+    owned = [*pruned.named_parameters(remove_duplicate=False), *pruned.named_buffers(remove_duplicate=False)]
+    for name, tensor in owned:
+        names[id(tensor)].append(name)
+        tensors[name] = tensor
+    for name, axes in shape.kept.items():
+        found = tensors.get(name)
+        if found is None or tuple(found.shape) != tuple(shape.sizes[name]):
+            why = "there is none" if found is None else f"its shape is {tuple(found.shape)}"
+            raise BadInput(f"expected shape {tuple(shape.sizes[name])}: {why}", where=name, hint="another module")
+        values = found.detach()
+        for axis, positions in axes.items():
+            values = values.index_select(axis, torch.tensor(positions, dtype=torch.int64, device=values.device))
+        values = values.contiguous()
+        new = nn.Parameter(values, found.requires_grad) if isinstance(found, nn.Parameter) else values
+        for alias in names[id(found)]:
+            owner, _, attribute = alias.rpartition(".")
+            setattr(pruned.get_submodule(owner), attribute, new)
+    for owner, changes in shape.attributes.items():
+        for attribute, value in changes.items():
+            setattr(pruned.get_submodule(owner), attribute, value)
+    return pruned

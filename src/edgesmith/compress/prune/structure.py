@@ -1,0 +1,267 @@
+"""What can be pruned: units of coupled channels, in named groups, with exact costs."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from torch import nn
+
+from edgesmith.compress import counting
+from edgesmith.compress.prune.labels import FIXED, Ints
+from edgesmith.compress.prune.propagation import Propagation, Role, propagate
+from edgesmith.compress.tracing import trace
+
+__all__ = ["Axis", "Group", "Kept", "Structure", "analyse"]
+
+Kept = Mapping[str, Ints]
+"""By group name: which of its units stay, ascending."""
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """One axis of a parameter or buffer.
+
+    Attributes:
+        tensor: its name.
+        layer: the module it belongs to.
+        units: the unit of every position, -1 for positions that always stay; shape (size,).
+    """
+
+    tensor: str
+    axis: int
+    role: Role
+    layer: str
+    units: Ints
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Units that have the same places in the same layers, so that any of them may go.
+
+    Attributes:
+        name: the first layer that makes these channels.
+        units: numbers of the units.
+        width: channels a unit, in the first layer that makes them.
+        layers: all layers that make these channels.
+        readers: the layers that read them.
+    """
+
+    name: str
+    units: Ints
+    width: int
+    layers: tuple[str, ...]
+    readers: tuple[str, ...]
+
+    @property
+    def size(self) -> int:
+        """Number of units."""
+        return len(self.units)
+
+
+@dataclass(frozen=True)
+class Structure:
+    """The prunable structure of a module.
+
+    Attributes:
+        axes: of all parameters and buffers with channels.
+        groups: in the order of the network.
+        untouched: layers whose output channels all stay, and why.
+        units: number of units.
+    """
+
+    module: nn.Module
+    example: Any
+    propagation: Propagation
+    axes: tuple[Axis, ...]
+    groups: tuple[Group, ...]
+    untouched: tuple[tuple[str, str], ...]
+    units: int
+    unit_of_label: Ints
+    _counts: _Counts
+
+    def group(self, name: str) -> Group:
+        """The group of this name, or the one that a layer of this name makes."""
+        return next(g for g in self.groups if g.name == name or name in g.layers)
+
+    def macs(self, kept: npt.NDArray[Any] | None = None) -> int:
+        """Multiply-adds with so many units kept of each group; None for all."""
+        return self._counts.total(self._counts.terms, kept) + self._counts.other_macs
+
+    def parameters(self, kept: npt.NDArray[Any] | None = None) -> int:
+        """Parameters with so many units kept of each group; None for all."""
+        return self._counts.total(self._counts.tensors, kept) + self._counts.other_parameters
+
+    def saved(self, group: int, kept: npt.NDArray[Any] | None = None) -> float:
+        """Multiply-adds that one unit of a group costs, while so many of each group are kept."""
+        sizes = np.array([g.size for g in self.groups]) if kept is None else kept
+        less = sizes.copy()
+        less[group] -= 1
+        return float(self.macs(sizes) - self.macs(less))
+
+    def share(self, group: int) -> float:
+        """Fraction of the module's multiply-adds in layers that make or read a group's channels."""
+        return self._counts.share(group)
+
+    @property
+    def is_read(self) -> npt.NDArray[np.bool_]:
+        """Which units some layer reads through weights."""
+        found = np.zeros(self.units, dtype=bool)
+        for axis in self.axes:
+            if axis.role == "in":
+                found[axis.units[axis.units >= 0]] = True
+        return found
+
+    def mask(self, kept: Kept) -> npt.NDArray[np.bool_]:
+        """Which units stay; groups that are not named stay whole."""
+        stays = np.ones(self.units, dtype=bool)
+        for group in self.groups:
+            if group.name in kept:
+                stays[group.units] = False
+                stays[group.units[np.asarray(kept[group.name], dtype=np.int64)]] = True
+        return stays
+
+
+@dataclass(frozen=True)
+class _Counts:
+    """Numbers of positions along axes as linear functions of the units kept in each group."""
+
+    sizes: npt.NDArray[np.int64]
+    fixed: npt.NDArray[np.int64]
+    factors: npt.NDArray[np.int64]
+    terms: Sequence[tuple[int, tuple[int, ...]]]
+    tensors: Sequence[tuple[int, tuple[int, ...]]]
+    other_parameters: int
+    other_macs: int
+
+    def total(self, terms: Sequence[tuple[int, tuple[int, ...]]], kept: npt.NDArray[Any] | None) -> int:
+        along = (self.fixed + self.factors @ (self.sizes if kept is None else np.asarray(kept))).tolist()
+        total = 0
+        for scale, axes in terms:
+            product = scale
+            for axis in axes:
+                product *= along[axis]
+            total += product
+        return total
+
+    def share(self, group: int) -> float:
+        touched = [(s, axes) for s, axes in self.terms if any(self.factors[a, group] for a in axes)]
+        return self.total(touched, None) / max(1, self.total(self.terms, None) + self.other_macs)
+
+
+def analyse(module: nn.Module, example: Any, attention: Literal["heads", "head_dim"] = "heads") -> Structure:
+    """Find everything that can be pruned.
+
+    Args:
+        example: one input, or a tuple of positional inputs; a batch of one is enough.
+        attention: what attention loses: whole heads, or the same number of dimensions in every head.
+
+    Raises:
+        ModelError: the module's own ``forward`` cannot be traced.
+        BadInput: the module does not run on ``example``.
+    """
+    return structure_of(module, example, propagate(trace(module, example), attention))
+
+
+def structure_of(module: nn.Module, example: Any, p: Propagation) -> Structure:
+    """Units and groups of what was propagated."""
+    roots, reasons = p.labels.roots(), p.labels.reasons()
+    fixed = np.isin(roots, np.array([FIXED, *reasons], dtype=np.int64))
+    slots = list(p.slots.values())
+    along = [slot.labels.numpy() for slot in slots]
+    keys: dict[bytes, int] = {labels.tobytes(): i for i, labels in reversed(list(enumerate(along)))}
+    term_axes: list[tuple[int, tuple[int, ...]]] = []
+    for term in p.terms:
+        places = []
+        for labels in (axis.numpy() for axis in term.axes):
+            if labels.tobytes() not in keys:
+                keys[labels.tobytes()] = len(along)
+                along.append(labels)
+            places.append(keys[labels.tobytes()])
+        term_axes.append((term.scale, tuple(places)))
+    classes = [np.where(fixed[labels], -1, roots[labels]) for labels in along]
+    signatures: dict[int, list[tuple[int, int]]] = defaultdict(list)
+    for place, values in enumerate(classes):
+        for root, count in zip(*np.unique(values[values >= 0], return_counts=True), strict=True):
+            signatures[int(root)].append((place, int(count)))
+    members: dict[tuple[tuple[int, int], ...], list[int]] = defaultdict(list)
+    for root, signature in signatures.items():
+        members[tuple(signature)].append(root)
+
+    alone: dict[int, str] = {}
+    groups: list[Group] = []
+    unit_of_root = np.full(len(roots), -1, dtype=np.int64)
+    units = 0
+    for places_in, found in members.items():
+        makers = [slots[i] for i, _ in places_in if i < len(slots) and slots[i].role == "out"]
+        if len(found) == 1 or not any(i < len(slots) for i, _ in places_in):
+            alone.update(dict.fromkeys(found, "all of its channels would have to go together"))
+            continue
+        numbers = np.arange(units, units + len(found), dtype=np.int64)
+        unit_of_root[np.sort(found)] = numbers
+        units += len(found)
+        layers = tuple(dict.fromkeys(slot.layer for slot in makers))
+        readers = dict.fromkeys(slots[i].layer for i, _ in places_in if i < len(slots) and slots[i].role == "in")
+        first = layers[0] if layers else slots[places_in[0][0]].tensor
+        taken = sum(g.name.partition("#")[0] == first for g in groups)
+        width = next((n for i, n in places_in if i < len(slots) and slots[i].role == "out"), places_in[0][1])
+        groups.append(Group(f"{first}#{taken + 1}" if taken else first, numbers, width, layers, tuple(readers)))
+    unit_of_label = np.where(fixed, -1, unit_of_root[roots])
+    positions = [unit_of_label[labels] for labels in along]
+    axes = tuple(
+        Axis(slot.tensor, slot.axis, slot.role, slot.layer, where)
+        for slot, where in zip(slots, positions, strict=False)
+    )
+    counts = _counts(module, example, axes, positions, groups, term_axes, unit_of_root)
+    untouched = _untouched(p, axes, roots, reasons, alone)
+    return Structure(module, example, p, axes, tuple(groups), untouched, units, unit_of_label, counts)
+
+
+def _counts(
+    module: nn.Module,
+    example: Any,
+    axes: Sequence[Axis],
+    positions: Sequence[Ints],
+    groups: Sequence[Group],
+    terms: Sequence[tuple[int, tuple[int, ...]]],
+    unit_of_root: Ints,
+) -> _Counts:
+    group_of_unit = np.repeat(np.arange(len(groups)), [g.size for g in groups])
+    sizes = np.array([g.size for g in groups], dtype=np.int64)
+    fixed = np.array([int((where < 0).sum()) for where in positions], dtype=np.int64)
+    factors = np.zeros((len(positions), len(groups)), dtype=np.int64)
+    for place, where in enumerate(positions):
+        found = np.bincount(group_of_unit[where[where >= 0]], minlength=len(groups))
+        factors[place] = found // np.maximum(sizes, 1)
+    owned = dict(module.named_parameters())
+    by_tensor: dict[str, list[int]] = defaultdict(list)
+    for place, axis in enumerate(axes):
+        if axis.tensor in owned:
+            by_tensor[axis.tensor].append(place)
+    tensors = []
+    for name, places in by_tensor.items():
+        rest = owned[name].numel()
+        for place in places:
+            rest //= max(1, len(positions[place]))
+        tensors.append((rest, tuple(places)))
+    others = sum(tensor.numel() for name, tensor in owned.items() if name not in by_tensor)
+    counts = _Counts(sizes, fixed, factors, terms, tensors, others, 0)
+    return replace(counts, other_macs=counting.macs(module, example) - counts.total(terms, None))
+
+
+def _untouched(
+    p: Propagation, axes: Sequence[Axis], roots: Ints, reasons: Mapping[int, str], alone: Mapping[int, str]
+) -> tuple[tuple[str, str], ...]:
+    found: dict[str, str] = {}
+    for axis, slot in zip(axes, p.slots.values(), strict=True):
+        if axis.role == "out" and bool((axis.units < 0).all()):
+            classes = roots[slot.labels.numpy()].tolist()
+            why = next((reasons[c] for c in classes if c in reasons), "")
+            found.setdefault(axis.layer, why or next((alone[c] for c in classes if c in alone), "it always stays"))
+    for name, why in p.traced.opaque.items():
+        found.setdefault(name, f"cannot be traced: {why}")
+    return tuple(found.items())

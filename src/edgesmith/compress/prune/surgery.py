@@ -1,0 +1,128 @@
+"""Cutting: a copy of the user's module whose layers are smaller, checked by sending labels through it again."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from edgesmith.compress.prune.literals import rewrite, stale_attributes
+from edgesmith.compress.prune.propagation import Propagation, propagate
+from edgesmith.compress.prune.shape import PrunedShape, apply_shape
+from edgesmith.compress.prune.structure import Kept, Structure
+from edgesmith.compress.tracing import as_inputs, evaluating, trace
+from edgesmith.errors import EdgesmithError, GraphError
+
+__all__ = ["cut"]
+
+
+def cut(structure: Structure, kept: Kept) -> tuple[nn.Module, PrunedShape]:
+    """Remove all units that are not kept.
+
+    The result is of the user's own class. Only where its code states sizes as numbers that no attribute of a module
+    holds, it is a ``torch.fx.GraphModule`` over the pruned layers; code that asks for ``self.training`` then behaves as
+    in evaluation.
+
+    Args:
+        kept: units that stay, by group name; groups that are not named stay whole.
+
+    Raises:
+        GraphError: the pruned network does not agree with what was intended.
+    """
+    stays = structure.mask(kept)
+    shape = _shape(structure, stays)
+    pruned = apply_shape(structure.module, shape)
+    why = _disagreement(structure, pruned, stays)
+    if not why:
+        return pruned, shape
+    for attributes in stale_attributes(structure, stays):
+        merged = {layer: dict(values) for layer, values in shape.attributes.items()}
+        for (layer, attribute), value in attributes.items():
+            merged.setdefault(layer, {}).setdefault(attribute, value)
+        patched = PrunedShape(shape.kept, shape.sizes, merged)
+        candidate = apply_shape(structure.module, patched)
+        if not _disagreement(structure, candidate, stays):
+            return candidate, patched
+    graph = rewrite(structure, pruned, stays)
+    why = _disagreement(structure, graph, stays)
+    if why:
+        raise GraphError(
+            f"the pruned network is not what was meant: {why}",
+            where=type(structure.module).__name__,
+            hint="ignore the layers that it names, and please report the module",
+        )
+    return graph, shape
+
+
+def _shape(structure: Structure, stays: np.ndarray[Any, np.dtype[np.bool_]]) -> PrunedShape:
+    kept: dict[str, dict[int, tuple[int, ...]]] = defaultdict(dict)
+    sizes: dict[str, tuple[int, ...]] = {}
+    tensors = dict([*structure.module.named_parameters(), *structure.module.named_buffers()])
+    for axis in structure.axes:
+        keep = (axis.units < 0) | stays[axis.units]
+        if not keep.all():
+            kept[axis.tensor][axis.axis] = tuple(np.flatnonzero(keep).tolist())
+            sizes[axis.tensor] = tuple(tensors[axis.tensor].shape)
+    attributes: dict[str, dict[str, Any]] = defaultdict(dict)
+    for (layer, attribute, place), labels in structure.propagation.sizes.items():
+        units = structure.unit_of_label[labels.numpy()]
+        count = int(((units < 0) | stays[units]).sum())
+        if count == len(units):
+            continue
+        if place is None:
+            attributes[layer][attribute] = count
+        else:
+            value = list(getattr(structure.module.get_submodule(layer), attribute))
+            value[place] = count
+            attributes[layer][attribute] = tuple(value)
+    return PrunedShape(dict(kept), sizes, dict(attributes))
+
+
+def _disagreement(structure: Structure, pruned: nn.Module, stays: np.ndarray[Any, np.dtype[np.bool_]]) -> str:
+    """What is wrong with a pruned module; empty if nothing is."""
+    try:
+        with evaluating(pruned):
+            pruned(*as_inputs(structure.example))
+        p = propagate(trace(pruned, structure.example), structure.propagation.attention, structure.propagation.shrinks)
+    except (EdgesmithError, RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
+        return f"{type(error).__name__}: {str(error).strip()}"
+    return _other_shapes(structure.propagation, p) or _other_couplings(structure, p, stays)
+
+
+def _other_shapes(before: Propagation, after: Propagation) -> str:
+    outputs = []
+    for p in (before, after):
+        node = next(n for n in p.traced.graph.graph.nodes if n.op == "output")
+        outputs.append([n.meta["value"] for n in node.all_input_nodes])
+    return "" if outputs[0] == outputs[1] else f"outputs were {outputs[0]}, are {outputs[1]}"
+
+
+def _other_couplings(structure: Structure, p: Propagation, stays: np.ndarray[Any, np.dtype[np.bool_]]) -> str:
+    """Whether the labels of the pruned network couple the positions that the labels of the whole one coupled."""
+    roots = p.labels.roots()
+    for key in p.slots:
+        if key not in structure.propagation.slots:
+            return f"{key[0]} has other axes"
+    last = {int(g.units[stays[g.units]][0]) for g in structure.groups if stays[g.units].sum() == 1}
+    old_of_new: dict[int, int] = {}
+    new_of_old: dict[int, int] = {}
+    for axis in structure.axes:
+        units = axis.units[(axis.units < 0) | stays[axis.units]]
+        slot = p.slots.get((axis.tensor, axis.axis))
+        if slot is None:
+            if bool((axis.units >= 0).any()):
+                return f"{axis.tensor} has other axes"
+            continue
+        labels = roots[slot.labels.numpy()]
+        if len(labels) != len(units):
+            return f"{axis.tensor} has {len(labels)} positions instead of {len(units)}"
+        for unit, label in zip(units.tolist(), labels.tolist(), strict=True):
+            if (
+                unit >= 0
+                and unit not in last
+                and (old_of_new.setdefault(label, unit), new_of_old.setdefault(unit, label)) != (unit, label)
+            ):
+                return f"{axis.tensor} is coupled with other channels"
+    return ""
