@@ -31,6 +31,7 @@ EXACT_PARAMETERS = {
     "lenet-5": 61_706,
     "mlperf-tiny-anomaly-detection": 267_928,  # Keras' 269,992 less its 2,064 running statistics
     "mlperf-tiny-image-classification": 78_186,  # Keras' 78,666 less its 480 running statistics
+    "mlperf-tiny-keyword-spotting": 23_756,  # Keras' 24,908 less its 1,152 running statistics
     "mlperf-tiny-person-detection": 216_322,  # Keras' 221,794 less its 5,472 running statistics
     "mnasnet-1.0": 4_383_312,
     "mobilenet-v1": 4_231_976,  # Keras' 4,253,864 less its 21,888 running statistics
