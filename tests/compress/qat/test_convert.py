@@ -90,7 +90,7 @@ def test_compiled_program_has_the_module_s_integers(kind: type[nn.Module], tmp_p
     artifact = edgesmith.compile(converted.model, output=tmp_path / "out", **options)
     graph, _ = optimize(edgesmith.frontend.onnx.read(converted.model))
     integers = [n.op.name for n in graph.nodes if n.op.name.endswith("Integer")]
-    assert len(integers) == len(list(module.layers()))
+    assert len(integers) == len(list(qat.layers(module)))
     wrong, compared = wrong_integers(artifact, graph, {graph.inputs[0]: x.numpy()}, artifact.context())
     assert compared and not wrong
     simulation = qat.simulate(module)

@@ -34,7 +34,8 @@ def train(module: nn.Module, steps: int, seed: int = 3, lr: float = 2e-3) -> lis
     module.train()
     optimizer = torch.optim.Adam(qat.parameter_groups(module, lr=lr))
     losses = []
-    x = module.example.new_empty(16, *module.example.shape[1:]).normal_(generator=torch.Generator().manual_seed(seed))
+    shape = module.quantization.example.shape[1:]
+    x = torch.randn(16, *shape, generator=torch.Generator().manual_seed(seed))
     for _ in range(steps):
         loss = nn.functional.cross_entropy(module(x), torch.arange(16) % 5)
         optimizer.zero_grad()
@@ -128,10 +129,10 @@ def test_copies_are_independent() -> None:
 def test_fewer_bits_step_by_step() -> None:
     module = prepared(Residual)
     train(module, 2)
-    weights = {p: layer.weight.detach().clone() for p, layer in module.layers()}
+    weights = {p: layer.weight.detach().clone() for p, layer in qat.layers(module)}
     qat.change(module, qat.Settings(weight_bits=4, keep=("fc", "stem")))
-    assert all(torch.equal(layer.weight, weights[p]) for p, layer in module.layers())
-    largest = {p: int(layer.coded().codes.abs().max()) for p, layer in module.layers()}
+    assert all(torch.equal(layer.weight, weights[p]) for p, layer in qat.layers(module))
+    largest = {p: int(layer.coded().codes.abs().max()) for p, layer in qat.layers(module)}
     assert largest["conv1"] == largest["conv2"] == 7 and largest["stem"] > 7
     train(module, 2)
     assert not qat.convert(module).floats
@@ -149,15 +150,15 @@ def test_incremental_quantisation_ends_with_powers_of_two() -> None:
     module.get_submodule("drop").p = 0.0
     x, steps = inputs(Residual, 4, 6), 1 / 50
     assert (outputs(module, x) - module.train()(x)).abs().max() < steps
-    codes, _ = dict(module.layers())["conv1"].coded()
+    codes, _ = dict(qat.layers(module))["conv1"].coded()
     assert set(codes.abs().unique().tolist()) <= {0.0, *(2.0**i for i in range(7))}
-    assert bool(dict(module.layers())["conv1"].quantizer.is_fixed.all())
+    assert bool(dict(qat.layers(module))["conv1"].quantizer.is_fixed.all())
 
 
 def test_layers_that_are_not_quantised() -> None:
     module = prepared(Residual, floats=("stem",), bits=(("conv2", 3),))
-    assert [p for p, _ in module.layers()] == ["conv1", "conv2", "fc"]
-    assert dict(module.layers())["conv2"].coded().codes.abs().max() == 3
+    assert [p for p, _ in qat.layers(module)] == ["conv1", "conv2", "fc"]
+    assert dict(qat.layers(module))["conv2"].coded().codes.abs().max() == 3
     x = inputs(Residual, 2, 6)
     torch.testing.assert_close(outputs(module, x), qat.simulate(module)(x), rtol=1e-4, atol=1e-4)
 

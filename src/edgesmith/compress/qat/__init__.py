@@ -21,13 +21,14 @@ from edgesmith.compress.qat.change import change
 from edgesmith.compress.qat.convert import Converted, convert
 from edgesmith.compress.qat.layer import QuantizedLayer
 from edgesmith.compress.qat.prepare import prepare
-from edgesmith.compress.qat.quantized_module import QuantizedModule
+from edgesmith.compress.qat.quantized_module import Quantization, QuantizedModule, layers
 from edgesmith.compress.qat.schedule import Schedule, advance, clipping_penalty, freeze, parameter_groups
 from edgesmith.compress.qat.settings import Settings
 from edgesmith.compress.qat.simulate import Simulation, simulate
 
 __all__ = [
     "Converted",
+    "Quantization",
     "QuantizedLayer",
     "QuantizedModule",
     "Schedule",
@@ -38,6 +39,7 @@ __all__ = [
     "clipping_penalty",
     "convert",
     "freeze",
+    "layers",
     "parameter_groups",
     "prepare",
     "simulate",

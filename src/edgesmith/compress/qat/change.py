@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from edgesmith.compress.qat.quantized_module import QuantizedModule
+from dataclasses import replace
+
+from edgesmith.compress.qat.quantized_module import QuantizedModule, layers
 from edgesmith.compress.qat.settings import Settings
 from edgesmith.compress.qat.weights_start import weights_started
 from edgesmith.errors import BadInput
@@ -19,8 +21,8 @@ def change(module: QuantizedModule, settings: Settings) -> None:
     Raises:
         BadInput: a layer would become one of floats, or would read signs, or no longer do so.
     """
-    for path, layer in module.layers():
-        bits, before = settings.layer(path), module.settings.layer(path)
+    for path, layer in layers(module):
+        bits, before = settings.layer(path), module.quantization.settings.layer(path)
         if bits is None or bits.reads_signs != (layer.source is None):
             raise BadInput("that needs a module prepared anew", where=f"{path}: change")
         if bits != before:
@@ -28,4 +30,4 @@ def change(module: QuantizedModule, settings: Settings) -> None:
             source = None if layer.source is None else layer.source.parameters_now()
             quantizer = weights_started(weights, bias if layer.is_biased else None, source, bits, settings)
             layer.restart(quantizer.to(weights.device))
-    module.settings = settings
+    module.quantization = replace(module.quantization, settings=settings)

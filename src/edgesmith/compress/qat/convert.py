@@ -13,7 +13,7 @@ import onnx
 from edgesmith.compress.qat.exporting import Exported, exported, with_modules
 from edgesmith.compress.qat.layer import QuantizedLayer
 from edgesmith.compress.qat.matching import Sites, sites
-from edgesmith.compress.qat.quantized_module import QuantizedModule
+from edgesmith.compress.qat.quantized_module import QuantizedModule, layers
 from edgesmith.compress.qat.quantizers import ActivationQuantizer
 from edgesmith.compress.qat.scales import inherited
 from edgesmith.compress.qat.sign_edit import with_signs
@@ -63,26 +63,26 @@ def convert(module: QuantizedModule, example: Any = None) -> Converted:
     Raises:
         ModelError: PyTorch cannot export the module.
     """
-    plain = {path: layer.plain() for path, layer in module.layers()}
-    network = with_modules(module.skeleton, plain, module)
-    calls = {n.name: str(n.target) for n in module.skeleton.nodes if n.op == "call_module" and n.target in plain}
-    layers = dict(module.layers())
+    trained, about = dict(layers(module)), module.quantization
+    plain = {path: layer.plain() for path, layer in trained.items()}
+    network = with_modules(about.skeleton, plain, module)
+    calls = {n.name: str(n.target) for n in about.skeleton.nodes if n.op == "call_module" and n.target in plain}
     found = sites(
-        exported(network, module.example if example is None else example),
+        exported(network, about.example if example is None else example),
         {name: plain[path].weight.detach().cpu().numpy() for name, path in calls.items()},
-        [name for name, path in calls.items() if layers[path].source is None],
-        module.settings.post_training,
+        [name for name, path in calls.items() if trained[path].source is None],
+        about.settings.post_training,
     )
     values = _values(module, found)
     weights: dict[str, QParams] = {}
     integers: dict[str, np.ndarray] = {}
     for name, form in found.products.items():
         if form.input in values:
-            weights[form.node.name], integers[form.node.name] = _coded(layers[calls[name]], form)
+            weights[form.node.name], integers[form.node.name] = _coded(trained[calls[name]], form)
     parameters = Parameters(values, weights, integers)
     graph = quantized_graph(found.exported.graph, parameters, found.settings)
     for name, form in found.signs.items():
-        graph = with_signs(graph, form, *_coded(layers[calls[name]], form))
+        graph = with_signs(graph, form, *_coded(trained[calls[name]], form))
     return Converted(found.exported.graph, graph, parameters, found.exported.values, found.floats)
 
 
@@ -96,7 +96,7 @@ def _values(module: QuantizedModule, found: Sites) -> dict[str, QParams]:
 
 def _known(module: QuantizedModule, found: Exported) -> dict[str, QParams]:
     made = {}
-    for name, path in module.stored.items():
+    for name, path in module.quantization.stored.items():
         quantizer = module.get_submodule(path)
         assert isinstance(quantizer, ActivationQuantizer)
         if name in found.values:

@@ -22,9 +22,13 @@ from edgesmith.frontend.normalize import normalize
 from edgesmith.frontend.onnx import bind
 from edgesmith.frontend.torch import export
 from edgesmith.ir import Graph
-from edgesmith.passes import optimize
+from edgesmith.passes import PASSES, optimize
 
 __all__ = ["Exported", "exported", "inputs_of", "with_modules"]
+
+
+_PASSES = frozenset(PASSES) - {"absorb-shuffles"}
+"""Those after which weights are in the order that training has them in."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,14 +84,17 @@ def exported(network: fx.GraphModule, example: Any) -> Exported:
         names.setdefault(value, name)
     del model.graph.output[count:]
     _rename(model.graph, names)
-    graph, _ = optimize(bind(normalize(model)))
+    graph, _ = optimize(bind(normalize(model)), only=_PASSES)
     return Exported(graph, {v: n for v, n in names.items() if v in graph.types})
 
 
 def _rename(graph: onnx.GraphProto, names: dict[str, str]) -> None:
     """Call values what the network calls them, where no other value is called so; ``names`` is changed too."""
-    taken = {v for n in graph.node for v in (*n.input, *n.output)} | {i.name for i in graph.initializer}
-    new = {value: name for value, name in names.items() if name not in taken}
+    if any(a.type in (a.GRAPH, a.GRAPHS) for n in graph.node for a in n.attribute):
+        return
+    computed = {v for n in graph.node for v in n.output} | {i.name for i in graph.input}
+    taken = computed | {v for n in graph.node for v in n.input} | {i.name for i in graph.initializer}
+    new = {value: name for value, name in names.items() if name not in taken and value in computed}
     for node in graph.node:
         for values in (node.input, node.output):
             values[:] = [new.get(v, v) for v in values]

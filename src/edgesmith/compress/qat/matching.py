@@ -48,17 +48,25 @@ def sites(found: Exported, weights: Mapping[str, np.ndarray], signs: Collection[
     graph = found.graph
     products: dict[str, Product] = {}
     floats: dict[str, str] = {}
+    nameless: list[Product] = []
     for node in graph.nodes:
         if role(node.op) is not Role.PRODUCT:
             continue
         form = product(graph, node)
-        name = _call(found, node, weights)
         if isinstance(form, str):
             floats[node.name] = form
-        elif name is None or not _is_same(form, weights[name]):
-            floats[node.name] = "it is no layer that was asked for"
-        else:
+            continue
+        name = _call(found, node, weights)
+        if name is not None and _is_same(form, weights[name]):
             products[name] = form
+        else:
+            nameless.append(form)
+    for form in nameless:
+        same = [n for n, w in weights.items() if n not in products and _is_same(form, w)]
+        if len(same) == 1:
+            products[same[0]] = form
+        else:
+            floats[form.node.name] = "it is no layer that was asked for"
     by_signs = {name: products.pop(name) for name in signs if name in products}
     out = (*floats, *(form.node.name for form in by_signs.values()))
     settings = replace(settings, exclude=out)
@@ -67,16 +75,19 @@ def sites(found: Exported, weights: Mapping[str, np.ndarray], signs: Collection[
 
 
 def _call(found: Exported, node: Node, known: Collection[str]) -> str | None:
-    """The traced call that a product computes, with its bias perhaps."""
+    """The traced call that a product computes, with movement and the addition of its bias behind it perhaps."""
     (value,) = node.outputs
-    name = found.names.get(value)
-    if name in known:
-        return name
-    reader = found.graph.sole_consumer(value)
-    if reader is None or reader.op.name != "Add":
-        return None
-    name = found.names.get(reader.outputs[0])
-    return name if name in known else None
+    while found.names.get(value) not in known:
+        reader = found.graph.sole_consumer(value)
+        if value in found.names or reader is None or not _is_part(found.graph, reader):
+            return None
+        value = reader.outputs[0]
+    return found.names[value]
+
+
+def _is_part(graph: Graph, node: Node) -> bool:
+    constants = [v for v in node.read if v in graph.constants]
+    return role(node.op) is Role.MOVE or (node.op.name == "Add" and len(constants) == 1)
 
 
 def _is_same(form: Product, weights: np.ndarray) -> bool:

@@ -15,7 +15,7 @@ from edgesmith.compress.qat.exporting import exported, with_modules
 from edgesmith.compress.qat.folding import NORMS, PRODUCTS, BatchNorm, Product, folded, with_parameters
 from edgesmith.compress.qat.layer import QuantizedLayer
 from edgesmith.compress.qat.matching import Sites, rounded_readers, sites
-from edgesmith.compress.qat.quantized_module import QuantizedModule
+from edgesmith.compress.qat.quantized_module import Quantization, QuantizedModule
 from edgesmith.compress.qat.quantizers import ACTIVATIONS, ActivationQuantizer
 from edgesmith.compress.qat.scales import Stored, stored_values
 from edgesmith.compress.qat.settings import LayerBits, Settings
@@ -26,7 +26,7 @@ from edgesmith.errors import BadInput
 __all__ = ["prepare"]
 
 QUANTIZERS = "quantizers"
-"""Path of the quantisers of values."""
+"""Path of the quantisers of values, where nothing else is called so."""
 
 
 def prepare(
@@ -93,19 +93,28 @@ def prepare(
         source = None if stored is None else quantizers[stored.group]
         layer = QuantizedLayer(call.layer, call.norm, quantizer, source, biased=bias is not None)
         network.set_submodule(call.path, layer)
-    left = [name for name in calls if name not in products and name not in found.signs]
-    for name in left:
+    floats: dict[str, str] = {}
+    for name in [n for n in calls if n not in products and n not in found.signs]:
+        floats[calls[name].path] = _why_float(found, name)
         network.set_submodule(calls[name].path, _unfolded(calls[name]))
-    holder = nn.Module()
+    holder = QUANTIZERS
+    while hasattr(network, holder):
+        holder += "_"
+    network.add_module(holder, nn.Module())
     for group, made in quantizers.items():
-        holder.add_module(group, made)
-    network.add_module(QUANTIZERS, holder)
-    stored_names = _insert(network.graph, found, values)
+        network.get_submodule(holder).add_module(group, made)
+    stored_names = _insert(network.graph, found, values, holder)
     network.recompile()
-    result = QuantizedModule(network, network.graph, skeleton, settings, example, stored_names)
+    state = Quantization(settings, example, skeleton, stored_names, floats, trace.opaque)
     device = next((p.device for p in module.parameters()), torch.device("cpu"))
-    result.opaque = dict(trace.opaque)
-    return result.to(device).train(module.training)
+    return QuantizedModule(network, network.graph, state).to(device).train(module.training)
+
+
+def _why_float(found: Sites, name: str) -> str:
+    if name in found.products:
+        return "its input is not computed by any traced operation"
+    node = found.exported.graph.producer(found.exported.values.get(name, ""))
+    return found.floats.get(node.name if node else "", "its weights are not in the exported network as they are here")
 
 
 @dataclass(frozen=True)
@@ -182,7 +191,7 @@ def _value_quantizers(values: Mapping[str, Stored], settings: Settings) -> dict[
     return {group: made(start) for group, start in {s.group: s.start for s in values.values()}.items()}
 
 
-def _insert(graph: fx.Graph, found: Sites, values: Mapping[str, Stored]) -> dict[str, str]:
+def _insert(graph: fx.Graph, found: Sites, values: Mapping[str, Stored], holder: str) -> dict[str, str]:
     """Put roundings behind values; returns the path of the quantiser of each traced node whose value is stored."""
     names = found.exported.names
     nodes = {n.name: n for n in graph.nodes}
@@ -191,7 +200,7 @@ def _insert(graph: fx.Graph, found: Sites, values: Mapping[str, Stored]) -> dict
     for value, how in values.items():
         if value not in names:
             continue
-        node, path = nodes[names[value]], f"{QUANTIZERS}.{how.group}"
+        node, path = nodes[names[value]], f"{holder}.{how.group}"
         stored[node.name] = path
         if how.moved:
             continue

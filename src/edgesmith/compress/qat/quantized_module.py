@@ -4,15 +4,39 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from torch import fx, nn
 
 from edgesmith.compress.qat.layer import QuantizedLayer
-from edgesmith.compress.qat.quantizers import ActivationQuantizer
 from edgesmith.compress.qat.settings import Settings
 
-__all__ = ["QuantizedModule"]
+__all__ = ["Quantization", "QuantizedModule", "layers"]
+
+
+@dataclass(frozen=True)
+class Quantization:
+    """What a prepared module is, apart from its layers.
+
+    Args:
+        settings: what it was prepared with, or changed to.
+        example: inputs of the shapes that the program is compiled for.
+        skeleton: the calls of layers, without quantisers.
+        stored: of the traced nodes whose values are stored as integers, the path of the quantiser.
+        floats: layers in floats though they were to be quantised, and why, by path.
+        opaque: parts whose code could not be traced, and why: what they contain stays in floats.
+    """
+
+    settings: Settings
+    example: Any
+    skeleton: fx.Graph
+    stored: Mapping[str, str]
+    floats: Mapping[str, str]
+    opaque: Mapping[str, str]
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Quantization:
+        return self
 
 
 class QuantizedModule(fx.GraphModule):
@@ -21,43 +45,24 @@ class QuantizedModule(fx.GraphModule):
     Args:
         root: holds the layers.
         graph: of calls of layers and of quantisers.
-        skeleton: the same without quantisers.
-        settings: what it was prepared with.
-        example: inputs of the shapes that the program is compiled for.
-        stored: of the traced nodes whose values are stored as integers, the path of the quantiser.
     """
 
-    def __init__(
-        self,
-        root: nn.Module,
-        graph: fx.Graph,
-        skeleton: fx.Graph,
-        settings: Settings,
-        example: Any,
-        stored: Mapping[str, str],
-    ) -> None:
+    quantization: Quantization
+
+    def __init__(self, root: nn.Module, graph: fx.Graph, quantization: Quantization) -> None:
         super().__init__(root, graph, type(self).__name__)
-        self.skeleton, self.settings, self.example, self.stored = skeleton, settings, example, dict(stored)
-        self.opaque: dict[str, str] = {}
-        """Parts whose code could not be traced, and why: what they contain stays in floats."""
-
-    def layers(self) -> Iterator[tuple[str, QuantizedLayer]]:
-        """The quantised layers by path."""
-        for path, module in self.named_modules():
-            if isinstance(module, QuantizedLayer):
-                yield path, module
-
-    def value_quantizers(self) -> Iterator[tuple[str, ActivationQuantizer]]:
-        """The quantisers of values by path."""
-        for path, module in self.named_modules():
-            if isinstance(module, ActivationQuantizer):
-                yield path, module
+        self.quantization = quantization
 
     def __deepcopy__(self, memo: dict[int, Any]) -> QuantizedModule:
         root = nn.Module()
         root.__dict__.update({k: copy.deepcopy(self.__dict__[k], memo) for k in nn.Module().__dict__})
-        graph, skeleton = copy.deepcopy(self.graph), copy.deepcopy(self.skeleton)
-        made = QuantizedModule(root, graph, skeleton, self.settings, self.example, self.stored)
-        made.opaque = dict(self.opaque)
+        made = QuantizedModule(root, copy.deepcopy(self.graph), self.quantization)
         made.train(self.training)
         return made
+
+
+def layers(module: nn.Module) -> Iterator[tuple[str, QuantizedLayer]]:
+    """The quantised layers of a module by path."""
+    for path, part in module.named_modules():
+        if isinstance(part, QuantizedLayer):
+            yield path, part
