@@ -70,6 +70,8 @@ def test_code_is_readable_and_layers_are_ordinary_modules():
         nn.Conv2d, nn.BatchNorm2d, nn.ReLU6, nn.Conv2d, nn.BatchNorm2d, nn.ReLU6, nn.Conv2d, nn.BatchNorm2d,
     ]  # fmt: skip
     assert type(network).__name__ == "MobilenetV2"
+    called = [node.target for node in network.graph.nodes if node.op == "call_module"]
+    assert [path for path, m in network.named_modules() if not list(m.children())] == called
     assert network.training
 
 
@@ -140,11 +142,10 @@ def test_depth_lengthens_stages_and_keeps_their_strides():
 
 @pytest.mark.parametrize("name", [n for n in zoo.names() if zoo.describe(n).multipliers])
 def test_any_multiplier_that_a_network_has_gives_a_network(name):
-    network = zoo.describe(name)
-    published = parameters(counted(name))
-    for multiplier in network.multipliers:
-        for value, larger in ((0.3, False), (1.7, True)):
-            assert (parameters(counted(name, **{multiplier: value})) > published) == larger, (multiplier, value)
+    published = parameters(counted(name, classes=10))
+    assert parameters(counted(name, classes=10, width=0.3)) < 0.8 * published
+    if "depth" in zoo.describe(name).multipliers:
+        assert parameters(counted(name, classes=10, depth=1.7)) > 1.1 * published
 
 
 @pytest.mark.parametrize(
@@ -152,7 +153,7 @@ def test_any_multiplier_that_a_network_has_gives_a_network(name):
     ["mobilenet-v1", "mobilenet-v2", "mobilenet-v3-small", "shufflenet-v1", "shufflenet-v2-1.0", "squeezenet-1.1",
      "ghostnet", "mnasnet-a1", "efficientnet-b0", "resnet-18"],
 )  # fmt: skip
-@pytest.mark.parametrize("reduction", [4, 8])
+@pytest.mark.parametrize("reduction", [8])
 def test_reduction_gives_small_pictures_a_coarsest_picture_of_several_pixels(name, reduction):
     network = counted(name, image_size=32, channels=1, classes=10, reduction=reduction)
     seen = {}

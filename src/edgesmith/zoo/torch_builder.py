@@ -24,6 +24,25 @@ from edgesmith.zoo.probe import Pads, Pair
 __all__ = ["TorchBuilder"]
 
 
+def _nested(members: Mapping[str, nn.Module | torch.Tensor]) -> nn.Module:
+    """Members at their dotted paths, in their order. One whose path is another's scope holds that as a submodule."""
+    root = nn.Module()
+    for path, member in members.items():
+        *scopes, name = path.split(".")
+        parent = root
+        for scope in scopes:
+            if scope not in dict(parent.named_children()):
+                parent.add_module(scope, nn.Module())
+            parent = parent.get_submodule(scope)
+        if isinstance(member, torch.Tensor):
+            parent.register_buffer(name, member)
+            continue
+        for inner, child in dict(parent.named_children()).get(name, nn.Module()).named_children():
+            member.add_module(inner, child)
+        parent.add_module(name, member)
+    return root
+
+
 class TorchBuilder:
     """Collects the modules of one network, and a ``torch.fx`` graph that calls them.
 
@@ -179,7 +198,7 @@ class TorchBuilder:
         nodes = {name: self._nodes[value.name] for name, value in outputs.items()}
         self._graph.output(nodes if len(nodes) > 1 else next(iter(nodes.values())))
         self._graph.lint()
-        return fx.GraphModule(self._members, self._graph, class_name).train()
+        return fx.GraphModule(_nested(self._members), self._graph, class_name).train()
 
     # -- layers with weights -----------------------------------------------------------------------------------------
 
