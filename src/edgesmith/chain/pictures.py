@@ -20,24 +20,19 @@ def front(result: Result) -> str:
         MissingDependency: matplotlib (extra ``report``) is not installed.
     """
     figure, axes = _figure(7.2, 4.4)
-    rows = result.stages
-    x, y = [r.metrics.latency_ms for r in rows], [r.metrics.accuracy for r in rows]
+    rows, other = result.stages, result.stock
+    floor = _floor(result)
+    x, y = [r.metrics.latency_ms for r in rows], [max(r.metrics.accuracy, floor) for r in rows]
     axes.plot(x, y, color=OWN, linewidth=1, alpha=0.5, zorder=1)
     axes.scatter(x, y, color=OWN, s=36, zorder=2, label="this chain, after each stage")
     best = _undominated(result)
-    for i, row in enumerate(rows):
+    for row, place in zip(rows, zip(x, y, strict=True), strict=True):
         name = row.title + (" *" if row.title in best else "")
-        below = i % 2
-        axes.annotate(
-            name,
-            (row.metrics.latency_ms, row.metrics.accuracy),
-            xytext=(6, -12 if below else 6),
-            textcoords="offset points",
-            fontsize=8,
-        )
-    other = result.stock
+        low = row.metrics.accuracy < floor
+        name += f": {row.metrics.accuracy:.1f} %, below the picture" if low else ""
+        axes.annotate(name, place, xytext=(6, 6), textcoords="offset points", fontsize=8)
     if other:
-        x, y = [other.metrics.latency_ms], [other.metrics.accuracy]
+        x, y = [other.metrics.latency_ms], [max(other.metrics.accuracy, floor)]
         axes.scatter(x, y, color=STOCK, marker="D", s=44, zorder=2, label=other.title)
     first = result.stages[result.first].metrics
     for limit in result.recipe.budget.limits(first):
@@ -51,7 +46,7 @@ def front(result: Result) -> str:
     axes.set_xlabel(f"milliseconds, {first.latency_source}")
     axes.set_ylabel("top-1 accuracy on test pictures, %")
     axes.grid(alpha=0.25)
-    axes.legend(frameon=False, fontsize=8, loc="best")
+    axes.legend(frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncol=2)
     return _svg(figure)
 
 
@@ -74,6 +69,13 @@ def steps(result: Result) -> str:
     axes.set_xlim(0, max(1.15, axes.get_xlim()[1]))
     axes.legend(frameon=False, fontsize=8, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncol=3)
     return _svg(figure)
+
+
+def _floor(result: Result) -> float:
+    """The least accuracy that is drawn to scale: what was lost for a while (before fine-tuning) hides what counts."""
+    counted = [result.stages[result.first], result.stages[-1], *filter(None, [result.stock])]
+    values = [r.metrics.accuracy for r in counted]
+    return min(values) - 2 * max(max(values) - min(values), 0.5)
 
 
 def _undominated(result: Result) -> set[str]:
