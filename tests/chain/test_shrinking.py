@@ -59,16 +59,19 @@ def shrinking(tmp_path: Path) -> Make:
         problem = costs.toy.problem(step=options.pop("step", 2))
         functions = (costs.toy.evaluate, costs.toy.finetune)
         folder = options.pop("folder", tmp_path)
-        return Shrinking(
-            problem.module, tuple(problem.groups), costs.toy.prune, costs, *functions, 0.8, 0, folder, lambda *_: None
-        )  # type: ignore[arg-type]
+
+        def globally(place: float) -> tuple[int, ...]:
+            return problem.smallest if place >= 1 else problem.shape([place * share for share in (0.4, 0.8, 0.4, 0.8)])
+
+        places = (problem.module, tuple(problem.groups), costs.toy.prune, globally, costs)
+        return Shrinking(*places, *functions, 0.8, 0, folder, lambda *_: None)  # type: ignore[arg-type]
 
     return make
 
 
 @pytest.mark.parametrize("factor", [0.6, 1.0, 1.7])
 @pytest.mark.parametrize("bend", [0.8, 1.0, 1.2])
-@pytest.mark.parametrize("method", ["uniform", "netadapt", "evolution"])
+@pytest.mark.parametrize("method", ["uniform", "global", "netadapt", "evolution"])
 def test_the_program_is_within_the_budget_and_near_it(shrinking: Make, factor: float, bend: float, method: str) -> None:
     toy = Toy(CHANNELS, WEIGHTS)
     costs = WrongCosts(toy, toy.cost(Widths(CHANNELS)) * 0.5, factor, bend)

@@ -92,6 +92,12 @@ class Data:
         return [b.inputs.contiguous() for b in self.batches().evaluation(pictures, self.spec.batch).batches(0)]
 
     @property
+    def labelled_batches(self) -> list[tuple[Any, Any]]:
+        """The same with the classes."""
+        batches = self.batches().evaluation(self._calibration_pictures, self.spec.batch)
+        return [(b.inputs.contiguous(), b.labels) for b in batches.batches(0)]
+
+    @property
     def example(self) -> Any:
         """One input, as a tensor."""
         return next(self.batches().evaluation(self._parts[0].subset([0]), 1).batches(0)).inputs.contiguous()

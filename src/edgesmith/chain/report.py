@@ -20,7 +20,8 @@ STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 56rem; margin: 2rem auto; padding: 0 1rem; color: #222 }
 h1 { font-size: 1.5rem } h2 { font-size: 1.15rem; margin-top: 2rem }
 table { border-collapse: collapse; width: 100% } th, td { padding: .3rem .6rem; border-bottom: 1px solid #ddd }
-td { text-align: right; white-space: nowrap; font-size: .85rem; font-variant-numeric: tabular-nums } td:first-child, th:first-child { text-align: left; white-space: normal }
+td { text-align: right; white-space: nowrap; font-size: .85rem; font-variant-numeric: tabular-nums }
+td:first-child, th:first-child { text-align: left; white-space: normal }
 th { text-align: right; border-bottom: 2px solid #888 } tr.stock td { color: #30638e } tr.last td { font-weight: 600 }
 .met { color: #2a7d2e } .missed { color: #b3261e; font-weight: 600 } svg { max-width: 100%; height: auto }
 .say { background: #f4f6f8; border-left: 4px solid #30638e; padding: .6rem 1rem } small { color: #666 }

@@ -11,15 +11,16 @@ from typing import Any
 from edgesmith.atomic import write_file
 from edgesmith.chain.budget import TOLERANCE
 from edgesmith.chain.costs import Costs
-from edgesmith.compress.search import Found, Group, Problem, Trials, fit, search, uniform
+from edgesmith.compress.search import Found, Group, Problem, Trials, along, fit, search, uniform
 from edgesmith.compress.search.problem import Progress, Shape
 
-__all__ = ["Shrinking", "Shrunk"]
+__all__ = ["GLOBAL", "UNIFORM", "Shrinking", "Shrunk"]
 
 CORRECTIONS = 4
 MARGIN = 0.98
 """Of the budget is aimed at, once more for every time that a program took longer than predicted."""
-UNIFORM = "uniform"
+UNIFORM, GLOBAL = "uniform", "global"
+"""The same share of every group; channels by one threshold of importance for all groups."""
 
 
 @dataclass(frozen=True)
@@ -48,12 +49,14 @@ class Shrinking:
     Args:
         costs: as shares of the budget.
         prune: gives a smaller module.
+        globally: the shape on the way from nothing (0) to everything (1) by a threshold of importance for all groups.
         folder: keeps corrections and the search's record, for the next process after an interruption.
     """
 
     module: Any
     groups: tuple[Group, ...]
     prune: Callable[[Any, Mapping[str, float]], Any]
+    globally: Callable[[float], Shape]
     costs: Costs
     evaluate: Callable[[Any], float]
     finetune: Callable[[Any], None] | None
@@ -70,8 +73,9 @@ class Shrinking:
         """
         self._corrected()
         if method == UNIFORM:
-            trials = self._trials(1.0)
-            return self._settled(uniform(trials), None, 0)
+            return self._settled(uniform(self._trials(1.0)), None, 0, uniform)
+        if method == GLOBAL:
+            return self._settled(self._globally(self._trials(1.0)), None, 0, self._globally)
         found = search(
             self._problem(1.0),
             method,
@@ -80,7 +84,11 @@ class Shrinking:
             progress=self.progress,
             **settings,
         )
-        return self._settled(found.shape, found, found.trials)
+        ratios = list(found.ratios.values())
+        return self._settled(found.shape, found, found.trials, lambda trials: fit(trials, ratios))
+
+    def _globally(self, trials: Trials) -> Shape:
+        return along(trials, self.globally)
 
     def _corrected(self) -> None:
         """Corrections of predictions near the budget, the same ones after an interruption."""
@@ -97,7 +105,7 @@ class Shrinking:
         self.folder.mkdir(parents=True, exist_ok=True)
         write_file(file, json.dumps(self.costs.corrections).encode())
 
-    def _settled(self, shape: Shape, found: Found | None, trials: int) -> Shrunk:
+    def _settled(self, shape: Shape, found: Found | None, trials: int, onto: Callable[[Trials], Shape]) -> Shrunk:
         """The shape, fitted again with what its program measured, until that is within the budget and near it."""
         problem, aim = self._problem(1.0), 1.0
         tried: dict[Shape, Shrunk] = {}
@@ -109,7 +117,7 @@ class Shrinking:
             if 1 - TOLERANCE <= measured <= 1 or (measured <= 1 and shape == problem.whole):
                 break
             aim *= MARGIN if measured > 1 else 1.0
-            shape = fit(self._trials(aim), list(problem.ratios(shape).values()))
+            shape = onto(self._trials(aim))
             if shape in tried:
                 break
         self.progress("programs corrected", CORRECTIONS, CORRECTIONS)

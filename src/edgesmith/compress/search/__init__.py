@@ -4,9 +4,9 @@
 functions that prune, cost, evaluate and shortly train it. Adding a method is one file with ``search_method``.
 """
 
-from edgesmith.compress.search.fitting import fit, uniform
+from edgesmith.compress.search.fitting import along, fit, uniform
 from edgesmith.compress.search.methods import SEARCHES, search, search_method
 from edgesmith.compress.search.problem import Found, Group, Problem
 from edgesmith.compress.search.trials import Trials
 
-__all__ = ["SEARCHES", "Found", "Group", "Problem", "Trials", "fit", "search", "search_method", "uniform"]
+__all__ = ["SEARCHES", "Found", "Group", "Problem", "Trials", "along", "fit", "search", "search_method", "uniform"]

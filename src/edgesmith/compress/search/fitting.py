@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from edgesmith.compress.search.problem import Problem, Shape
 from edgesmith.compress.search.trials import Trials
 from edgesmith.errors import BudgetMissed
 
-__all__ = ["fit", "needs_pruning", "settled", "uniform"]
+__all__ = ["along", "fit", "needs_pruning", "settled", "uniform"]
 
 HALVINGS = 14
 
@@ -16,11 +16,23 @@ HALVINGS = 14
 def fit(trials: Trials, ratios: Sequence[float], *, grow: bool = True) -> Shape:
     """The shape on the way from nothing pruned, over ``ratios``, to everything pruned, that fits the budget best.
 
+    Args:
+        ratios: in the groups' order.
+
+    Other arguments and errors as of ``along``.
+    """
+    problem = trials.problem
+    return along(trials, lambda place: problem.shape(_scaled(ratios, 2 * place, problem.most)), grow=grow)
+
+
+def along(trials: Trials, way: Callable[[float], Shape], *, grow: bool = True) -> Shape:
+    """The shape on a way that fits the budget best.
+
     The cost need not fall all the way (vectors are filled in steps, measured times scatter): what is returned was
     costed and is within the budget.
 
     Args:
-        ratios: in the groups' order.
+        way: from nothing pruned at 0 to everything that may be at 1.
         grow: where the result stays more than the problem's tolerance below the budget, give channels back, group by
             group, least pruned first.
 
@@ -30,11 +42,11 @@ def fit(trials: Trials, ratios: Sequence[float], *, grow: bool = True) -> Shape:
     problem = trials.problem
     if not needs_pruning(trials):
         return problem.whole
-    low, high = 0.0, 2.0
+    low, high = 0.0, 1.0
     best = problem.smallest
     for _ in range(HALVINGS):
         middle = (low + high) / 2
-        shape = problem.shape(_along(ratios, middle, problem.most))
+        shape = way(middle)
         cost = trials.cost(shape)
         if cost <= problem.budget:
             high = middle
@@ -42,7 +54,7 @@ def fit(trials: Trials, ratios: Sequence[float], *, grow: bool = True) -> Shape:
         else:
             low = middle
         near = problem.budget * (1 - problem.tolerance) <= trials.cost(best)
-        if near or len({problem.shape(_along(ratios, end, problem.most)) for end in (low, high)}) == 1:
+        if near or way(low) == way(high):
             break
     return _grown(trials, best) if grow else best
 
@@ -80,7 +92,7 @@ def needs_pruning(trials: Trials) -> bool:
     return True
 
 
-def _along(ratios: Sequence[float], scale: float, most: float) -> list[float]:
+def _scaled(ratios: Sequence[float], scale: float, most: float) -> list[float]:
     """Nothing pruned at 0, the ratios at 1, everything that may be at 2."""
     if scale <= 1:
         return [min(r, most) * scale for r in ratios]

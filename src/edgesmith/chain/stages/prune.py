@@ -1,0 +1,187 @@
+"""Structured pruning: channels go, and what is left is a smaller network of ordinary layers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar
+
+from edgesmith.chain.costs import Costs
+from edgesmith.chain.shrinking import GLOBAL, UNIFORM, Shrinking
+from edgesmith.chain.stage import Outcome, Stage, stage
+from edgesmith.chain.work import Work
+from edgesmith.compress.prune import IMPORTANCE, Limits, Pruned, analyse, apply_shape, prune, select
+from edgesmith.compress.prune.scoring import Scoring, cross_entropy
+from edgesmith.compress.search import SEARCHES, Group
+from edgesmith.compress.search.problem import Shape
+from edgesmith.compress.training import Settings, fit
+from edgesmith.errors import BadInput
+
+__all__ = ["Prune"]
+
+BUDGET = "budget"
+SEARCH = (GLOBAL, UNIFORM)
+
+
+@stage("prune")
+@dataclass(frozen=True, kw_only=True)
+class Prune(Stage):
+    """Fewer channels, by their importance.
+
+    Args:
+        target: ``budget``: as much as the recipe's budget asks for; or a number: this share of the multiply-adds stays.
+        search: how the groups of channels share it: ``global`` (one threshold of importance), ``uniform`` (the same
+            share of each), or a method of ``compress.search``: ``netadapt``, ``amc``, ``evolution``, ``optuna``.
+        settings: of the search, such as ``{ saving = 0.1 }``.
+        importance: of channels: ``l1``, ``l2``, ``taylor``, ``hessian``, ...
+        round_to: channels are left in multiples of this.
+        most: no group loses a larger share.
+        ignore: regular expressions of layers whose channels all stay.
+        short_epochs: the search's own training of each candidate, as a part of an epoch; 0: none.
+        short_lr: of that training.
+    """
+
+    compresses: ClassVar[bool] = True
+
+    target: str | float = BUDGET
+    search: str = GLOBAL
+    settings: Mapping[str, Any] | None = None
+    importance: str = "l2"
+    round_to: int = 8
+    most: float = 0.8
+    ignore: tuple[str, ...] = ()
+    short_epochs: float = 0.0
+    short_lr: float = 0.005
+
+    def __post_init__(self) -> None:
+        searches, criteria = ", ".join((*SEARCH, *SEARCHES)), ", ".join(IMPORTANCE)
+        for holds, where, why in (
+            (not isinstance(self.target, str) or self.target == BUDGET, "target", f"is neither {BUDGET!r} nor a share"),
+            (isinstance(self.target, str) or 0 < self.target < 1, "target", "is not between 0 and 1"),
+            (self.search in SEARCH or self.search in SEARCHES, "search", f"is not one of {searches}"),
+            (self.importance in IMPORTANCE, "importance", f"is not one of {criteria}"),
+            (0 < self.most < 1, "most", "is not between 0 and 1"),
+            (self.round_to >= 1, "round_to", "must be 1 or more"),
+            (0 <= self.short_epochs <= 1, "short_epochs", "is not from 0 to 1"),
+            (self.short_lr > 0, "short_lr", "must be above 0"),
+        ):
+            if not holds:
+                raise BadInput(f"{getattr(self, where)!r} {why}", where=where)
+
+    @property
+    def uses_budget(self) -> bool:
+        return self.target == BUDGET
+
+    def planned(self, budget: str) -> str:
+        if isinstance(self.target, str):
+            return f"to {budget or 'no limit'}, {self.search}"
+        return f"to {self.target:.0%} of the MACs"
+
+    def run(self, work: Work) -> Outcome:
+        if isinstance(self.target, str):
+            return self._onto_budget(work)
+        scope: Any = UNIFORM if self.search == UNIFORM else GLOBAL
+        own = {"round_to": self.round_to, "max_ratio": self.most, "ignore": self.ignore, "scope": scope}
+        data = work.data.labelled_batches
+        pruned = prune(work.module, work.example, macs=self.target, importance=self.importance, data=data, **own)
+        return Outcome(pruned.module, {"text": pruned.shape.to_json()}, notes=(_left(pruned),))
+
+    def rebuilt(self, module: Any, shape: Mapping[str, Any], work: Work) -> Any:
+        return apply_shape(module, shape["text"])
+
+    def _onto_budget(self, work: Work) -> Outcome:
+        if not work.limits:
+            hint = "[budget] latency_ms, size_kb or macs; or target = 0.5"
+            raise BadInput("there is no budget to prune to", where="prune: target", hint=hint)
+        channels = _Channels(self, work)
+        shrunk = Shrinking(
+            work.module,
+            channels.groups,
+            lambda module, ratios: channels.pruned(module, ratios).module,
+            channels.globally,
+            Costs(work, work.limits),
+            work.evaluate,
+            self._finetune(work),
+            self.most,
+            work.recipe.seed,
+            work.folder,
+            work.progress,
+        ).run(self.search, self.settings or {})
+        pruned = channels.pruned(work.module, {n: r for n, r in shrunk.ratios.items() if r > 0})
+        each = f", {self.short_epochs:g} epochs each" if self.short_epochs else ""
+        tried = (f"{self.search}: {shrunk.trials} networks evaluated{each}",) if shrunk.trials else ()
+        measured = f"measured at {shrunk.measured:.1%} of the budget"
+        return Outcome(shrunk.module, {"text": pruned.shape.to_json()}, notes=(*tried, measured, _left(pruned)))
+
+    def _finetune(self, work: Work) -> Callable[[Any], None] | None:
+        if not self.short_epochs:
+            return None
+        settings = Settings(epochs=1, lr=self.short_lr, schedule="cosine", seed=work.recipe.seed)
+
+        def train(module: Any) -> None:
+            fit(module, work.data.part(self.short_epochs), settings, shown=False)
+
+        return train
+
+
+@dataclass
+class _Channels:
+    """The channels of the module that a stage prunes: analysed and scored once."""
+
+    stage: Prune
+    work: Work
+
+    @cached_property
+    def _structure(self) -> Any:
+        return analyse(self.work.module, self.work.example)
+
+    @cached_property
+    def _scores(self) -> Any:
+        scoring = Scoring(self._structure, self.work.data.labelled_batches, cross_entropy, self.work.recipe.seed)
+        return IMPORTANCE[self.stage.importance](scoring)
+
+    @cached_property
+    def _limits(self) -> Limits:
+        return Limits(self.stage.round_to, self.stage.most, self.stage.ignore)
+
+    @cached_property
+    def groups(self) -> tuple[Group, ...]:
+        found = [g for g in self._structure.groups if not self._limits.ignores(g)]
+        if not found:
+            reasons = "; ".join(f"{layer}: {why}" for layer, why in self._structure.untouched[:3])
+            raise BadInput(f"no channels can be pruned ({reasons})", where="prune")
+        steps = [min(self.stage.round_to // math.gcd(self.stage.round_to, g.width), g.size) for g in found]
+        return tuple(Group(g.name, g.size, step, step) for g, step in zip(found, steps, strict=True))
+
+    def pruned(self, module: Any, ratios: Mapping[str, float]) -> Pruned:
+        """A smaller module; ratios are exact, because the groups know the steps."""
+        own: dict[str, Any] = {"importance": self.stage.importance}
+        if module is self.work.module:
+            scores = self._scores
+            own = {"importance": lambda _: scores, "structure": self._structure}
+        data = self.work.data.labelled_batches
+        return prune(module, self.work.example, ratios=dict(ratios), data=data, max_ratio=0.999, **own)
+
+    def globally(self, place: float) -> Shape:
+        """Numbers of units that one threshold leaves; 0: all, 1: as few as may be."""
+        smallest = tuple(g.kept(self.stage.most) for g in self.groups)
+        if place >= 1:
+            return smallest
+        try:
+            macs = 1.0 - place * (1.0 - self._floor)
+            kept = select(self._structure, self._scores, macs=macs, normalise="mean", limits=self._limits)
+        except BadInput:  # the least that the limits permit is above the floor
+            return smallest
+        return tuple(g.kept(1 - len(kept[g.name]) / g.channels) if g.name in kept else g.channels for g in self.groups)
+
+    @cached_property
+    def _floor(self) -> float:
+        """Share of the multiply-adds that is left when everything goes that may."""
+        pruned = self.pruned(self.work.module, {g.name: g.ratio(g.kept(self.stage.most)) for g in self.groups})
+        return pruned.after.macs / pruned.before.macs
+
+
+def _left(pruned: Pruned) -> str:
+    return "channels left: " + ", ".join(f"{name} {len(units)}" for name, units in pruned.groups.items())
