@@ -17,12 +17,21 @@ pytestmark = [pytest.mark.torch, pytest.mark.toolchain]
 
 STAGES = """
 [budget]
-latency_ms = "80%"
+macs = "60%"
 accuracy_drop = 10
 
 [[stage]]
 method = "train"
 epochs = 6
+
+[[stage]]
+method = "prune"
+round_to = 4
+
+[[stage]]
+method = "finetune"
+epochs = 1
+teacher = 1
 
 [[stage]]
 method = "quantise"
@@ -40,10 +49,12 @@ def test_pictures_become_a_verified_program_and_a_report(place: Place) -> None:
     assert done.exit_code in (0, 1), done.output
     found: dict[str, Any] = json.loads(done.stdout[done.stdout.index("{") :])
     titles = [r["title"] for r in found["rows"]]
-    assert titles[:2] == ["1 train", "2 quantise"] and titles[2].startswith("stock model.py:small width=")
-    trained, quantised, _ = found["rows"]
+    assert titles[:4] == ["1 train", "2 prune", "3 finetune", "4 quantise"]
+    assert titles[4] == "stock model.py:small width=12"
+    trained, pruned, _, quantised, _ = found["rows"]
+    assert pruned["macs"] < trained["macs"] and pruned["parameters"] < trained["parameters"]
     assert trained["accuracy"] > 80 and quantised["accuracy"] > 70
-    assert quantised["size_kb"] < trained["size_kb"] and quantised["macs"] == trained["macs"]
+    assert quantised["size_kb"] < trained["size_kb"] and quantised["macs"] == pruned["macs"]
     artifact = load(found["artifact"])
     assert artifact.verification
     test = np.load(place.folder / "test.npz")
@@ -59,7 +70,7 @@ def test_pictures_become_a_verified_program_and_a_report(place: Place) -> None:
         "http://purl.org", ""
     ).replace("http://creativecommons.org", "").replace("https://matplotlib.org", "")
     text = (folder / "report.md").read_text()
-    assert "## Beside the stock model" in text and "| 2 quantise |" in text
+    assert "## Beside the stock model" in text and "| 4 quantise |" in text
     again = CliRunner().invoke(app, ["optimize", str(path)])
     assert again.exit_code == done.exit_code and "begins" not in again.output
     assert json.loads((folder / "report.json").read_text())["rows"] == found["rows"]

@@ -37,6 +37,9 @@ def line_of(path: Path, text: str) -> int:
         (TRAIN + '\n[[stage]]\nmethod = "finetune"\nteacher = 7\n', "", "no stage before"),
         (TRAIN + '\n[[stage]]\nmethod = "finetune"\nteacher = "zoo:resnet-18"\n', "", "has not learned"),
         ('\n[[stage]]\nmethod = "quantise"\n' + TRAIN, "", "cannot follow quantise"),
+        (TRAIN + '\n[[stage]]\nmethod = "prune"\ntarget = "all"\n', 'target = "all"', "neither 'budget' nor a share"),
+        (TRAIN + '\n[[stage]]\nmethod = "prune"\nsearch = "grid"\n', 'search = "grid"', "netadapt"),
+        (TRAIN + '\n[[stage]]\nmethod = "factorise"\nby = "rank"\n', 'by = "rank"', "latency, energy, macs"),
     ],
 )
 def test_what_is_wrong_is_named_with_its_line(place: Place, text: str, at: str, says: str) -> None:
@@ -95,6 +98,21 @@ def test_models_in_one_line_take_the_options_that_they_do_not_name(place: Place)
     assert model_spec("zoo:mobilenet-v2 width=0.5 checkpoint=a.pt").checkpoint == "a.pt"
     with pytest.raises(BadInput, match="no key=value"):
         model_spec("zoo:mobilenet-v2 width")
+
+
+def test_the_starter_recipe_is_one(tmp_path: Path) -> None:
+    from importlib import resources
+
+    path = tmp_path / "starter.toml"
+    path.write_text((resources.files("edgesmith.chain") / "starter.toml").read_text())
+    recipe = load(path)
+    assert [s.method for s in recipe.stages] == ["train", "prune", "finetune", "quantise"]
+    assert recipe.precision == "int8"
+
+
+@pytest.mark.parametrize("recipe", sorted((Path(__file__).parents[2] / "examples" / "compression").glob("*.toml")))
+def test_the_example_recipes_are_recipes(recipe: Path) -> None:
+    assert load(recipe).stages
 
 
 def test_parameters_of_stages_are_plain_data() -> None:

@@ -177,13 +177,14 @@ def test_errors_say_what_to_do() -> None:
 def test_tuning_and_precision_reach_the_compiler() -> None:
     told: dict[str, Any] = {}
 
-    def compile(path: Path, **options: Any) -> Any:
-        told.update(options)
+    def compile(model: Any, **options: Any) -> Any:
+        told.update(options, model=model)
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         Latency(mode="tuned", precision="int8", threads=2, compile=compile)(residual_network())
-    assert (told["tune"], told["precision"], told["threads"], told["verify"]) == ("full", "int8", 2, False)
+    assert (told["tune"], told["threads"], told["verify"]) == ("full", 2, False)
+    assert any(n.op_type == "QuantizeLinear" for n in told["model"].graph.node)
 
 
 @pytest.mark.torch
@@ -212,3 +213,9 @@ def test_a_module_is_measured_once_for_its_shapes() -> None:
     with torch.no_grad():
         module[3].weight.mul_(0.9)
     assert latency(module) == found
+
+
+def test_what_stands_in_for_a_quantised_model_is_planned_as_one() -> None:
+    floats, integers = edgesmith.latency("raspberry-pi-4"), edgesmith.latency("raspberry-pi-4", precision="int8")
+    assert integers(convolution(128)) < floats(convolution(128))
+    assert integers.size(convolution(64)).weights < 0.4 * floats.size(convolution(64)).weights

@@ -10,15 +10,14 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from edgesmith import api
 from edgesmith.chain.budget import Budget
 from edgesmith.chain.learning import Learning, Taught
+from edgesmith.chain.measuring import quantised_stand_in
 from edgesmith.chain.models import built
 from edgesmith.chain.recipe import Compare, ModelSpec, OptimizeRecipe, model_spec
 from edgesmith.chain.run import Chain, Point
 from edgesmith.chain.stage import STAGES, Stage
 from edgesmith.errors import BadInput
-from edgesmith.quantize import NO_DATA
 
 __all__ = ["Stock", "stock"]
 
@@ -64,8 +63,7 @@ def _times(chain: Chain, specs: list[ModelSpec], final: Point) -> dict[str, floa
             path = Path(name) / f"{i}.onnx"
             _export(chain, module, path)
             if recipe.precision != FLOAT:
-                api.quantize(path, NO_DATA, precision=recipe.precision, output=Path(name) / f"{i}-integers.onnx")
-                path = Path(name) / f"{i}-integers.onnx"
+                path = quantised_stand_in(path, recipe.precision)
             programs[spec.label] = (chain.bench.compiled(path, Path(name) / str(i)), path)
             chain.progress("stock models", i + 1, len(specs))
         recipe.output.mkdir(parents=True, exist_ok=True)

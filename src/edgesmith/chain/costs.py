@@ -7,12 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from edgesmith import api
 from edgesmith.chain.budget import Limit
+from edgesmith.chain.measuring import quantised_stand_in
 from edgesmith.chain.work import Work
 from edgesmith.compress.counting import macs
 from edgesmith.pipeline.latency import size_of
-from edgesmith.quantize import NO_DATA
 
 __all__ = ["Costs"]
 
@@ -81,8 +80,7 @@ class Costs:
         path = folder / "model.onnx"
         work.export(module, path)
         if work.recipe.precision != FLOAT:
-            api.quantize(path, NO_DATA, precision=work.recipe.precision, output=folder / "integers.onnx")
-            path = folder / "integers.onnx"
+            path = quantised_stand_in(path, work.recipe.precision)
         program = work.bench.compiled(path, folder / "program")
         size_kb = size_of(program).nbytes / 1000
         if not self._needs("latency_ms"):

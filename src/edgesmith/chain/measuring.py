@@ -17,12 +17,21 @@ from edgesmith.chain.recipe import TargetSpec
 from edgesmith.device import Artifact
 from edgesmith.pipeline.latency import Latency, size_of
 from edgesmith.pipeline.run_times import on_device, on_this_machine
+from edgesmith.pipeline.source import read
+from edgesmith.pipeline.stand_in import stand_in
 from edgesmith.target import parse
 
-__all__ = ["Bench", "Figures"]
+__all__ = ["Bench", "Figures", "quantised_stand_in"]
 
 Progress = Callable[[str, int, int], None]
 ROUNDS = 7
+
+
+def quantised_stand_in(model: Path, precision: str) -> Path:
+    """A model of other precision beside one in floats, as fast as a calibrated one; see ``pipeline.stand_in``."""
+    path = model.with_name(f"{model.stem}-{precision}.onnx")
+    write_file(path, stand_in(read(model, None, {})[0], precision).model.SerializeToString(deterministic=True))
+    return path
 
 
 @dataclass(frozen=True)

@@ -21,14 +21,12 @@ from edgesmith.frontend.torch import export
 from edgesmith.ir import Graph
 from edgesmith.kernels import Problem
 from edgesmith.passes import optimize
-from edgesmith.pipeline.progress import silent
-from edgesmith.pipeline.quantizer import Quantizer, settings_for
 from edgesmith.pipeline.run_times import can_be_modelled, modelled_ns, on_device, on_this_machine
 from edgesmith.pipeline.source import read
+from edgesmith.pipeline.stand_in import stand_in
 from edgesmith.pipeline.structure import structure_digest
 from edgesmith.plan import Plan, make_plan
 from edgesmith.plan.select import Candidate, Choice, Selector
-from edgesmith.quantize import NO_DATA
 from edgesmith.target import Target, parse, runs_here
 from edgesmith.toolchain import zig
 from edgesmith.version import __version__
@@ -70,7 +68,7 @@ class Latency:
         mode: ``predicted``: planned with the times of kernels that the tuning database or their own models give,
             without a compiler; ``measured``: compiled and timed; ``tuned``: its kernels are measured first.
         threads: threads that share a run. Predictions divide each step by the threads that share it.
-        precision: what the model is quantised to first, calibrated on synthetic inputs, which decide no time.
+        precision: what the model is quantised to first, with scales that mean nothing and decide no time.
         example: an input of the modules, a tuple of inputs, or a dict of them by argument name.
         shapes: of ONNX models with dynamic dimensions.
         on: address of the device where programs are timed, such as ``ssh://pi@host`` (default: this machine). Where a
@@ -198,16 +196,17 @@ class Latency:
         return on_this_machine(artifacts, rounds)
 
     def _artifact(self, path: Path, output: Path) -> Artifact:
-        integers = {} if self.precision == FLOAT else {"precision": self.precision, "calibration": NO_DATA}
+        model: Any = path
+        if self.precision != FLOAT:
+            model = stand_in(read(path, self._shapes, {})[0], self.precision).model
         return self._compile(
-            path,
+            model,
             target=self._name,
             output=output,
-            shapes=self._shapes,
+            shapes=self._shapes if model is path else None,
             threads=self.threads,
             tune="full" if self.mode == TUNED else "cached",
             verify=False,
-            **integers,
         )
 
     def _plan(self, path: Path) -> Plan:
@@ -216,8 +215,7 @@ class Latency:
     def _graph(self, path: Path) -> Graph:
         graph = read(path, self._shapes, {})[0]
         if self.precision != FLOAT:
-            quantizer = Quantizer.of(graph, NO_DATA, settings_for(self.precision, None), None)
-            graph = quantizer.run(None, silent).graph
+            graph = stand_in(graph, self.precision).graph
         return optimize(graph)[0]
 
     def _key(self, path: Path) -> str:

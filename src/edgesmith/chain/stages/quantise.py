@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from edgesmith import api
 from edgesmith.chain.stage import Outcome, Stage, stage
@@ -22,8 +22,8 @@ class Quantise(Stage):
 
     Args:
         precision_name: see ``precision``.
-        observer: how ranges are chosen; see ``edgesmith.quantize.Settings``.
-        recovery: methods that regain accuracy.
+        observer: how ranges are chosen (default: that of ``edgesmith.quantize.Settings``).
+        recovery: methods that regain accuracy (default: likewise).
         max_accuracy_drop: layers stay in floats until no more points are lost on the calibration pictures.
     """
 
@@ -31,8 +31,8 @@ class Quantise(Stage):
     compresses: ClassVar[bool] = True
 
     to: str = "int8"
-    observer: str = "l3"
-    recovery: tuple[str, ...] = ()
+    observer: str = ""
+    recovery: tuple[str, ...] | None = None
     max_accuracy_drop: float | None = None
 
     def __post_init__(self) -> None:
@@ -42,6 +42,9 @@ class Quantise(Stage):
 
     @property
     def precision(self) -> str:
+        return self.to
+
+    def planned(self, budget: str) -> str:
         return self.to
 
     def run(self, work: Work) -> Outcome:
@@ -57,5 +60,7 @@ class Quantise(Stage):
         return Outcome(onnx=path, notes=tuple(str(n) for n in found.notices[:3]))
 
     def _settings(self) -> Settings:
-        own = {"observer": self.observer, "recovery": self.recovery, "max_accuracy_drop": self.max_accuracy_drop}
-        return Settings(**{"precision": self.to, **own})  # type: ignore[arg-type]
+        own: dict[str, Any] = {"precision": self.to, "max_accuracy_drop": self.max_accuracy_drop}
+        own |= {"observer": self.observer} if self.observer else {}
+        own |= {} if self.recovery is None else {"recovery": self.recovery}
+        return Settings(**own)

@@ -174,7 +174,7 @@ class Run:
             "processes": world,
             "callbacks": [type(callback).__name__ for callback in self.callbacks],
             "extra modules": len(self.extra),
-            "weights": {k: list(v.shape) for k, v in self.now.module.state_dict().items()},
+            "weights": {k: list(v.shape) for k, v in self.now.module.state_dict().items() if isinstance(v, Tensor)},
         }
 
     def _save(self) -> None:
