@@ -10,7 +10,7 @@ from edgesmith.compress.lowrank.tucker import Tucker, tucker
 
 __all__ = ["Blocks", "blocks"]
 
-SWEEPS = 30
+SWEEPS = 20
 BLOCK_SWEEPS = 2
 CONVERGED = 1e-5
 """Change of the squared error in a sweep, as a share of the squared norm."""

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from edgesmith.compress.lowrank.blocks import Blocks, blocks
+from edgesmith.compress.lowrank.least import least, spaced
 from edgesmith.compress.lowrank.method import METHODS, Decomposition, Factors, Layer, Method, Ranks
 from edgesmith.compress.lowrank.methods.tucker2 import pointwise_only
 from edgesmith.compress.lowrank.moments import LayerMoments
@@ -47,16 +48,13 @@ class _BlockTerm(TensorDecomposition):
         # Along the diagonal from one channel a block to all of them, while the factors are smaller than the weights.
         outputs, inputs = self.weight.shape[:2]
         steps = max(outputs, inputs)
-        path = [(ceil(inputs * i / steps) * self.multiple, ceil(outputs * i / steps) * self.multiple)
-                for i in range(1, steps + 1)]  # fmt: skip
-        path = [ranks for i, ranks in enumerate(path) if i == 0 or self._numbers(ranks) < self.weight.numel()]
-        low, high = -1, len(path) - 1
-        if not self._keeps(path[high], energy):
-            return None
-        while high - low > max(1, high // 16):
-            middle = (low + high) // 2
-            low, high = (low, middle) if self._keeps(path[middle], energy) else (middle, high)
-        return path[high]
+
+        def at(step: int) -> Ranks:
+            return ceil(inputs * step / steps) * self.multiple, ceil(outputs * step / steps) * self.multiple
+
+        smaller = sum(self._numbers(at(step)) < self.weight.numel() for step in range(1, steps + 1))
+        found = least(spaced(max(1, smaller)), lambda step: self._keeps(at(step), energy))
+        return None if found is None else at(found)
 
     def _keeps(self, ranks: Ranks, energy: float) -> bool:
         return self.at(ranks).error ** 2 <= 1.0 - energy
@@ -77,7 +75,8 @@ class BlockTerm(Method):
     """Conv2d (S -> T, k x k) as 1 x 1 (S -> r), k x k of ``groups`` groups (r -> s) and 1 x 1 (s -> T).
 
     De Lathauwer, 2008: a sum of Tucker blocks, one a group. Ranks are (r, s) of all blocks together; they are multiples
-    of ``groups`` and may exceed the channels. The ranks that keep a share of the energy are searched to a sixteenth.
+    of ``groups`` and may exceed the channels. The ranks that keep a share of the energy are found to a sixteenth
+    of the largest useful ones.
 
     Raises:
         BadInput: there is no group.

@@ -9,6 +9,7 @@ from typing import Any
 from torch import nn
 
 from edgesmith.compress.lowrank.canonical import Canonical, canonical
+from edgesmith.compress.lowrank.least import least, spaced
 from edgesmith.compress.lowrank.method import METHODS, Decomposition, Factors, Layer, Method, Ranks
 from edgesmith.compress.lowrank.methods.tucker2 import pointwise_only
 from edgesmith.compress.lowrank.moments import LayerMoments
@@ -35,13 +36,9 @@ class _Cp(TensorDecomposition):
 
     def keeping(self, energy: float) -> Ranks | None:
         # Beyond these many components the factors are larger than the weights.
-        low, high = 0, min(self.limits[0], max(1, self.weight.numel() // sum(self.weight.shape)))
-        if not self._keeps(high, energy):
-            return None
-        while high - low > max(1, high // 16):
-            middle = (low + high) // 2
-            low, high = (low, middle) if self._keeps(middle, energy) else (middle, high)
-        return (high,)
+        most = min(self.limits[0], max(1, self.weight.numel() // sum(self.weight.shape)))
+        found = least(spaced(most), lambda rank: self._keeps(rank, energy))
+        return None if found is None else (found,)
 
     def _keeps(self, rank: int, energy: float) -> bool:
         return self.at(rank).error ** 2 <= 1.0 - energy
@@ -63,7 +60,7 @@ class Cp(Method):
     """Conv2d (S -> T, kh x kw) as 1 x 1 (S -> r), depthwise kh x 1, depthwise 1 x kw, and 1 x 1 (r -> T).
 
     Lebedev et al., arXiv:1412.6553; least squares are regularised. The rank that keeps a share of the energy is
-    searched to a sixteenth.
+    found to a sixteenth of the largest useful one.
     """
 
     name = "cp"
