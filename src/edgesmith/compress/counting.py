@@ -24,12 +24,14 @@ def macs(module: nn.Module, example: Any) -> int:
     Args:
         example: one input, or a tuple of inputs; batches count as a whole.
     """
-    was_training = module.training
+    was_training, was_fast = module.training, torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)  # it is not counted
     module.eval()
     try:
         with torch.no_grad(), FlopCounterMode(display=False, custom_mapping=_MORE) as counter:
             module(*(example if isinstance(example, tuple) else (example,)))
     finally:
+        torch.backends.mha.set_fastpath_enabled(was_fast)
         module.train(was_training)
     return int(counter.get_total_flops()) // 2
 

@@ -197,7 +197,7 @@ class _Tracer(fx.Tracer):
         return inspect.unwrap(root_fn), [self.root, *arguments]
 
     def is_leaf_module(self, module: nn.Module, name: str) -> bool:
-        if name in self._opaque:
+        if name in self._opaque or isinstance(module, nn.MultiheadAttention):
             return True
         if isinstance(module, _LAYERS):
             return not any(True for child in module.children() for _ in child.parameters())

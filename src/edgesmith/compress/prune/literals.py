@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import operator
 from collections.abc import Iterator
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,8 @@ __all__ = ["rewrite", "stale_attributes"]
 
 Stays = npt.NDArray[np.bool_]
 _SIZES = ("view", "reshape", "expand", "unflatten", "broadcast_to")
+
+_MOST_NAMES = 6
 
 
 def rewrite(structure: Structure, pruned: nn.Module, stays: Stays) -> fx.GraphModule:
@@ -73,30 +76,36 @@ class _StateSizes(fx.Interpreter):
         return super().run_node(n)
 
 
-def stale_attributes(structure: Structure, stays: Stays) -> Iterator[dict[tuple[str, str], int]]:
-    """Attributes of modules that probably are the source of stale numbers, with new values: guesses to be tried."""
-    found: dict[tuple[str, str], int] = {}
+def stale_attributes(structure: Structure, stays: Stays) -> Iterator[dict[tuple[str, str], Any]]:
+    """Attributes of modules that probably are the source of stale numbers, with new values: guesses to be tried.
+
+    An attribute is a candidate where its value is the stale number, in the module whose code uses it or one around
+    that; guesses are sets of names of attributes, larger ones first.
+    """
+    found: dict[tuple[str, str], Any] = {}
+    known = {(layer, attribute) for layer, attribute, _ in structure.propagation.sizes}
     for node in structure.propagation.traced.graph.graph.nodes:
         change = _change(structure, node, stays)
         if change is None:
             continue
-        owner = node.meta.get("owner", "")
         before, after = list(_numbers((node.args, node.kwargs))), list(_numbers(change[:2]))
-        if len(before) != len(after):
-            continue
-        while True:
-            module = structure.module.get_submodule(owner)
-            for old, new in zip(before, after, strict=True):
-                for attribute, value in vars(module).items():
-                    if old != new and type(value) is int and value == old:
-                        found.setdefault((owner, attribute), new)
+        stale = {old: new for old, new in zip(before, after, strict=False) if old != new}
+        owner = node.meta.get("owner", "")
+        while len(before) == len(after):
+            for attribute, value in vars(structure.module.get_submodule(owner)).items():
+                if (owner, attribute) in known:
+                    continue
+                if type(value) is int and value in stale:
+                    found.setdefault((owner, attribute), stale[value])
+                elif type(value) is tuple and any(type(v) is int and v in stale for v in value):
+                    found.setdefault((owner, attribute), tuple(stale.get(v, v) for v in value))
             if not owner:
                 break
             owner = owner.rpartition(".")[0]
-    near = {key: value for key, value in found.items() if key[0]}
-    for guess in (near, found):
-        if guess:
-            yield guess
+    names = sorted({attribute for _, attribute in found})[:_MOST_NAMES]
+    for count in range(len(names), 0, -1):
+        for chosen in combinations(names, count):
+            yield {key: value for key, value in found.items() if key[1] in chosen}
 
 
 def _numbers(value: Any) -> Iterator[int]:
@@ -120,11 +129,9 @@ def _change(structure: Structure, node: fx.Node, stays: Stays) -> tuple[tuple[An
     values = structure.propagation.values
     kept = _Kept(structure, stays)
     if name in _SIZES and isinstance(values[node], torch.Tensor):
-        sizes = kept.shape(values[node])
+        wanted = kept.shape(values[node])
         before = tuple(values[node].shape)
-        if sizes == before:
-            return None
-        return _resized(node, before, sizes)
+        return None if wanted == before else _resized(node, before, wanted)
     source = node.args[0] if node.args else None
     if not isinstance(source, fx.Node) or not isinstance(values.get(source), torch.Tensor):
         return None
@@ -134,7 +141,10 @@ def _change(structure: Structure, node: fx.Node, stays: Stays) -> tuple[tuple[An
         if parts == [tuple(part.shape) for part in values[node]]:
             return None
         dim = node.kwargs.get("dim", node.args[2] if len(node.args) > 2 else 0)
-        return (source, [part[int(dim)] for part in parts], dim), {}, True  # type: ignore[arg-type]
+        sizes = [part[int(dim)] for part in parts]  # type: ignore[arg-type]
+        if len(set(sizes)) == 1 and isinstance(node.args[1], int):
+            return None if name != "split" else ((source, sizes[0], dim), {}, False)
+        return (source, sizes, dim), {}, True
     if name == "getitem":
         index = node.args[1] if isinstance(node.args[1], tuple) else (node.args[1],)
         new = _indices(index, x, kept, values)
@@ -148,10 +158,10 @@ def _change(structure: Structure, node: fx.Node, stays: Stays) -> tuple[tuple[An
     if name == "pad":
         return _padded(structure, node, x, kept)
     if name in ("layer_norm", "group_norm"):
-        sizes = kept.shape(values[node])
-        if name == "layer_norm" and sizes != tuple(values[node].shape):
+        normalised = kept.shape(values[node])
+        if name == "layer_norm" and normalised != tuple(values[node].shape):
             old = node.args[1]
-            return (source, sizes[-len(old) :], *node.args[2:]), dict(node.kwargs), False  # type: ignore[arg-type]
+            return (source, normalised[-len(old) :], *node.args[2:]), dict(node.kwargs), False  # type: ignore[arg-type]
     return None
 
 

@@ -13,7 +13,6 @@ from typing import Any, Literal
 
 import torch
 from torch import fx, nn
-from torch.nn.utils import parametrize
 
 from edgesmith.compress.prune.labels import FIXED, Labels, compress
 from edgesmith.compress.tracing import Shape, Traced
@@ -301,8 +300,6 @@ def _apply(p: Propagation, node: fx.Node, args: tuple[Any, ...], kwargs: dict[st
     call = Call(p, node, module, layer, args, kwargs, node.meta["value"])
     if layer in p.traced.opaque and module is not None:
         return call.opaque(f"{layer} cannot be traced: {p.traced.opaque[layer]}")
-    if module is not None and parametrize.is_parametrized(module):
-        return call.opaque(f"{layer} has parametrizations")
     for name in names:
         if name in RULES:
             return RULES[name](call)

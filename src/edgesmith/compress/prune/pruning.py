@@ -9,6 +9,7 @@ from typing import Any, Literal
 from torch import nn
 
 from edgesmith.compress import counting
+from edgesmith.compress.prune.compensation import compensate, rescale
 from edgesmith.compress.prune.labels import Ints
 from edgesmith.compress.prune.scoring import IMPORTANCE, Importance, Loss, Scoring, cross_entropy
 from edgesmith.compress.prune.selection import Limits, Normalise, Scope, select, select_by_ratio
@@ -97,6 +98,7 @@ def prune(
     max_ratio: float = 0.9,
     ignore: Sequence[str] = (),
     attention: Literal["heads", "head_dim"] = "heads",
+    compensation: Literal["none", "mean", "rescale"] = "none",
     seed: int = 0,
     structure: Structure | None = None,
 ) -> Pruned:
@@ -121,6 +123,8 @@ def prune(
         max_ratio: the largest part of any group that may go.
         ignore: regular expressions of layers whose channels all stay.
         attention: what attention loses: whole heads, or the same number of dimensions of every head.
+        compensation: repairs from data without training: ``"mean"`` adds what removed channels gave on average to the
+            next layer's bias, ``"rescale"`` also scales what stays by least squares of the next layer's outputs.
         seed: for what is random.
         structure: what ``analyse`` gave for the same module, to save time.
 
@@ -158,6 +162,12 @@ def prune(
             limits=limits,
         )
     pruned, shape = cut(structure, kept)
+    if compensation != "none":
+        if data is None:
+            raise BadInput("needs data", where=f"compensation {compensation!r}", hint="pass data=, a list of batches")
+        if compensation == "rescale":
+            rescale(structure, kept, pruned, data, seed)
+        compensate(structure, kept, pruned, data)
     return Pruned(pruned, kept, _size(module, example), _size(pruned, example), structure.untouched, shape)
 
 

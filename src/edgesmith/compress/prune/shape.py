@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from edgesmith.compress.prune.attention import PrunedMultiheadAttention
 from edgesmith.errors import BadInput
 
 __all__ = ["PrunedShape", "apply_shape"]
@@ -30,6 +31,18 @@ class PrunedShape:
     kept: Mapping[str, Mapping[int, tuple[int, ...]]] = field(default_factory=dict)
     sizes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     attributes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def then(self, later: PrunedShape) -> PrunedShape:
+        """Both, one after the other, as one record of the original module."""
+        kept = {tensor: dict(axes) for tensor, axes in self.kept.items()}
+        for tensor, axes in later.kept.items():
+            for axis, positions in axes.items():
+                first = kept.setdefault(tensor, {}).get(axis)
+                kept[tensor][axis] = tuple(positions if first is None else (first[i] for i in positions))
+        attributes = {layer: dict(values) for layer, values in self.attributes.items()}
+        for layer, values in later.attributes.items():
+            attributes.setdefault(layer, {}).update(values)
+        return PrunedShape(kept, {**later.sizes, **self.sizes}, attributes)
 
     def to_json(self) -> str:
         """Text that ``from_json`` reads."""
@@ -88,6 +101,9 @@ def apply_shape(module: nn.Module, shape: PrunedShape | str) -> nn.Module:
         for alias in names[id(found)]:
             owner, _, attribute = alias.rpartition(".")
             setattr(pruned.get_submodule(owner), attribute, new)
+    for name, part in pruned.named_modules():
+        if type(part) is nn.MultiheadAttention and f"{name}.in_proj_weight".lstrip(".") in shape.kept:
+            part.__class__ = PrunedMultiheadAttention
     for owner, changes in shape.attributes.items():
         for attribute, value in changes.items():
             setattr(pruned.get_submodule(owner), attribute, value)

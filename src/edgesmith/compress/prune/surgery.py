@@ -100,14 +100,13 @@ def _other_shapes(before: Propagation, after: Propagation) -> str:
 
 
 def _other_couplings(structure: Structure, p: Propagation, stays: np.ndarray[Any, np.dtype[np.bool_]]) -> str:
-    """Whether the labels of the pruned network couple the positions that the labels of the whole one coupled."""
+    """Whether labels of the pruned network couple positions that those of the whole one did not couple."""
     roots = p.labels.roots()
     for key in p.slots:
         if key not in structure.propagation.slots:
             return f"{key[0]} has other axes"
     last = {int(g.units[stays[g.units]][0]) for g in structure.groups if stays[g.units].sum() == 1}
     old_of_new: dict[int, int] = {}
-    new_of_old: dict[int, int] = {}
     for axis in structure.axes:
         units = axis.units[(axis.units < 0) | stays[axis.units]]
         slot = p.slots.get((axis.tensor, axis.axis))
@@ -119,10 +118,6 @@ def _other_couplings(structure: Structure, p: Propagation, stays: np.ndarray[Any
         if len(labels) != len(units):
             return f"{axis.tensor} has {len(labels)} positions instead of {len(units)}"
         for unit, label in zip(units.tolist(), labels.tolist(), strict=True):
-            if (
-                unit >= 0
-                and unit not in last
-                and (old_of_new.setdefault(label, unit), new_of_old.setdefault(unit, label)) != (unit, label)
-            ):
+            if unit >= 0 and unit not in last and old_of_new.setdefault(label, unit) != unit:
                 return f"{axis.tensor} is coupled with other channels"
     return ""

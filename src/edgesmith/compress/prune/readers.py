@@ -1,0 +1,79 @@
+"""What the layers that read channels get to see, batch by batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch import nn
+
+from edgesmith.compress.prune.scoring import Scores, Scoring, inputs_of
+from edgesmith.compress.prune.structure import Axis, Structure
+from edgesmith.compress.tracing import evaluating
+
+__all__ = ["channels_first", "mean_over_readers", "reader_axes", "watching"]
+
+
+def reader_axes(structure: Structure) -> Iterator[tuple[nn.Module, Axis]]:
+    """Convolutions and linear layers that read channels of some unit, with the axis of their weight that does."""
+    for axis in structure.axes:
+        if axis.role == "in" and bool((axis.units >= 0).any()):
+            module = structure.module.get_submodule(axis.layer)
+            if isinstance(module, (nn.modules.conv._ConvNd, nn.Linear)):
+                yield module, axis
+
+
+def channels_first(module: nn.Module, axis: Axis, x: torch.Tensor) -> torch.Tensor:
+    """A layer's input as (positions of its weight's axis, samples); groups of a convolution count as samples."""
+    weight = module.weight
+    assert isinstance(weight, torch.Tensor)
+    place = -1 if isinstance(module, nn.Linear) else x.ndim - weight.ndim + 1
+    values = x.movedim(place, 0)
+    return values.reshape(-1, len(axis.units), *values.shape[1:]).movedim(1, 0).reshape(len(axis.units), -1)
+
+
+@contextmanager
+def watching(structure: Structure, see: Callable[[nn.Module, Axis, torch.Tensor], None]) -> Iterator[None]:
+    """While active, ``see`` gets every reader's input whenever the module is evaluated."""
+    handles = []
+    try:
+        for module, axis in reader_axes(structure):
+            handles.append(module.register_forward_pre_hook(lambda m, args, axis=axis: see(m, axis, args[0].detach())))
+        with evaluating(structure.module):
+            yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def mean_over_readers(
+    scoring: Scoring, criterion: str, statistic: Callable[[torch.Tensor], tuple[torch.Tensor, ...]]
+) -> tuple[Scores, ...]:
+    """Means of statistics of activations, over batches, readers and a unit's channels.
+
+    Args:
+        statistic: from activations of shape (channels, samples) to some numbers a channel.
+
+    Raises:
+        BadInput: there are no data.
+    """
+    units = scoring.structure.units
+    totals: list[Scores] = []
+    counts = np.zeros(units)
+
+    def see(module: nn.Module, axis: Axis, x: torch.Tensor) -> None:
+        found = statistic(channels_first(module, axis, x))
+        some = axis.units >= 0
+        while len(totals) < len(found):
+            totals.append(np.zeros(units))
+        for total, values in zip(totals, found, strict=True):
+            weights = values.double().cpu().numpy()[some]
+            total += np.bincount(axis.units[some], weights=weights, minlength=units)
+        counts[:] += np.bincount(axis.units[some], minlength=units)
+
+    with watching(scoring.structure, see):
+        for batch in scoring.batches(criterion):
+            scoring.structure.module(*inputs_of(batch))
+    return tuple(total / np.maximum(counts, 1) for total in totals)

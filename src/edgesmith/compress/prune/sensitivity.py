@@ -1,0 +1,98 @@
+"""How accuracy falls with the part of each group that goes: curves, and ratios for a tolerable drop from them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from edgesmith.atomic import write_file
+from edgesmith.compress.prune.pruning import prune
+from edgesmith.compress.prune.structure import analyse
+from edgesmith.compress.roles import Evaluate
+
+__all__ = ["Curves", "sensitivity"]
+
+
+@dataclass(frozen=True)
+class Curves:
+    """Quality of a module with one group pruned at a time.
+
+    Attributes:
+        baseline: quality of the whole module.
+        curves: group to ratio (the part that went) to quality.
+    """
+
+    baseline: float
+    curves: Mapping[str, Mapping[float, float]]
+
+    def ratios(self, drop: float) -> dict[str, float]:
+        """For every group, the largest part that may go before quality falls by more than ``drop``.
+
+        Between measured ratios the curve is taken as straight; a curve that rises again counts as fallen.
+        """
+        result = {}
+        for group, curve in self.curves.items():
+            last_ratio, last = 0.0, self.baseline
+            best = 0.0
+            for ratio, quality in sorted(curve.items()):
+                if quality < self.baseline - drop:
+                    fall = last - quality
+                    best += (ratio - last_ratio) * (last - (self.baseline - drop)) / fall if fall > 0 else 0.0
+                    break
+                best, last_ratio, last = ratio, ratio, quality
+            result[group] = best
+        return result
+
+    def to_json(self) -> str:
+        """Text that ``from_json`` reads."""
+        return json.dumps({"baseline": self.baseline, "curves": self.curves}, indent=1)
+
+    @classmethod
+    def from_json(cls, text: str) -> Curves:
+        """What ``to_json`` wrote."""
+        data = json.loads(text)
+        curves = {group: {float(r): float(q) for r, q in curve.items()} for group, curve in data["curves"].items()}
+        return cls(float(data["baseline"]), curves)
+
+
+def sensitivity(
+    module: nn.Module,
+    example: Any,
+    evaluate: Evaluate,
+    *,
+    ratios: Sequence[float] = (0.1, 0.25, 0.5, 0.75),
+    path: Path | None = None,
+    progress: Callable[[str], None] | None = None,
+    **options: Any,
+) -> Curves:
+    """Prune every group alone by every ratio, without training, and evaluate.
+
+    Args:
+        evaluate: quality of a module, more is better.
+        path: a JSON file that is read first and written after each evaluation: what it has is not evaluated again.
+        progress: gets a line after each evaluation.
+        options: for ``prune``: importance, data, round_to, ...
+    """
+    structure = analyse(module, example)
+    known = Curves.from_json(path.read_text()) if path is not None and path.exists() else None
+    baseline = evaluate(module) if known is None else known.baseline
+    curves: dict[str, dict[float, float]] = {g: dict(c) for g, c in known.curves.items()} if known else {}
+    total, done = len(structure.groups) * len(ratios), 0
+    for group in structure.groups:
+        curve = curves.setdefault(group.name, {})
+        for ratio in ratios:
+            done += 1
+            if ratio in curve:
+                continue
+            pruned = prune(module, example, ratios={group.name: ratio}, structure=structure, **options)
+            curve[ratio] = evaluate(pruned.module)
+            if path is not None:
+                write_file(path, Curves(baseline, curves).to_json().encode())
+            if progress is not None:
+                progress(f"{done}/{total} {group.name} -{ratio:.0%}: {curve[ratio]:.4g} of {baseline:.4g}")
+    return Curves(baseline, curves)

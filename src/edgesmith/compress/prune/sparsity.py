@@ -1,0 +1,67 @@
+"""Training towards sparsity: terms that are added to the loss of any loop, and drive whole channels to zero."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from edgesmith.compress.prune.structure import analyse
+
+__all__ = ["GroupLasso", "ScalePenalty"]
+
+
+class ScalePenalty:
+    """L1 norm of the scales of batch normalisation (Liu et al. 2017, network slimming, arXiv:1708.06519).
+
+    Example:
+        penalty = ScalePenalty(module, 1e-4)
+        loss = criterion(module(x), y) + penalty()
+    """
+
+    def __init__(self, module: nn.Module, strength: float) -> None:
+        norms = [m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+        self._scales = [m.weight for m in norms if isinstance(m.weight, nn.Parameter)]
+        self._strength = strength
+
+    def __call__(self) -> torch.Tensor:
+        """The term: a scalar with gradients."""
+        return self._strength * torch.stack([scale.abs().sum() for scale in self._scales]).sum()
+
+
+class GroupLasso:
+    """Sum over prunable units of the L2 norm of all weights that go with them (Wen et al. 2016, arXiv:1608.03665).
+
+    Norms are weighted by the root of the number of weights, so that units of all sizes shrink alike.
+
+    Example:
+        penalty = GroupLasso(module, example, 1e-4)
+        loss = criterion(module(x), y) + penalty()
+    """
+
+    def __init__(self, module: nn.Module, example: Any, strength: float) -> None:
+        structure = analyse(module, example)
+        owned = dict(module.named_parameters())
+        device = next(iter(owned.values())).device
+        self._strength, self._units = strength, structure.units
+        self._axes: list[tuple[nn.Parameter, int, torch.Tensor, torch.Tensor]] = []
+        counts = torch.zeros(structure.units, device=device)
+        for axis in structure.axes:
+            if axis.tensor in owned and bool((axis.units >= 0).any()):
+                units = torch.from_numpy(axis.units).to(device)
+                places = (units >= 0).nonzero().flatten()
+                parameter = owned[axis.tensor]
+                self._axes.append((parameter, axis.axis, places, units[places]))
+                each = torch.full((len(places),), parameter.numel() / len(axis.units), device=device)
+                counts.index_add_(0, units[places], each)
+        self._weights = counts.sqrt()
+
+    def __call__(self) -> torch.Tensor:
+        """The term: a scalar with gradients."""
+        squares = torch.zeros(self._units, device=self._weights.device)
+        for parameter, axis, places, units in self._axes:
+            along = parameter.movedim(axis, 0)[places].flatten(1).square().sum(1) if parameter.ndim > 1 else None
+            squares = squares.index_add(0, units, parameter[places].square() if along is None else along)
+        # The norm has no gradient at zero; a unit that is there stays there.
+        return self._strength * (self._weights * (squares + 1e-12).sqrt()).sum()
