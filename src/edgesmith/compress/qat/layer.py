@@ -125,11 +125,8 @@ class QuantizedLayer(nn.Module):
         gain = folded_gain(self.weight, self.norm)
         usable = gain.abs() > torch.finfo(gain.dtype).tiny
         undone = torch.where(usable, 1 / torch.where(usable, gain, 1.0), 0.0)
-        sums = self._product(x, self.quantizer(weights, ratio, self._floor(bias)), None)
-        y = sums * self._channels(undone, sums.ndim)
-        if self.bias is not None:
-            y = y + self._channels(self.bias, sums.ndim)
-        return cast(Tensor, norm(y))
+        rounded = self.quantizer(weights, ratio, self._floor(bias)) * undone.reshape(-1, *(1,) * (weights.ndim - 1))
+        return cast(Tensor, norm(self._product(x, rounded, self.bias)))
 
     def _exact(self, x: Tensor) -> Tensor:
         """The result by integer sums."""
