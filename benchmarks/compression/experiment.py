@@ -65,7 +65,7 @@ class Experiment:
             began = time.time()
             train(module, self.pictures[0], BASELINES[self.data], seed, checkpoint=checkpoint)
             save(path, module.state_dict())
-            self.record("baseline", f"{name}-{seed}", {"top1": self.top1(module), "seconds": time.time() - began})
+            self.record("baseline", f"{name} {seed}", {"top1": self.top1(module), "seconds": time.time() - began})
         module.load_state_dict(torch.load(path, weights_only=True))
         return module.eval().to(memory_format=torch.channels_last)
 
