@@ -22,6 +22,7 @@ from torch import nn
 from training import Schedule, accuracy, save, train
 
 from edgesmith.atomic import write_file
+from edgesmith.frontend.torch import export
 
 RESULTS = Path(__file__).with_name("results.json")
 BASELINES = {"fashion_mnist": Schedule(12), "sign_language_digits": Schedule(60, batch=64)}
@@ -72,6 +73,12 @@ class Experiment:
     def checkpoint(self, name: str) -> Path:
         """The file by which a training that was interrupted goes on."""
         return self.work / self.data / f"{name}.checkpoint"
+
+    def keep(self, name: str, module: nn.Module) -> Path:
+        """Write a module as ONNX, for experiments that measure time."""
+        path = self.work / self.data / f"{name}.onnx"
+        export(module, self.example, path)
+        return path
 
     def top1(self, module: nn.Module) -> float:
         """Percent of the test set."""

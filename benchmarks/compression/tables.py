@@ -1,6 +1,6 @@
 """Writes results.md from results.json: for every experiment and way, mean and standard deviation over the seeds.
 
-    python benchmarks/compression/tables.py
+python benchmarks/compression/tables.py
 """
 
 from __future__ import annotations
