@@ -12,12 +12,12 @@ from functools import partial
 from itertools import product
 
 import torch
-from edgesmith.compress.prune import prune
 from experiment import Experiment, parsed
 from torch import nn
 from training import Schedule, train
 
 from edgesmith.compress.counting import macs, parameters
+from edgesmith.compress.prune import prune
 
 LEFT = 0.5
 """Of the multiply-adds."""

@@ -18,8 +18,9 @@ from edgesmith.atomic import write_file
 OUTPUT = Path(__file__).with_name("results.md")
 INTRODUCTION = """# Compression, measured
 
-Made by `python benchmarks/compression/tables.py` from `results.json`, which the other scripts of this folder fill. Mean and
-sample standard deviation over the seeds; accuracies in percent of the test set; seconds on one core of a shared machine.
+Made by `python benchmarks/compression/tables.py` from `results.json`, which the other scripts of this folder fill. Mean
+and sample standard deviation over the seeds; accuracies in percent of the test set; seconds on one core of a shared
+machine.
 """
 
 Rows = dict[str, dict[str, Any]]
