@@ -1,0 +1,69 @@
+"""The report: what it says about stages, budget and stock model, with and without matplotlib."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from edgesmith.chain.budget import Budget
+from edgesmith.chain.metrics import Metrics
+from edgesmith.chain.report import comparison, markdown, page, write
+from edgesmith.chain.result import Result, Row, Verdict
+
+pytestmark = pytest.mark.torch
+
+
+def row(title: str, accuracy: float, ms: float, kind: str = "stage", notes: tuple[str, ...] = ()) -> Row:
+    return Row(kind, title, Metrics(accuracy, ms, "measured on this machine", 1000 * ms, int(1e7 * ms), 100_000), notes)
+
+
+def result(stock: bool = True) -> Result:
+    rows = [row("1 train", 93.8, 0.4), row("2 prune", 60.0, 0.2, notes=("at 98 % <of> the budget",))]
+    rows += [row("3 finetune", 93.4, 0.2), row("4 quantise", 93.2, 0.1)]
+    rows += [row("stock zoo:mobilenet-v2 width=0.5", 92.0, 0.11, "stock")] if stock else []
+    budget = Budget(latency_ms="30%", accuracy_drop=0.5)
+    recipe: Any = SimpleNamespace(
+        name="small",
+        model=SimpleNamespace(label="zoo:x"),
+        target=SimpleNamespace(name="native", threads=1),
+        budget=budget,
+    )
+    verdicts = (Verdict(True, "latency_ms: within"), Verdict(False, "accuracy: 0.10 too many"))
+    artifact: Any = SimpleNamespace(path=Path("out/artifact"))
+    return Result(recipe, tuple(rows), 0, verdicts, ("5 factorise: the budget is met",), artifact)
+
+
+def test_the_table_has_shares_of_the_trained_network() -> None:
+    text = markdown(result())
+    assert "| 4 quantise | 93.20 % (-0.60) | 0.100 ms (25%) | 100.0 kB (25%) | 1.00 M (25%) | 100 k |" in text
+    assert "- MISSED: accuracy: 0.10 too many" in text and "- met: latency_ms: within" in text
+    assert "5 factorise: the budget is met" in text
+
+
+def test_the_comparison_says_who_is_faster_and_better() -> None:
+    said = comparison(result())
+    assert "9.1% faster and 1.20 points more accurate than the stock model (zoo:mobilenet-v2 width=0.5)" in said
+    assert comparison(result(stock=False)) == ""
+
+
+def test_the_page_is_one_file_with_pictures() -> None:
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed (extra 'report')")
+    text = page(result())
+    assert text.count("<svg") == 2 and "<script" not in text and 'src="' not in text and "@import" not in text
+    assert "&lt;of&gt; the budget" in text
+    assert "2 prune: 60.0 %, below the picture" in text
+    assert page(result()) == text
+    assert page(result(stock=False)).count("Beside the stock model") == 0
+
+
+def test_without_matplotlib_there_is_no_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    files = write(result(), tmp_path)
+    assert [f.name for f in files] == ["report.md", "report.json"]
+    data = json.loads((tmp_path / "report.json").read_text())
+    assert [r["title"] for r in data["rows"]][-1].startswith("stock")

@@ -1,0 +1,60 @@
+"""State dicts in files."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from edgesmith.compress.state import load_state, save_state
+from edgesmith.errors import BadInput
+
+pytestmark = pytest.mark.torch
+
+
+def test_what_was_saved_is_loaded(tmp_path: Path) -> None:
+    module, other = (nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4)) for _ in range(2))
+    save_state(module, tmp_path / "state.pt")
+    load_state(other, tmp_path / "state.pt")
+    assert all(
+        torch.equal(a, b) for a, b in zip(module.state_dict().values(), other.state_dict().values(), strict=True)
+    )
+
+
+@pytest.mark.parametrize("key", ["state_dict", "model"])
+def test_checkpoints_of_training_scripts_are_read(tmp_path: Path, key: str) -> None:
+    module, other = nn.Linear(3, 4), nn.Linear(3, 4)
+    state = {f"module.{name}": value for name, value in module.state_dict().items()}
+    torch.save({key: state, "epoch": 3}, tmp_path / "checkpoint.pt")
+    load_state(other, tmp_path / "checkpoint.pt")
+    assert torch.equal(module.weight, other.weight)
+
+
+def test_files_that_are_no_state_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "state.pt"
+    with pytest.raises(BadInput, match="cannot be read"):
+        load_state(nn.Linear(3, 4), path)
+    path.write_bytes(b"nothing")
+    with pytest.raises(BadInput, match="no state dict"):
+        load_state(nn.Linear(3, 4), path)
+    torch.save([1, 2], path)
+    with pytest.raises(BadInput, match="holds no state dict"):
+        load_state(nn.Linear(3, 4), path)
+    save_state(nn.Linear(5, 4), path)
+    with pytest.raises(BadInput, match="of another network"):
+        load_state(nn.Linear(3, 4), path)
+
+
+def test_nothing_in_a_file_is_executed(tmp_path: Path) -> None:
+    class Evil:
+        def __reduce__(self) -> tuple[object, ...]:
+            return (Path.touch, (tmp_path / "executed",))
+
+    path = tmp_path / "state.pt"
+    path.write_bytes(pickle.dumps({"weight": Evil()}))
+    with pytest.raises(BadInput):
+        load_state(nn.Linear(3, 4), path)
+    assert not (tmp_path / "executed").exists()
