@@ -326,8 +326,8 @@ def report(data: dict[str, Any]) -> str:
         share = f"{whole['density']:.0%}"
         lines += [
             "",
-            f"zoo:{whole['network']}, tuned, 1x1 convolutions pruned to {share} in blocks of 16x1; the thread's processor",
-            "time, which others that use the machine do not add to:",
+            f"zoo:{whole['network']}, tuned, 1x1 convolutions pruned to {share} in blocks of 16x1; the thread's",
+            "processor time, which others that use the machine do not add to:",
             "",
         ]
         lines += [
