@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
-__all__ = ["Concatenating", "Depthwise", "Plain", "Residual", "trained"]
+__all__ = ["Attending", "Concatenating", "Depthwise", "Plain", "Residual", "Shuffled", "inputs", "trained"]
 
 
 class Plain(nn.Module):
@@ -83,6 +83,43 @@ class Concatenating(nn.Module):
         x = torch.cat([self.left(x).relu(), self.right(x).relu_()], 1)
         x = self.twice(self.twice(x).relu()).relu()
         return self.fc(functional.avg_pool2d(x, 6).flatten(1))
+
+
+class Shuffled(nn.Module):
+    """Grouped convolutions with a channel shuffle between, and modules that are called like parts of this package."""
+
+    shape = (4, 6, 6)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList([nn.Conv2d(4, 12, 1, groups=2), nn.Conv2d(12, 12, 1, groups=3)])
+        self.quantizers = nn.Linear(12, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.layers[0](x).relu()
+        x = x.reshape(x.shape[0], 2, 6, 6, 6).transpose(1, 2).reshape(x.shape[0], 12, 6, 6)
+        return self.quantizers(self.layers[1](x).relu().mean((2, 3)))
+
+
+class Attending(nn.Module):
+    """Attention over patches: linear layers of values with three axes, split and moved."""
+
+    shape = (1, 8, 8)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patches, self.norm = nn.Conv2d(1, 16, 2, 2), nn.LayerNorm(16)
+        self.qkv, self.out = nn.Linear(16, 48), nn.Linear(16, 16)
+        self.up, self.down, self.fc = nn.Linear(16, 32), nn.Linear(32, 16), nn.Linear(16, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.patches(x).flatten(2).transpose(1, 2)
+        count, length, _ = x.shape
+        q, k, v = self.qkv(self.norm(x)).reshape(count, length, 3, 2, 8).permute(2, 0, 3, 1, 4).unbind(0)
+        shares = (q @ k.transpose(-2, -1) * 8**-0.5).softmax(-1)
+        x = x + self.out((shares @ v).transpose(1, 2).reshape(count, length, 16))
+        x = x + self.down(functional.gelu(self.up(x)))
+        return self.fc(x.mean(1))
 
 
 def trained(kind: type[nn.Module], seed: int = 0) -> nn.Module:

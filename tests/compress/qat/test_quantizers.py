@@ -7,6 +7,7 @@ import pytest
 
 from edgesmith.ir import DType
 from edgesmith.quantize import QParams
+from edgesmith.quantize.block_weights import block_codes
 from edgesmith.quantize.scales import value_parameters
 
 torch = pytest.importorskip("torch")
@@ -55,7 +56,7 @@ def test_gradients_of_a_scale(gradient: ScaleGradient) -> None:
         assert scale.grad is not None and scale.grad.item() == pytest.approx(expected[gradient])
 
 
-@pytest.mark.parametrize("name", WEIGHTS)
+@pytest.mark.parametrize("name", [n for n in WEIGHTS if n != "blocks"])
 def test_weights_are_integers_times_a_scale(name: str) -> None:
     """What training sees is what is exported, and integers lie within their bounds."""
     w = weights().requires_grad_()
@@ -187,3 +188,22 @@ def test_pact_learns_what_to_clip_at() -> None:
         loss.backward()
         optimizer.step()
     assert 2.0 < quantizer.alpha.item() < 7.0
+
+
+def test_blocks_have_scales_of_fp16() -> None:
+    w = torch.randn(6, 32, generator=torch.Generator().manual_seed(6))
+    codes, scale = block_codes(w.numpy(), 1, 16)
+    begin = QParams(scale, np.zeros(scale.shape, np.int8), DType.I8, None, -8, 7)
+    quantizer = WEIGHTS["blocks"](begin, w, 4)
+    one, nothing = torch.ones(6), torch.zeros(())
+    found = quantizer.coded(w, one, nothing)
+    np.testing.assert_array_equal(found.codes.detach().numpy(), codes)
+    optimizer = torch.optim.Adam(quantizer.parameters(), lr=0.01)
+    for _ in range(5):
+        (quantizer(w, one, nothing) - 1).square().sum().backward()
+        optimizer.step()
+    changed = quantizer.coded(w, one, nothing)
+    assert not torch.equal(changed.scale, found.scale)
+    assert torch.equal(changed.scale, changed.scale.half().float())
+    each = changed.scale.repeat_interleave(16, 1)
+    torch.testing.assert_close(quantizer(w, one, nothing), changed.codes * each, rtol=0, atol=0)

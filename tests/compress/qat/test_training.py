@@ -200,6 +200,20 @@ def test_binary_and_ternary_networks_compile(name: str, tmp_path: Path) -> None:
     np.testing.assert_allclose(outputs(module, x).numpy(), simulated, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.toolchain
+def test_weights_in_blocks_compile(tmp_path: Path) -> None:
+    """Activations are floats, so outputs agree up to the rounding of sums of at most 144 terms in f32."""
+    module = prepared(Residual, weights="blocks", activations="floats", block=16)
+    assert [p for p, _ in qat.layers(module)] == ["conv1", "conv2"]
+    losses = train(module, 10)
+    assert losses[-1] < losses[0]
+    converted, x = qat.convert(module.eval()), inputs(Residual, 2, 8)
+    assert [n.op.name for n in converted.graph.nodes].count("DequantizeLinearByBlock") == 2
+    options: dict[str, Any] = {"tune": "off", "verify": False, "cache": False, "emit": ("shared",)}
+    program = edgesmith.compile(converted.model, output=tmp_path / "out", **options)(x.numpy())
+    np.testing.assert_allclose(outputs(module, x).numpy(), program, rtol=1e-4, atol=1e-5)
+
+
 class _Branching(nn.Module):
     def __init__(self) -> None:
         super().__init__()

@@ -19,11 +19,11 @@ def change(module: QuantizedModule, settings: Settings) -> None:
     learned scales are other parameters.
 
     Raises:
-        BadInput: a layer would become one of floats, or would read signs, or no longer do so.
+        BadInput: a layer would stay in floats, or read something else.
     """
     for path, layer in layers(module):
         bits, before = settings.layer(path), module.quantization.settings.layer(path)
-        if bits is None or bits.reads_signs != (layer.source is None):
+        if bits is None or bits.reads is not layer.reads:
             raise BadInput("that needs a module prepared anew", where=f"{path}: change")
         if bits != before:
             weights, bias, _ = layer.folded()

@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 import onnx
 
+from edgesmith.compress.qat.block_edit import with_blocks
 from edgesmith.compress.qat.exporting import Exported, exported, with_modules
 from edgesmith.compress.qat.layer import QuantizedLayer
 from edgesmith.compress.qat.matching import Sites, sites
 from edgesmith.compress.qat.quantized_module import QuantizedModule, layers
 from edgesmith.compress.qat.quantizers import ActivationQuantizer
 from edgesmith.compress.qat.scales import inherited
+from edgesmith.compress.qat.settings import Reads
 from edgesmith.compress.qat.sign_edit import with_signs
 from edgesmith.export import to_onnx
 from edgesmith.ir import DType, Graph
@@ -70,7 +72,7 @@ def convert(module: QuantizedModule, example: Any = None) -> Converted:
     found = sites(
         exported(network, about.example if example is None else example),
         {name: plain[path].weight.detach().cpu().numpy() for name, path in calls.items()},
-        [name for name, path in calls.items() if trained[path].source is None],
+        [name for name, path in calls.items() if trained[path].reads is not Reads.INTEGERS],
         about.settings.post_training,
     )
     values = _values(module, found)
@@ -81,8 +83,13 @@ def convert(module: QuantizedModule, example: Any = None) -> Converted:
             weights[form.node.name], integers[form.node.name] = _coded(trained[calls[name]], form)
     parameters = Parameters(values, weights, integers)
     graph = quantized_graph(found.exported.graph, parameters, found.settings)
-    for name, form in found.signs.items():
-        graph = with_signs(graph, form, *_coded(trained[calls[name]], form))
+    for name, form in found.others.items():
+        layer = trained[calls[name]]
+        if layer.reads is Reads.SIGNS:
+            graph = with_signs(graph, form, *_coded(layer, form))
+        else:
+            codes, scale = (t.cpu().numpy() for t in layer.coded())
+            graph = with_blocks(graph, form, codes.astype(np.int8), scale)
     return Converted(found.exported.graph, graph, parameters, found.exported.values, found.floats)
 
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from edgesmith.compress.qat.folding import BatchNorm, Product, folded, folded_gain, with_parameters
 from edgesmith.compress.qat.quantizers import ActivationQuantizer, Coded, WeightQuantizer
 from edgesmith.compress.qat.rounding import replaced
+from edgesmith.compress.qat.settings import Reads
 from edgesmith.quantize.products import MAX_BIAS
 
 __all__ = ["QuantizedLayer"]
@@ -35,7 +36,8 @@ class QuantizedLayer(nn.Module):
         layer: whose parameters are used as they are.
         norm: follows the layer; None: nothing does.
         quantizer: rounds the weights, folded.
-        source: rounds the layer's input; None: it reads signs.
+        source: rounds the layer's input, where it reads integers.
+        reads: what it reads.
         biased: whether the program adds a bias to the sums as an integer; otherwise it does so later, in f32.
     """
 
@@ -46,12 +48,13 @@ class QuantizedLayer(nn.Module):
         quantizer: WeightQuantizer,
         source: ActivationQuantizer | None,
         *,
+        reads: Reads = Reads.INTEGERS,
         biased: bool = True,
     ) -> None:
         super().__init__()
         self.weight, self.bias, self.norm, self.quantizer = layer.weight, layer.bias, norm, quantizer
         self._source, self._layer = (source,), (_shell(layer),)
-        self.is_biased = biased
+        self.reads, self.is_biased = reads, biased
         self.frozen = False
         self.register_buffer("gain", _usable(folded_gain(self.weight, norm)))
         self.gain: Tensor
@@ -66,7 +69,7 @@ class QuantizedLayer(nn.Module):
 
     @property
     def source(self) -> ActivationQuantizer | None:
-        """What rounds its input; None: it reads signs."""
+        """What rounds its input, where it reads integers."""
         return self._source[0]
 
     def restart(self, quantizer: WeightQuantizer) -> None:
@@ -80,12 +83,13 @@ class QuantizedLayer(nn.Module):
         self.quantizer.freeze()
 
     def forward(self, x: Tensor) -> Tensor:
-        x = x if self.source is not None else _signs(x)
-        if not self.training:
+        if self.reads is Reads.SIGNS:
+            x = _signs(x)
+        if not self.training and self.reads is not Reads.FLOATS:
             with torch.no_grad():
                 exact = self._exact(x)
             return replaced(self._rounded(x), exact) if torch.is_grad_enabled() else exact
-        if self.norm is None or self.frozen or not self.norm.training:
+        if not self.training or self.norm is None or self.frozen or not self.norm.training:
             return self._rounded(x)
         return self._normalized(x, self.norm)
 

@@ -25,7 +25,7 @@ class Sites:
         settings: with what is not quantised excluded.
         products: by the name of the traced call of a layer.
         biased: of these, those whose bias is added to the sums, rather than by an Add behind.
-        signs: products of layers that read signs.
+        others: products of layers that read something else than integers.
         floats: why others stay in floats, by node name.
     """
 
@@ -33,17 +33,17 @@ class Sites:
     settings: Settings
     products: Mapping[str, Product]
     biased: frozenset[str]
-    signs: Mapping[str, Product]
+    others: Mapping[str, Product]
     floats: Mapping[str, str]
     placement: Placement
 
 
-def sites(found: Exported, weights: Mapping[str, np.ndarray], signs: Collection[str], settings: Settings) -> Sites:
+def sites(found: Exported, weights: Mapping[str, np.ndarray], others: Collection[str], settings: Settings) -> Sites:
     """Find the layers of a network in its graph.
 
     Args:
         weights: of the layers to quantise (output channels first), by the names of their calls.
-        signs: of these, those that read signs.
+        others: of these, those that do not read integers.
     """
     graph = found.graph
     products: dict[str, Product] = {}
@@ -67,11 +67,11 @@ def sites(found: Exported, weights: Mapping[str, np.ndarray], signs: Collection[
             products[same[0]] = form
         else:
             floats[form.node.name] = "it is no layer that was asked for"
-    by_signs = {name: products.pop(name) for name in signs if name in products}
-    out = (*floats, *(form.node.name for form in by_signs.values()))
+    apart = {name: products.pop(name) for name in others if name in products}
+    out = (*floats, *(form.node.name for form in apart.values()))
     settings = replace(settings, exclude=out)
     biased = frozenset(name for name, form in products.items() if form.bias is not None)
-    return Sites(found, settings, products, biased, by_signs, floats, place(graph, settings))
+    return Sites(found, settings, products, biased, apart, floats, place(graph, settings))
 
 
 def _call(found: Exported, node: Node, known: Collection[str]) -> str | None:

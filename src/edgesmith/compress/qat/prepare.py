@@ -18,9 +18,9 @@ from edgesmith.compress.qat.matching import Sites, rounded_readers, sites
 from edgesmith.compress.qat.quantized_module import Quantization, QuantizedModule
 from edgesmith.compress.qat.quantizers import ACTIVATIONS, ActivationQuantizer
 from edgesmith.compress.qat.scales import Stored, stored_values
-from edgesmith.compress.qat.settings import LayerBits, Settings
+from edgesmith.compress.qat.settings import BLOCKS, LayerBits, Reads, Settings
 from edgesmith.compress.qat.trace import traced
-from edgesmith.compress.qat.weights_start import weights_started
+from edgesmith.compress.qat.weights_start import has_blocks, weights_started
 from edgesmith.errors import BadInput
 
 __all__ = ["prepare"]
@@ -77,13 +77,13 @@ def prepare(
     found = sites(
         exported(with_modules(skeleton, plain, network), example),
         {name: _array(plain[c.path].weight) for name, c in calls.items()},
-        [name for name, c in calls.items() if c.bits.reads_signs],
+        [name for name, c in calls.items() if c.bits.reads is not Reads.INTEGERS],
         settings.post_training,
     )
-    values = stored_values(found, [example] if init is None else init)
+    values = {} if not found.products else stored_values(found, [example] if init is None else init)
     quantizers = _value_quantizers(values, settings)
     products = {n: f for n, f in found.products.items() if f.input in values}
-    for name, form in {**products, **found.signs}.items():
+    for name, form in {**products, **found.others}.items():
         call = calls[name]
         stored = values[form.input] if name in products else None
         start = None if stored is None else stored.start
@@ -91,10 +91,11 @@ def prepare(
         bias = shape.bias if name in found.biased else None
         quantizer = weights_started(shape.weight, bias, start, call.bits, settings)
         source = None if stored is None else quantizers[stored.group]
-        layer = QuantizedLayer(call.layer, call.norm, quantizer, source, biased=bias is not None)
+        reads, biased = call.bits.reads, bias is not None
+        layer = QuantizedLayer(call.layer, call.norm, quantizer, source, reads=reads, biased=biased)
         network.set_submodule(call.path, layer)
     floats: dict[str, str] = {}
-    for name in [n for n in calls if n not in products and n not in found.signs]:
+    for name in [n for n in calls if n not in products and n not in found.others]:
         floats[calls[name].path] = _why_float(found, name)
         network.set_submodule(calls[name].path, _unfolded(calls[name]))
     holder = QUANTIZERS
@@ -135,7 +136,7 @@ def _calls(network: fx.GraphModule, settings: Settings) -> dict[str, _Call]:
         if type(layer) not in PRODUCTS:
             continue
         bits = settings.layer(str(node.target))
-        if bits is not None:
+        if bits is not None and (bits.weights != BLOCKS or has_blocks(cast(Product, layer).weight, settings.block)):
             found[node.name] = _Call(str(node.target), cast(Product, layer), _norm_after(network, node), bits)
     return found
 

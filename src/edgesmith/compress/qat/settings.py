@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from enum import Enum
 from fnmatch import fnmatchcase
 
 from edgesmith.compress.qat.quantizers import ACTIVATIONS, WEIGHTS
@@ -12,10 +13,22 @@ from edgesmith.ir import DType
 from edgesmith.quantize import Settings as PostTraining
 from edgesmith.quantize.settings import unknown
 
-__all__ = ["SIGNS", "LayerBits", "Settings"]
+__all__ = ["BLOCKS", "LayerBits", "Reads", "Settings"]
 
-SIGNS = "signs"
-"""Of activations: layers read 1 where their input is at least 0, and -1 elsewhere."""
+SIGNS, FLOATS = "signs", "floats"
+BLOCKS = "blocks"
+
+
+class Reads(Enum):
+    """What a layer reads."""
+
+    INTEGERS = "the integers of its input"
+    SIGNS = "1 where its input is at least 0, and -1 elsewhere"
+    FLOATS = "its input as it is"
+
+
+_READS = {SIGNS: Reads.SIGNS, FLOATS: Reads.FLOATS}
+"""By the settings of activations."""
 
 
 @dataclass(frozen=True)
@@ -25,12 +38,11 @@ class LayerBits:
     Args:
         weights: name of the quantiser of its weights.
         bits: of its weights.
-        reads_signs: whether it reads the signs of its input.
     """
 
     weights: str
     bits: int
-    reads_signs: bool = False
+    reads: Reads = Reads.INTEGERS
 
 
 @dataclass(frozen=True)
@@ -41,15 +53,17 @@ class Settings:
     ``features.0``, and by patterns such as ``features.*.conv``.
 
     Args:
-        weights: quantiser of weights: ``lsq``, ``min-max``, ``twn`` (ternary), ``binary``, ``inq`` (powers of two).
+        weights: quantiser of weights: ``lsq``, ``min-max``, ``twn`` (ternary), ``binary``, ``inq`` (powers of two);
+            ``blocks``: 4 bits with a scale for each ``block`` of inputs, with activations in floats.
         activations: quantiser of values between layers: ``lsq``, ``ema``, ``pact``; or ``signs``: layers read signs of
-            their inputs (with ``binary`` or ``twn``), and ``lsq`` rounds what others read.
+            their inputs (with ``binary`` or ``twn``), and ``lsq`` rounds what others read; or ``floats``.
         weight_bits: of ``lsq``, ``min-max`` and ``inq``: 2 to 8.
         bits: (pattern, bits) of layers with other bits; the first pattern that fits counts.
         keep: patterns of layers with 8-bit weights by ``lsq`` whatever the others have, often the first and the last.
         floats: patterns of layers that stay in floats.
         activation_type: u8 or i8.
         symmetric_activations: zero is the middle of the integers.
+        block: of ``blocks``: 16, 32, 64, 128 or 256. Layers whose inputs it does not divide evenly stay in floats.
         per_channel: weights have a scale for each output channel; otherwise one for the layer.
         observer, percentile: how ranges are first chosen, see ``edgesmith.quantize.Settings``.
     """
@@ -62,6 +76,7 @@ class Settings:
     floats: tuple[str, ...] = ()
     activation_type: DType = DType.U8
     symmetric_activations: bool = False
+    block: int = 64
     per_channel: bool = True
     observer: str = "l3"
     percentile: float = 99.99
@@ -71,8 +86,11 @@ class Settings:
     def __post_init__(self) -> None:
         if self.weights not in WEIGHTS:
             raise unknown("quantiser of weights", self.weights, WEIGHTS, "training: weights")
-        if self.activations not in (*ACTIVATIONS, SIGNS):
-            raise unknown("quantiser of activations", self.activations, (*ACTIVATIONS, SIGNS), "training: activations")
+        if self.activations not in (known := (*ACTIVATIONS, *_READS)):
+            raise unknown("quantiser of activations", self.activations, known, "training: activations")
+        if (self.activations == FLOATS) is not (self.weights == BLOCKS) or (self.keep and self.weights == BLOCKS):
+            why = "weights in blocks go with activations in floats, and the one without the other is not compiled"
+            raise BadInput(why, where="training: activations", hint="weights='blocks', activations='floats', no keep")
         for bits in (self.weight_bits, *(b for _, b in self.bits)):
             if not 2 <= bits <= 8:
                 hint = "weights='binary' has 1 bit" if bits == 1 else ""
@@ -86,6 +104,7 @@ class Settings:
             per_channel=self.per_channel,
             observer=self.observer,
             percentile=self.percentile,
+            block=self.block,
             recovery=(),
         )
         object.__setattr__(self, "post_training", given)
@@ -93,7 +112,7 @@ class Settings:
     @property
     def stored_values(self) -> str:
         """Name of the quantiser of values that are stored as integers."""
-        return "lsq" if self.activations == SIGNS else self.activations
+        return "lsq" if self.activations in _READS else self.activations
 
     def layer(self, path: str) -> LayerBits | None:
         """How the layer at ``path`` is quantised; None: not at all."""
@@ -102,7 +121,9 @@ class Settings:
         if _fits(path, self.keep):
             return LayerBits("lsq", 8)
         bits = next((b for pattern, b in self.bits if _fits(path, (pattern,))), self.weight_bits)
-        return LayerBits(self.weights, bits, self.activations == SIGNS)
+        return LayerBits(
+            self.weights, 4 if self.weights == BLOCKS else bits, _READS.get(self.activations, Reads.INTEGERS)
+        )
 
     def rounding(self, layer: LayerBits) -> PostTraining:
         """How post-training quantisation rounds a layer to as many bits."""
