@@ -22,7 +22,7 @@ from edgesmith.chain.recipe import TargetSpec, load
 from edgesmith.chain.result import _verdicts
 from edgesmith.chain.run import Chain, Point
 from edgesmith.compress.training import Callback, RunState
-from edgesmith.errors import BadInput
+from edgesmith.errors import BadInput, BudgetMissed
 
 pytestmark = pytest.mark.torch
 
@@ -230,3 +230,56 @@ def test_a_checkpoint_is_where_the_chain_starts(place: Place, faked: Any) -> Non
     assert state(started.points[0]) == state(trained.points[-1])
     with pytest.raises(BadInput, match="another network"):
         faked(place.recipe(TRAIN, head.replace("width = 16", "width = 8"), "third.toml"))
+
+
+PRUNE = """
+[budget]
+macs = 300_000
+
+[[stage]]
+method = "train"
+epochs = 1
+
+[[stage]]
+method = "prune"
+round_to = 2
+"""
+MACS = 518_528
+
+
+@pytest.mark.parametrize(
+    "search",
+    [
+        'search = "global"\nimportance = "taylor"',
+        'search = "uniform"',
+        'search = "netadapt"\nsettings = { saving = 0.2 }\nshort_epochs = 0.2',
+    ],
+    ids=["global", "uniform", "netadapt"],
+)
+def test_pruning_onto_a_budget_of_multiply_adds(place: Place, faked: Any, search: str) -> None:
+    from edgesmith.chain.recipe import load as load_recipe
+    from edgesmith.compress.counting import macs
+
+    path = place.recipe(PRUNE + search + "\n")
+    done = faked(path)
+    chain = Chain(load_recipe(path), lambda *_: None, lambda _: None, shown=False)
+    module = chain._loaded(done.points[-1])
+    example = chain.data.example
+    assert macs(chain._loaded(done.points[1]), example) == MACS
+    assert 0.9 * 300_000 <= macs(module, example) <= 300_000
+    assert all(layer.out_channels % 2 == 0 for layer in module if hasattr(layer, "out_channels"))
+    assert faked(path).cached == [True] * 3
+
+
+def test_factors_take_the_place_of_layers_and_are_there_again(place: Place, faked: Any) -> None:
+    stage = '\n[[stage]]\nmethod = "factorise"\nby = "macs"\nkeep = 0.6\n\n[[stage]]\nmethod = "finetune"\nepochs = 1\n'
+    done = faked(place.recipe(TRAIN + stage))
+    assert "replaced: 3 " in done.points[2].notes[0] or "replaced: 6 " in done.points[2].notes[0]
+    sizes = [p.metrics.size_kb for p in done.points[1:] if p.metrics]
+    assert sizes[1] < sizes[0] and sizes[2] == sizes[1]
+    assert set(_tensors(done.points[3])) == set(_tensors(done.points[2])) != set(_tensors(done.points[1]))
+
+
+def test_a_budget_out_of_reach_names_the_stage(place: Place, faked: Any) -> None:
+    with pytest.raises(BudgetMissed, match="stage 2 prune"):
+        faked(place.recipe(PRUNE.replace("300_000", "3_000")))
