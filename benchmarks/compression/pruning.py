@@ -17,7 +17,7 @@ from torch import nn
 from training import Schedule, train
 
 from edgesmith.compress.counting import macs, parameters
-from edgesmith.compress.prune import prune
+from edgesmith.compress.prune import stepwise
 
 LEFT = 0.5
 """Of the multiply-adds."""
@@ -29,7 +29,7 @@ BATCHES, BATCH = 20, 128
 
 def ours(experiment: Experiment, network: nn.Module, seed: int, importance: str, round_to: int = 1) -> nn.Module:
     data = [b for b, _ in zip(experiment.pictures[0].batches(BATCH, seed), range(BATCHES), strict=False)]
-    return prune(
+    return stepwise(
         network, experiment.example, macs=LEFT, importance=importance, data=data, round_to=round_to, seed=seed
     ).module
 
@@ -61,8 +61,8 @@ def torch_pruning(experiment: Experiment, network: nn.Module, seed: int, everywh
 WAYS: dict[str, Callable[[Experiment, nn.Module, int], nn.Module]] = {
     "torch-pruning": partial(torch_pruning, everywhere=False),
     "torch-pruning global": partial(torch_pruning, everywhere=True),
-    "taylor": partial(ours, importance="taylor"),
-    "taylor, multiples of 8": partial(ours, importance="taylor", round_to=8),
+    "stepwise taylor": partial(ours, importance="taylor"),
+    "stepwise taylor, multiples of 8": partial(ours, importance="taylor", round_to=8),
 }
 
 

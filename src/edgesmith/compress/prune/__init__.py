@@ -11,6 +11,7 @@ from edgesmith.compress.prune.selection import Limits, select, select_by_ratio
 from edgesmith.compress.prune.sensitivity import Curves, sensitivity
 from edgesmith.compress.prune.shape import PrunedShape, apply_shape
 from edgesmith.compress.prune.sparsity import GroupLasso, ScalePenalty
+from edgesmith.compress.prune.stepwise import stepwise
 from edgesmith.compress.prune.structure import Group, Structure, analyse
 from edgesmith.compress.prune.surgery import cut
 
@@ -42,4 +43,5 @@ __all__ = [
     "select",
     "select_by_ratio",
     "sensitivity",
+    "stepwise",
 ]

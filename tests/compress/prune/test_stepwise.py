@@ -1,0 +1,58 @@
+"""Several cuts are one cut relative to the original, meet its target and forget nothing."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from edgesmith.compress.prune import apply_shape, prune, stepwise
+from edgesmith.errors import BadInput
+
+pytestmark = pytest.mark.torch
+
+
+@pytest.fixture
+def network() -> nn.Module:
+    torch.manual_seed(0)
+    layers = [nn.Conv2d(3, 24, 3, padding=1, bias=False), nn.BatchNorm2d(24), nn.ReLU()]
+    layers += [nn.Conv2d(24, 32, 3, padding=1, bias=False), nn.BatchNorm2d(32), nn.ReLU()]
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(32, 5)).eval()
+
+
+@pytest.fixture
+def data() -> list[tuple[torch.Tensor, torch.Tensor]]:
+    generator = torch.Generator().manual_seed(1)
+    return [(torch.randn(8, 3, 8, 8, generator=generator), torch.arange(8) % 5) for _ in range(4)]
+
+
+@pytest.mark.parametrize("round_to", [1, 8])
+def test_target_is_met_and_record_rebuilds_the_module(network, data, round_to):
+    state = copy.deepcopy(network.state_dict())
+    found = stepwise(network, data[0][0][:1], data=data, macs=0.4, steps=4, round_to=round_to, importance="taylor")
+    assert found.after.macs <= 0.4 * found.before.macs
+    assert all(len(units) % round_to == 0 for units in found.groups.values())
+    assert all(torch.equal(state[k], v) for k, v in network.state_dict().items()), "the original was changed"
+    again = apply_shape(network, found.shape)
+    again.load_state_dict(found.module.state_dict())
+    x = data[1][0]
+    assert torch.equal(again.eval()(x), found.module.eval()(x))
+
+
+def test_groups_name_units_of_the_original(network, data):
+    found = stepwise(network, data[0][0][:1], data=data, macs=0.4, steps=3, importance="l2")
+    units = found.groups["0"]
+    assert len(units) == found.module[0].out_channels
+    assert torch.equal(network[0].weight[np.asarray(units)], found.module[0].weight)
+
+
+def test_one_step_chooses_what_prune_chooses(network, data):
+    one = stepwise(network, data[0][0][:1], data=data, macs=0.5, steps=1, importance="taylor")
+    plain = prune(network, data[0][0][:1], data=data, macs=0.5, importance="taylor")
+    assert {k: list(v) for k, v in one.groups.items()} == {k: list(v) for k, v in plain.groups.items()}
+
+
+def test_no_target_is_an_error(network, data):
+    with pytest.raises(BadInput, match="no target"):
+        stepwise(network, data[0][0][:1], data=data)
