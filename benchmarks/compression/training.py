@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,26 +50,20 @@ def train(
     seed: int,
     *,
     loss: Loss = cross_entropy,
-    extra: list[nn.Parameter] | None = None,
+    optimizer: torch.optim.Optimizer | None = None,
     at_epoch: Callable[[int], None] | None = None,
     checkpoint: Path | None = None,
 ) -> nn.Module:
     """Train in place. Goes on from ``checkpoint`` (written after every epoch) where there is one.
 
     Args:
-        extra: parameters beside the module's that the loss trains.
+        optimizer: with its own groups of parameters and their largest rates (default: SGD with momentum).
         at_epoch: called before each epoch.
     """
-    matrices = [p for p in module.parameters() if p.ndim > 1]
-    vectors = [p for p in module.parameters() if p.ndim <= 1]
-    groups = [
-        {"params": [*matrices, *(extra or [])], "weight_decay": schedule.decay},
-        {"params": vectors, "weight_decay": 0.0},
-    ]
-    optimizer = torch.optim.SGD(groups, schedule.rate, momentum=0.9, nesterov=True)
+    optimizer = optimizer or sgd(module, schedule)
     steps = len(data) // schedule.batch * schedule.epochs
     rate = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, schedule.rate, total_steps=steps + 1, pct_start=schedule.warm_up
+        optimizer, [g["lr"] for g in optimizer.param_groups], total_steps=steps + 1, pct_start=schedule.warm_up
     )
     first = 0
     parts = {"module": module, "optimizer": optimizer, "rate": rate}
@@ -96,10 +91,17 @@ def train(
     return module
 
 
+def sgd(module: nn.Module, schedule: Schedule) -> torch.optim.Optimizer:
+    """With Nesterov's momentum; biases and normalisation do not decay."""
+    groups = [
+        {"params": [p for p in module.parameters() if p.ndim > 1], "weight_decay": schedule.decay},
+        {"params": [p for p in module.parameters() if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    return torch.optim.SGD(groups, schedule.rate, momentum=0.9, nesterov=True)
+
+
 def save(path: Path, state: dict) -> None:
     """Write tensors to a file that appears whole or not at all."""
-    import io
-
     buffer = io.BytesIO()
     torch.save(state, buffer)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,95 @@
+"""Quantisation to integers, direct and after quantisation-aware training, as the compiled program computes it.
+
+python benchmarks/compression/quantisation.py --data fashion_mnist --seeds 0 1 2
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from itertools import product
+
+import torch
+from experiment import Experiment, parsed
+from training import Schedule, train
+
+import edgesmith
+from edgesmith.compress import qat
+
+NETWORKS = ("resnet", "mobilenet")
+CALIBRATION = 512
+"""Training pictures from which scales are first chosen."""
+
+
+@dataclass(frozen=True)
+class Way:
+    """How a network is quantised, and trained then.
+
+    Attributes:
+        epochs: by data set.
+    """
+
+    settings: qat.Settings
+    epochs: dict[str, int]
+    rate: float
+
+
+SHORT = {"fashion_mnist": 2, "sign_language_digits": 10}
+MIDDLE = {"fashion_mnist": 4, "sign_language_digits": 20}
+LONG = {"fashion_mnist": 8, "sign_language_digits": 60}
+ENDS = ("features.0", "classifier")
+WAYS = {
+    "int8": Way(qat.Settings(), SHORT, 3e-4),
+    "int4 weights": Way(qat.Settings(weight_bits=4), MIDDLE, 1e-3),
+    "int4 weights, ends int8": Way(qat.Settings(weight_bits=4, keep=ENDS), MIDDLE, 1e-3),
+    "int8, PACT": Way(qat.Settings(activations="pact"), SHORT, 3e-4),
+    "5 bits, INQ": Way(qat.Settings(weights="inq", weight_bits=5), MIDDLE, 1e-3),
+    "ternary (TWN)": Way(qat.Settings(weights="twn", keep=ENDS), LONG, 2e-3),
+    "binary weights": Way(qat.Settings(weights="binary", keep=ENDS), LONG, 2e-3),
+    "XNOR": Way(qat.Settings(weights="binary", activations="signs", keep=ENDS), LONG, 2e-3),
+}
+MAIN = ("int8", "int4 weights")
+
+
+def quantised(experiment: Experiment, name: str, way: str, seed: int) -> dict[str, float]:
+    """Accuracies of the float network, of the program right after quantisation, and after training."""
+    network, how = experiment.trained(name, seed), WAYS[way]
+    train_set = experiment.pictures[0]
+    order = torch.randperm(len(train_set), generator=torch.Generator().manual_seed(seed))[:CALIBRATION]
+    data = [train_set.inputs(part) for part in order.split(64)]
+    module = qat.prepare(network, experiment.example, how.settings, init=data)
+    row = {"float": experiment.top1(network), "direct": program_top1(experiment, module)}
+    epochs = how.epochs[experiment.data]
+    schedule = qat.Schedule(epochs)
+    train(
+        module,
+        train_set,
+        Schedule(epochs, how.rate, batch=128 if experiment.data == "fashion_mnist" else 64),
+        seed,
+        optimizer=torch.optim.Adam(qat.parameter_groups(module, lr=how.rate)),
+        at_epoch=lambda epoch: schedule.on_epoch(module, epoch),
+        checkpoint=experiment.checkpoint(f"qat-{name}-{way}-{seed}"),
+    )
+    schedule.on_epoch(module, epochs)
+    row["trained, module"] = experiment.top1(module)
+    row["trained"] = program_top1(experiment, module)
+    return row
+
+
+def program_top1(experiment: Experiment, module: qat.QuantizedModule) -> float:
+    """Percent of the test set that the compiled program gets right."""
+    path = experiment.work / experiment.data / "program"
+    artifact = edgesmith.compile(qat.convert(module).model, output=path, name="quantised", tune="off")
+    test = experiment.pictures[1]
+    right = 0
+    for i in range(len(test)):
+        right += int(artifact(test.inputs(slice(i, i + 1)).contiguous().numpy()).argmax()) == int(test.labels[i])
+    return 100 * right / len(test)
+
+
+if __name__ == "__main__":
+    for experiment in parsed(__doc__):
+        ways = WAYS if experiment.data == "sign_language_digits" else MAIN
+        networks = [name for name in NETWORKS if name in experiment.networks]
+        for name, way, seed in product(networks, ways, experiment.seeds):
+            experiment.once("quantisation", f"{name} {way} {seed}", partial(quantised, experiment, name, way, seed))
