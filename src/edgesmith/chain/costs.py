@@ -80,7 +80,8 @@ class Costs:
         path = folder / "model.onnx"
         work.export(module, path)
         if work.recipe.precision != FLOAT:
-            path = quantised_stand_in(path, work.recipe.precision)
+            last = next(s for s in reversed(work.recipe.stages) if s.precision)
+            path = last.preview(path, work) or quantised_stand_in(path, work.recipe.precision)
         program = work.bench.compiled(path, folder / "program")
         size_kb = size_of(program).nbytes / 1000
         if not self._needs("latency_ms"):

@@ -94,6 +94,14 @@ class Stage:
         """Do it. What is interrupted goes on from ``work.folder``, which stays until the stage is finished."""
         raise NotImplementedError
 
+    def preview(self, model: Path, work: Work) -> Path | None:
+        """The model that this stage will roughly make of one in floats, beside it, for times; None: a stand-in will do.
+
+        Args:
+            model: ONNX.
+        """
+        return None
+
     def rebuilt(self, module: Any, shape: Mapping[str, Any], work: Work) -> Any:
         """A module of the stage's shapes, whatever its weights, from the one before.
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 from edgesmith import api
 from edgesmith.chain.stage import Outcome, Stage, stage
 from edgesmith.chain.work import Work
 from edgesmith.errors import BadInput
-from edgesmith.quantize import Settings
+from edgesmith.quantize import Quantized, Settings
 from edgesmith.quantize.precisions import PRECISIONS
 
 __all__ = ["Quantise"]
@@ -47,17 +48,21 @@ class Quantise(Stage):
     def planned(self, budget: str) -> str:
         return self.to
 
+    def preview(self, model: Path, work: Work) -> Path:
+        """As it will be: methods that keep values in floats for accuracy's sake cost time."""
+        path = model.with_name("preview.onnx")
+        self._quantised(model, path, work)
+        return path
+
     def run(self, work: Work) -> Outcome:
         path = work.folder / "quantised.onnx"
-        found = api.quantize(
-            work.before[-1].onnx,
-            work.data.calibration,
-            precision=self.to,
-            settings=self._settings(),
-            output=path,
-            progress=work.progress,
-        )
+        found = self._quantised(work.before[-1].onnx, path, work)
         return Outcome(onnx=path, notes=tuple(str(n) for n in found.notices[:3]))
+
+    def _quantised(self, model: Path, path: Path, work: Work) -> Quantized:
+        data, settings = work.data.calibration, self._settings()
+        progress = work.progress
+        return api.quantize(model, data, precision=self.to, settings=settings, output=path, progress=progress)
 
     def _settings(self) -> Settings:
         own: dict[str, Any] = {"precision": self.to, "max_accuracy_drop": self.max_accuracy_drop}
