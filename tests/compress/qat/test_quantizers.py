@@ -207,3 +207,14 @@ def test_blocks_have_scales_of_fp16() -> None:
     assert torch.equal(changed.scale, changed.scale.half().float())
     each = changed.scale.repeat_interleave(16, 1)
     torch.testing.assert_close(quantizer(w, one, nothing), changed.codes * each, rtol=0, atol=0)
+
+
+def test_incremental_weights_are_fixed_in_any_memory_format() -> None:
+    values = weights()
+    plain, last = (WEIGHTS["inq"](start(1.0, 5), values, 5) for _ in range(2))
+    last.to(memory_format=torch.channels_last)
+    for share in (0.5, 0.75):
+        plain.advance(values, ONE, share)
+        last.advance(values.contiguous(memory_format=torch.channels_last), ONE, share)
+        assert int(plain.is_fixed.sum()) == round(share * values.numel())
+        assert torch.equal(plain.is_fixed, last.is_fixed) and torch.equal(plain.fixed, last.fixed)

@@ -46,9 +46,10 @@ class IncrementalWeights(WeightQuantizer):
         more = round(share * unfolded.numel()) - int(self.is_fixed.sum())
         if more > 0:
             size = torch.where(self.is_fixed, -1.0, unfolded.abs()).flatten()
-            chosen = size.topk(more).indices
-            self.fixed.view(-1)[chosen] = self._powers(unfolded).flatten()[chosen]
-            self.is_fixed.view(-1)[chosen] = True
+            chosen = torch.zeros_like(size, dtype=torch.bool).index_fill_(0, size.topk(more).indices, True)
+            now = chosen.reshape(unfolded.shape)
+            self.fixed.copy_(torch.where(now, self._powers(unfolded), self.fixed))
+            self.is_fixed |= now
 
     def forward(self, weights: Tensor, ratio: Tensor, floor: Tensor) -> Tensor:
         if not self.training:
