@@ -58,7 +58,12 @@ def zeroed(structure, kept):
     for axis in structure.axes:
         gone = torch.from_numpy((axis.units >= 0) & ~stays[axis.units])
         if axis.tensor in tensors:
-            tensors[axis.tensor].data.movedim(axis.axis, 0)[gone] = 0
+            data = tensors[axis.tensor].data
+            if axis.blocks > 1:
+                stay = (~gone).reshape(axis.blocks, 1, -1, 1)
+                data.view(axis.blocks, -1, data.shape[1], data[0, 0].numel()).mul_(stay)
+            else:
+                data.movedim(axis.axis, 0)[gone] = 0
     return module
 
 

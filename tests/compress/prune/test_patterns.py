@@ -107,8 +107,39 @@ def test_channel_shuffle_after_a_grouped_convolution():
         last=conv(16, 8),
         head=head(8),
     )
-    structure, _, _ = check(net, X)
-    assert names(structure) == {"stem.0": 6, "grouped.0": 8, "last.0": 8}
+    structure, _, pruned = check(net, X)
+    assert [(g.name, g.size, g.width) for g in structure.groups] == [
+        ("stem.0", 6, 2),
+        ("grouped.0", 8, 2),
+        ("last.0", 8, 1),
+    ]
+    assert pruned.grouped[0].groups == 2
+
+
+@pytest.mark.parametrize(("groups", "width"), [(3, 120), (2, 48), (4, 160)])
+def test_units_of_grouped_convolutions_around_a_shuffle(groups, width):
+    """Rows of the shuffle, groups before and after it, groups of the residual stream, and a concatenation with it."""
+
+    def unit(inputs, outputs, stride):
+        middle = width // 4
+        made = outputs - inputs if stride == 2 else outputs
+        return Lambda(
+            lambda m, x: F.relu(
+                torch.cat([F.avg_pool2d(x, 3, 2, 1), m.c(m.b(shuffle(m.a(x), groups)))], 1)
+                if stride == 2
+                else x + m.c(m.b(shuffle(m.a(x), groups)))
+            ),
+            a=conv(inputs, middle, 1, groups=1 if inputs == 12 else groups),
+            b=conv(middle, middle, stride=stride, groups=middle),
+            c=conv(middle, made, 1, groups=groups),
+        )
+
+    layers = [conv(3, 12), unit(12, width, 2), unit(width, width, 1), unit(width, 2 * width, 2), head(2 * width)]
+    structure, kept, pruned = check(nn.Sequential(*layers), X)
+    made = {layer for group in structure.groups for layer in group.layers}
+    assert made >= {"1.a.0", "1.c.0", "2.a.0", "2.c.0", "3.a.0", "3.c.0"}
+    assert pruned[2].c[0].groups == groups
+    assert all(len(kept[g.name]) < g.size for g in structure.groups)
 
 
 def test_shuffle_unit_with_halved_channels():

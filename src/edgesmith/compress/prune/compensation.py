@@ -111,6 +111,8 @@ def rescale(structure: Structure, kept: Kept, pruned: nn.Module, data: Iterable[
         scale[group.units[own]] = np.linalg.solve(part + ridge * np.eye(len(own)), target)
     stays = structure.mask(kept)
     for _, axis in reader_axes(structure):
+        if axis.blocks > 1:
+            continue
         left = axis.units[(axis.units < 0) | stays[axis.units]]
         factors = torch.from_numpy(np.where(left >= 0, scale[left], 1.0))
         weight = pruned.get_submodule(axis.layer).weight

@@ -175,7 +175,8 @@ class _Kept:
         """Which positions along an axis are left, as far as this axis alone decides."""
         labels = self._structure.propagation.labels.canonical(labels)
         axis %= labels.ndim
-        if labels.shape[axis] == 1 or labels.stride(axis) == 0:
+        varying = self._structure.propagation.labels.varying(labels)
+        if axis not in varying or axis != max(varying, key=lambda a: labels.shape[a]):
             return np.ones(labels.shape[axis], dtype=bool)
         index: list[Any] = [0] * labels.ndim
         index[axis] = slice(None)

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import torch
 from torch import fx, nn
 
+from edgesmith.compress.prune.balance import Equal
 from edgesmith.compress.prune.labels import FIXED, Labels, compress
 from edgesmith.compress.tracing import Shape, Traced
 from edgesmith.registry import Registry
@@ -46,6 +47,8 @@ class Slot:
         tensor: name of the parameter or buffer.
         labels: one a position, shape (size of the axis,).
         layer: the module it belongs to.
+        blocks: of a grouped convolution's weight, where every group reads channels of its own: labels are those of the
+            first group's positions, then the second's, ...
     """
 
     tensor: str
@@ -53,6 +56,7 @@ class Slot:
     labels: torch.Tensor
     role: Role
     layer: str
+    blocks: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +81,9 @@ class Propagation:
         shrinks: the axis that shrinks of values that came to vary along several, by node, and the scheme of grouped
             layers, by name; what is there before is obeyed.
         splits: such values, with their labels before.
+        equal: with ``balance``, parts of values that must lose equally many channels, whichever these are; without,
+            such channels are coupled one by one.
+        arranged: nodes between arranging channels in rows and flattening them again.
         opaque_params: parameters that something not understood reads, and why.
         elements: labels of parameters that are used as values.
         names: names of parameters and buffers by ``id``, the first one of shared ones.
@@ -84,6 +91,7 @@ class Propagation:
 
     traced: Traced
     attention: Literal["heads", "head_dim"]
+    balance: bool = True
     labels: Labels = field(default_factory=Labels)
     slots: dict[tuple[str, int], Slot] = field(default_factory=dict)
     terms: list[MacTerm] = field(default_factory=list)
@@ -94,6 +102,8 @@ class Propagation:
     shrinks: dict[str, int] = field(default_factory=dict)
     splits: list[tuple[str, torch.Tensor]] = field(default_factory=list)
     elements: dict[str, torch.Tensor] = field(default_factory=dict)
+    equal: list[Equal[torch.Tensor]] = field(default_factory=list)
+    arranged: set[str] = field(default_factory=set)
     opaque_params: dict[str, str] = field(default_factory=dict)
     names: dict[int, str] = field(default_factory=dict)
     _element_labels: list[tuple[int, int]] = field(default_factory=list)
@@ -110,15 +120,17 @@ class Propagation:
             self._element_labels.append((int(self.elements[name].min()), tensor.numel()))
         return self.labels.canonical(self.elements[name])
 
-    def bind(self, param: Param | None, axis: int, labels: torch.Tensor, role: Role, layer: str) -> None:
-        """Give an axis of a parameter the labels of shape (size of the axis,)."""
+    def bind(
+        self, param: Param | None, axis: int, labels: torch.Tensor, role: Role, layer: str, blocks: int = 1
+    ) -> None:
+        """Give an axis of a parameter the labels of shape (blocks * size of the axis,)."""
         if param is None:
             return
         key = (param.name, axis)
         if key in self.slots:
             self.labels.unify(self.slots[key].labels, labels, f"{param.name} is used in several places")
         else:
-            self.slots[key] = Slot(param.name, axis, labels, role, layer)
+            self.slots[key] = Slot(param.name, axis, labels, role, layer, blocks)
 
     def produce(self, param: Param, axis: int, layer: str, role: Role = "out") -> torch.Tensor:
         """New labels of an axis that makes channels; the same ones where the parameter is used again."""
@@ -240,20 +252,22 @@ def propagate(
     traced: Traced,
     attention: Literal["heads", "head_dim"] = "heads",
     shrinks: Mapping[str, int] | None = None,
+    balance: bool = True,
 ) -> Propagation:
     """Send labels through a network.
 
     Args:
         attention: what is removed from attention: whole heads, or the same number of dimensions of every head.
         shrinks: which axis shrinks where a node splits channels over several, as found before.
+        balance: whether groups of channels that must shrink alike may lose different ones.
     """
     if shrinks is not None:
-        p = Propagation(traced, attention, shrinks=dict(shrinks))
+        p = Propagation(traced, attention, balance, shrinks=dict(shrinks))
         _run(p)
         return p
     heads: dict[str, list[int]] = {}
     while True:
-        p = Propagation(traced, attention)
+        p = Propagation(traced, attention, balance)
         p.heads = {name: list(axes) for name, axes in heads.items()}
         _run(p)
         if p.heads == heads:

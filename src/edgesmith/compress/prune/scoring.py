@@ -62,7 +62,7 @@ class Scoring:
             if axis.role not in roles or axis.tensor not in parameters:
                 continue
             values = per_element(axis.tensor, parameters[axis.tensor].detach())
-            along = values.movedim(axis.axis, 0).reshape(len(axis.units), -1).sum(1).double().cpu().numpy()
+            along = axis.rows(values).sum(1).double().cpu().numpy()
             some = axis.units >= 0
             totals += np.bincount(axis.units[some], weights=along[some], minlength=self.structure.units)
         return totals

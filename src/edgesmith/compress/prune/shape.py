@@ -15,7 +15,10 @@ from torch import nn
 from edgesmith.compress.prune.attention import PrunedMultiheadAttention
 from edgesmith.errors import BadInput
 
-__all__ = ["PrunedShape", "apply_shape"]
+__all__ = ["Positions", "PrunedShape", "apply_shape"]
+
+Positions = tuple[int, ...] | tuple[tuple[int, ...], ...]
+"""Positions that stay along an axis; or, for a grouped convolution, those of each group."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,7 @@ class PrunedShape:
         attributes: module to attribute to its new value, such as ``{"conv1": {"out_channels": 24}}``.
     """
 
-    kept: Mapping[str, Mapping[int, tuple[int, ...]]] = field(default_factory=dict)
+    kept: Mapping[str, Mapping[int, Positions]] = field(default_factory=dict)
     sizes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     attributes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
@@ -38,7 +41,7 @@ class PrunedShape:
         for tensor, axes in later.kept.items():
             for axis, positions in axes.items():
                 first = kept.setdefault(tensor, {}).get(axis)
-                kept[tensor][axis] = tuple(positions if first is None else (first[i] for i in positions))
+                kept[tensor][axis] = positions if first is None else _after(first, positions)
         attributes = {layer: dict(values) for layer, values in self.attributes.items()}
         for layer, values in later.attributes.items():
             attributes.setdefault(layer, {}).update(values)
@@ -57,7 +60,7 @@ class PrunedShape:
         """
         try:
             data = json.loads(text)
-            kept = {t: {int(a): tuple(map(int, k)) for a, k in axes.items()} for t, axes in data["kept"].items()}
+            kept = {t: {int(a): _tuple(k) for a, k in axes.items()} for t, axes in data["kept"].items()}
             sizes = {t: tuple(map(int, size)) for t, size in data["sizes"].items()}
             attributes = {
                 module: {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
@@ -66,6 +69,23 @@ class PrunedShape:
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise BadInput(f"no pruned shape: {error}", where="PrunedShape", hint="give what to_json wrote") from error
         return cls(kept, sizes, attributes)
+
+
+def _tuple(positions: list[Any]) -> Positions:
+    return tuple(tuple(map(int, p)) if isinstance(p, list) else int(p) for p in positions)  # type: ignore[return-value]
+
+
+def _after(first: Any, then: Any) -> Positions:
+    if first and isinstance(first[0], tuple):
+        return tuple(tuple(one[i] for i in other) for one, other in zip(first, then, strict=True))
+    return tuple(first[i] for i in then)
+
+
+def _select(values: torch.Tensor, axis: int, positions: Positions) -> torch.Tensor:
+    """The positions that stay; where there are several tuples of them, each for its block of axis 0."""
+    parts = positions if positions and isinstance(positions[0], tuple) else (positions,)
+    chunks = zip(values.chunk(len(parts)), parts, strict=True)
+    return torch.cat([c.index_select(axis, torch.tensor(p, dtype=torch.int64, device=c.device)) for c, p in chunks])
 
 
 def apply_shape(module: nn.Module, shape: PrunedShape | str) -> nn.Module:
@@ -94,8 +114,10 @@ def apply_shape(module: nn.Module, shape: PrunedShape | str) -> nn.Module:
             why = "there is none" if found is None else f"its shape is {tuple(found.shape)}"
             raise BadInput(f"expected shape {tuple(shape.sizes[name])}: {why}", where=name, hint="another module")
         values = found.detach()
-        for axis, positions in axes.items():
-            values = values.index_select(axis, torch.tensor(positions, dtype=torch.int64, device=values.device))
+        for axis, positions in sorted(
+            axes.items(), reverse=True
+        ):  # groups are told apart along axis 0, so that is last
+            values = _select(values, axis, positions)
         values = values.contiguous()
         new = nn.Parameter(values, found.requires_grad) if isinstance(found, nn.Parameter) else values
         for alias in names[id(found)]:

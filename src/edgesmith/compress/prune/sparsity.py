@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from edgesmith.compress.prune.structure import analyse
+from edgesmith.compress.prune.structure import Axis, analyse
 
 __all__ = ["GroupLasso", "ScalePenalty"]
 
@@ -45,14 +45,14 @@ class GroupLasso:
         owned = dict(module.named_parameters())
         device = next(iter(owned.values())).device
         self._strength, self._units = strength, structure.units
-        self._axes: list[tuple[nn.Parameter, int, torch.Tensor, torch.Tensor]] = []
+        self._axes: list[tuple[nn.Parameter, Axis, torch.Tensor, torch.Tensor]] = []
         counts = torch.zeros(structure.units, device=device)
         for axis in structure.axes:
             if axis.tensor in owned and bool((axis.units >= 0).any()):
                 units = torch.from_numpy(axis.units).to(device)
                 places = (units >= 0).nonzero().flatten()
                 parameter = owned[axis.tensor]
-                self._axes.append((parameter, axis.axis, places, units[places]))
+                self._axes.append((parameter, axis, places, units[places]))
                 each = torch.full((len(places),), parameter.numel() / len(axis.units), device=device)
                 counts.index_add_(0, units[places], each)
         self._weights = counts.sqrt()
@@ -61,7 +61,6 @@ class GroupLasso:
         """The term: a scalar with gradients."""
         squares = torch.zeros(self._units, device=self._weights.device)
         for parameter, axis, places, units in self._axes:
-            along = parameter.movedim(axis, 0)[places].flatten(1).square().sum(1) if parameter.ndim > 1 else None
-            squares = squares.index_add(0, units, parameter[places].square() if along is None else along)
+            squares = squares.index_add(0, units, axis.rows(parameter)[places].square().sum(1))
         # The norm has no gradient at zero; a unit that is there stays there.
         return self._strength * (self._weights * (squares + 1e-12).sqrt()).sum()

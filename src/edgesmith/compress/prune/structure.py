@@ -9,9 +9,11 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import nn
 
 from edgesmith.compress import counting
+from edgesmith.compress.prune.balance import Equal, balanced_units
 from edgesmith.compress.prune.labels import FIXED, Ints
 from edgesmith.compress.prune.propagation import Propagation, Role, propagate
 from edgesmith.compress.tracing import trace
@@ -29,7 +31,8 @@ class Axis:
     Attributes:
         tensor: its name.
         layer: the module it belongs to.
-        units: the unit of every position, -1 for positions that always stay; shape (size,).
+        units: the unit of every position, -1 for positions that always stay; shape (blocks * size,).
+        blocks: more than 1 for weights of grouped convolutions of which every group reads channels of its own.
     """
 
     tensor: str
@@ -37,6 +40,13 @@ class Axis:
     role: Role
     layer: str
     units: Ints
+    blocks: int = 1
+
+    def rows(self, tensor: torch.Tensor) -> torch.Tensor:
+        """A tensor of the parameter's shape as (positions of ``units``, all else)."""
+        if self.blocks == 1:
+            return tensor.movedim(self.axis, 0).reshape(len(self.units), -1)
+        return tensor.reshape(self.blocks, -1, *tensor.shape[1:]).movedim(2, 1).reshape(len(self.units), -1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +166,9 @@ class _Counts:
 def analyse(module: nn.Module, example: Any, attention: Literal["heads", "head_dim"] = "heads") -> Structure:
     """Find everything that can be pruned.
 
+    Groups of channels that must shrink alike, as those of grouped convolutions, may lose different ones, or are coupled
+    one by one, whichever leaves fewer layers untouched.
+
     Args:
         example: one input, or a tuple of positional inputs; a batch of one is enough.
         attention: what attention loses: whole heads, or the same number of dimensions in every head.
@@ -164,16 +177,32 @@ def analyse(module: nn.Module, example: Any, attention: Literal["heads", "head_d
         ModelError: the module's own ``forward`` cannot be traced.
         BadInput: the module does not run on ``example``.
     """
-    return structure_of(module, example, propagate(trace(module, example), attention))
+    traced = trace(module, example)
+    p = propagate(traced, attention)
+    structure = structure_of(module, example, p)
+    if not p.equal:
+        return structure
+    coupled = structure_of(module, example, propagate(traced, attention, balance=False))
+    return min(structure, coupled, key=lambda s: (len(s.untouched), s.macs(np.ones(len(s.groups), dtype=np.int64))))
 
 
 def structure_of(module: nn.Module, example: Any, p: Propagation) -> Structure:
     """Units and groups of what was propagated."""
     roots, reasons = p.labels.roots(), p.labels.reasons()
+    if p.equal:
+        joined, stuck = balanced_units(
+            [Equal(tuple(roots[part.numpy()] for part in equal.parts), equal.spread) for equal in p.equal], reasons
+        )
+        to = np.arange(len(roots), dtype=np.int64)
+        for classes_of_unit in joined:
+            to[classes_of_unit] = min(classes_of_unit)
+        roots = to[roots]
+        reasons |= dict.fromkeys(stuck, "groups of channels must lose equally many, and it has no counterpart")
     fixed = np.isin(roots, np.array([FIXED, *reasons], dtype=np.int64))
     slots = list(p.slots.values())
+    blocks = [slot.blocks for slot in slots]
     along = [slot.labels.numpy() for slot in slots]
-    keys: dict[bytes, int] = {labels.tobytes(): i for i, labels in reversed(list(enumerate(along)))}
+    keys: dict[bytes, int] = {labels.tobytes(): i for i, labels in reversed(list(enumerate(along))) if blocks[i] == 1}
     term_axes: list[tuple[int, tuple[int, ...]]] = []
     for term in p.terms:
         places = []
@@ -181,6 +210,7 @@ def structure_of(module: nn.Module, example: Any, p: Propagation) -> Structure:
             if labels.tobytes() not in keys:
                 keys[labels.tobytes()] = len(along)
                 along.append(labels)
+                blocks.append(1)
             places.append(keys[labels.tobytes()])
         term_axes.append((term.scale, tuple(places)))
     classes = [np.where(fixed[labels], -1, roots[labels]) for labels in along]
@@ -213,10 +243,12 @@ def structure_of(module: nn.Module, example: Any, p: Propagation) -> Structure:
     unit_of_label = np.where(fixed, -1, unit_of_root[roots])
     positions = [unit_of_label[labels] for labels in along]
     axes = tuple(
-        Axis(slot.tensor, slot.axis, slot.role, slot.layer, where)
+        Axis(slot.tensor, slot.axis, slot.role, slot.layer, where, slot.blocks)
         for slot, where in zip(slots, positions, strict=False)
     )
-    counts = _counts(module, example, axes, positions, groups, term_axes, unit_of_root)
+    # Blocks shrink alike, so the first tells the size of the axis.
+    counted = [where[: len(where) // n] for where, n in zip(positions, blocks, strict=True)]
+    counts = _counts(module, example, axes, counted, groups, term_axes)
     untouched = _untouched(p, axes, roots, reasons, alone)
     return Structure(module, example, p, axes, tuple(groups), untouched, units, unit_of_label, counts)
 
@@ -228,7 +260,6 @@ def _counts(
     positions: Sequence[Ints],
     groups: Sequence[Group],
     terms: Sequence[tuple[int, tuple[int, ...]]],
-    unit_of_root: Ints,
 ) -> _Counts:
     group_of_unit = np.repeat(np.arange(len(groups)), [g.size for g in groups])
     sizes = np.array([g.size for g in groups], dtype=np.int64)

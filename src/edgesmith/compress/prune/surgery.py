@@ -10,7 +10,7 @@ from torch import nn
 
 from edgesmith.compress.prune.literals import rewrite, stale_attributes
 from edgesmith.compress.prune.propagation import Propagation, propagate
-from edgesmith.compress.prune.shape import PrunedShape, apply_shape
+from edgesmith.compress.prune.shape import Positions, PrunedShape, apply_shape
 from edgesmith.compress.prune.structure import Kept, Structure
 from edgesmith.compress.tracing import as_inputs, evaluating, trace
 from edgesmith.errors import EdgesmithError, GraphError
@@ -57,13 +57,14 @@ def cut(structure: Structure, kept: Kept) -> tuple[nn.Module, PrunedShape]:
 
 
 def _shape(structure: Structure, stays: np.ndarray[Any, np.dtype[np.bool_]]) -> PrunedShape:
-    kept: dict[str, dict[int, tuple[int, ...]]] = defaultdict(dict)
+    kept: dict[str, dict[int, Positions]] = defaultdict(dict)
     sizes: dict[str, tuple[int, ...]] = {}
     tensors = dict([*structure.module.named_parameters(), *structure.module.named_buffers()])
     for axis in structure.axes:
         keep = (axis.units < 0) | stays[axis.units]
         if not keep.all():
-            kept[axis.tensor][axis.axis] = tuple(np.flatnonzero(keep).tolist())
+            blocks = [tuple(np.flatnonzero(block).tolist()) for block in keep.reshape(axis.blocks, -1)]
+            kept[axis.tensor][axis.axis] = tuple(blocks) if axis.blocks > 1 else blocks[0]
             sizes[axis.tensor] = tuple(tensors[axis.tensor].shape)
     attributes: dict[str, dict[str, Any]] = defaultdict(dict)
     for (layer, attribute, place), labels in structure.propagation.sizes.items():
@@ -82,13 +83,14 @@ def _shape(structure: Structure, stays: np.ndarray[Any, np.dtype[np.bool_]]) -> 
 
 def _disagreement(structure: Structure, pruned: nn.Module, stays: np.ndarray[Any, np.dtype[np.bool_]]) -> str:
     """What is wrong with a pruned module; empty if nothing is."""
+    before = structure.propagation
     try:
         with evaluating(pruned):
             pruned(*as_inputs(structure.example))
-        p = propagate(trace(pruned, structure.example), structure.propagation.attention, structure.propagation.shrinks)
+        p = propagate(trace(pruned, structure.example), before.attention, before.shrinks, before.balance)
     except (EdgesmithError, RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
         return f"{type(error).__name__}: {str(error).strip()}"
-    return _other_shapes(structure.propagation, p) or _other_couplings(structure, p, stays)
+    return _other_shapes(before, p) or _other_couplings(structure, p, stays)
 
 
 def _other_shapes(before: Propagation, after: Propagation) -> str:
@@ -101,23 +103,27 @@ def _other_shapes(before: Propagation, after: Propagation) -> str:
 
 def _other_couplings(structure: Structure, p: Propagation, stays: np.ndarray[Any, np.dtype[np.bool_]]) -> str:
     """Whether labels of the pruned network couple positions that those of the whole one did not couple."""
-    roots = p.labels.roots()
+    old_roots, new_roots = structure.propagation.labels.roots(), p.labels.roots()
     for key in p.slots:
         if key not in structure.propagation.slots:
             return f"{key[0]} has other axes"
     last = {int(g.units[stays[g.units]][0]) for g in structure.groups if stays[g.units].sum() == 1}
     old_of_new: dict[int, int] = {}
     for axis in structure.axes:
-        units = axis.units[(axis.units < 0) | stays[axis.units]]
+        left = (axis.units < 0) | stays[axis.units]
+        units, old = (
+            axis.units[left],
+            old_roots[structure.propagation.slots[axis.tensor, axis.axis].labels.numpy()][left],
+        )
         slot = p.slots.get((axis.tensor, axis.axis))
         if slot is None:
-            if bool((axis.units >= 0).any()):
+            if bool((units >= 0).any()):
                 return f"{axis.tensor} has other axes"
             continue
-        labels = roots[slot.labels.numpy()]
-        if len(labels) != len(units):
-            return f"{axis.tensor} has {len(labels)} positions instead of {len(units)}"
-        for unit, label in zip(units.tolist(), labels.tolist(), strict=True):
-            if unit >= 0 and unit not in last and old_of_new.setdefault(label, unit) != unit:
+        new = new_roots[slot.labels.numpy()]
+        if len(new) != len(old):
+            return f"{axis.tensor} has {len(new)} positions instead of {len(old)}"
+        for unit, was, label in zip(units.tolist(), old.tolist(), new.tolist(), strict=True):
+            if unit >= 0 and unit not in last and old_of_new.setdefault(label, was) != was:
                 return f"{axis.tensor} is coupled with other channels"
     return ""

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from edgesmith.compress.prune.balance import Equal
 from edgesmith.compress.prune.propagation import Call, Param
 from edgesmith.compress.prune.rules.registration import rule
 
@@ -73,6 +74,13 @@ def _grouped(
         along = channels if transposed else made
         p.bind(weight, 0, along, "scale", layer)
         call.term(positions * weight.tensor.shape[1], along)
+        return made
+    if p.balance and not transposed:
+        p.equal.append(Equal(tuple(channels.reshape(groups, inside))))
+        p.bind(weight, 1, channels, "in", layer, blocks=groups)
+        made = p.produce(weight, 0, layer)
+        p.equal.append(Equal(tuple(made.reshape(groups, outside))))
+        call.term(positions, channels[:inside], made)
         return made
     p.rectify(channels.reshape(groups, inside), 1, why)
     if transposed:

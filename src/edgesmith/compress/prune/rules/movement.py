@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from edgesmith.compress.prune.balance import Equal
 from edgesmith.compress.prune.propagation import Call, Param
 from edgesmith.compress.prune.rules.registration import rule
 
@@ -38,6 +39,8 @@ def _moved(call: Call) -> Any:
     else:
         result = call.node.target(x, *rest, **call.kwargs)  # type: ignore[operator]
     if isinstance(result, torch.Tensor):
+        if call.node.name in call.p.arranged or (call.p.balance and _is_shuffled(call, result)):
+            return call.p.labels.canonical(result)
         return call.p.settle(result, call.node, 1 if _is_shuffle(call) else None)
     return _parts(call, tuple(result))
 
@@ -65,6 +68,30 @@ def _parts(call: Call, parts: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, .
         for part in parts[1:]:
             call.p.labels.unify(parts[0], part, f"{call.node.name} couples it to what is fixed")
     return tuple(call.p.settle(part, call.node) for part in parts)
+
+
+def _is_shuffled(call: Call, labels: torch.Tensor) -> bool:
+    """Whether channels are arranged in rows only to be transposed and flattened again; rows must then stay equal."""
+    labels = call.p.labels.canonical(labels)
+    varying = call.p.labels.varying(labels)
+    if len(varying) != 2 or len(call.p.labels.varying(call.p.labels_of(call.args[0]))) != 1:
+        return False
+    node, transposed = call.node, False
+    between: list[str] = []
+    while len(node.users) == 1:
+        node = next(iter(node.users))
+        name = str(getattr(node.target, "__name__", node.target))
+        if name in ("reshape", "view", "flatten") and transposed:
+            row, column = sorted(varying, key=lambda axis: labels.shape[axis])
+            flat = labels.movedim((row, column), (0, 1)).flatten(2)[..., 0]
+            call.p.equal.append(Equal(tuple(flat), spread=True))
+            call.p.arranged.update(between)
+            return True
+        transposed = transposed or name in ("transpose", "permute", "swapaxes")
+        if name not in ("transpose", "permute", "swapaxes", "contiguous"):
+            return False
+        between.append(node.name)
+    return False
 
 
 def _is_shuffle(call: Call) -> bool:
