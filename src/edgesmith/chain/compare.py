@@ -63,7 +63,11 @@ def _times(chain: Chain, specs: list[ModelSpec], final: Point) -> dict[str, floa
             path = Path(name) / f"{i}.onnx"
             _export(chain, module, path)
             if recipe.precision != FLOAT:
-                path = quantised_stand_in(path, recipe.precision)
+                last = next(s for s in reversed(recipe.stages) if s.precision)
+                place = Path(name) / f"{i}-quantised"
+                place.mkdir()
+                path = path.rename(place / path.name)
+                path = last.preview(path, chain.work(place)) or quantised_stand_in(path, recipe.precision)
             programs[spec.label] = (chain.bench.compiled(path, Path(name) / str(i)), path)
             chain.progress("stock models", i + 1, len(specs))
         recipe.output.mkdir(parents=True, exist_ok=True)

@@ -137,6 +137,10 @@ class Chain:
             points.append(self._measured(point, points))
         return points
 
+    def work(self, folder: Path) -> Work:
+        """What stages work with, before any of them."""
+        return self._work(folder, ())
+
     def _made(self, index: int, stage: Stage, title: str, points: Sequence[Point]) -> Point:
         digest = self._digest(stage, points[-1].digest)
         place = self._store.place(index, stage.method, digest)
