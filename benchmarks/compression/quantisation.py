@@ -39,14 +39,14 @@ MIDDLE = {"fashion_mnist": 4, "sign_language_digits": 20}
 LONG = {"fashion_mnist": 8, "sign_language_digits": 60}
 ENDS = ("features.0", "classifier")
 WAYS = {
-    "int8": Way(qat.Settings(), SHORT, 3e-4),
-    "int4 weights": Way(qat.Settings(weight_bits=4), MIDDLE, 1e-3),
-    "int4 weights, ends int8": Way(qat.Settings(weight_bits=4, keep=ENDS), MIDDLE, 1e-3),
-    "int8, PACT": Way(qat.Settings(activations="pact"), SHORT, 3e-4),
-    "5 bits, INQ": Way(qat.Settings(weights="inq", weight_bits=5), MIDDLE, 1e-3),
-    "ternary (TWN)": Way(qat.Settings(weights="twn", keep=ENDS), LONG, 2e-3),
-    "binary weights": Way(qat.Settings(weights="binary", keep=ENDS), LONG, 2e-3),
-    "XNOR": Way(qat.Settings(weights="binary", activations="signs", keep=ENDS), LONG, 2e-3),
+    "int8": Way(qat.Settings(), SHORT, 0.005),
+    "int4 weights": Way(qat.Settings(weight_bits=4), MIDDLE, 0.01),
+    "int4 weights, ends int8": Way(qat.Settings(weight_bits=4, keep=ENDS), MIDDLE, 0.01),
+    "int8, PACT": Way(qat.Settings(activations="pact"), SHORT, 0.005),
+    "5 bits, INQ": Way(qat.Settings(weights="inq", weight_bits=5), MIDDLE, 0.01),
+    "ternary (TWN)": Way(qat.Settings(weights="twn", keep=ENDS), LONG, 0.02),
+    "binary weights": Way(qat.Settings(weights="binary", keep=ENDS), LONG, 0.02),
+    "XNOR": Way(qat.Settings(weights="binary", activations="signs", keep=ENDS), LONG, 0.02),
 }
 MAIN = ("int8", "int4 weights")
 
@@ -66,7 +66,9 @@ def quantised(experiment: Experiment, name: str, way: str, seed: int) -> dict[st
         train_set,
         Schedule(epochs, how.rate, batch=128 if experiment.data == "fashion_mnist" else 64),
         seed,
-        optimizer=torch.optim.Adam(qat.parameter_groups(module, lr=how.rate)),
+        optimizer=torch.optim.SGD(
+            qat.parameter_groups(module, lr=how.rate, weight_decay=1e-4), how.rate, momentum=0.9, nesterov=True
+        ),
         at_epoch=lambda epoch: schedule.on_epoch(module, epoch),
         checkpoint=experiment.checkpoint(f"qat-{name}-{way}-{seed}"),
     )
