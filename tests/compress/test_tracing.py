@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from edgesmith.compress.tracing import Shape, trace
+from edgesmith.compress.tracing import Shape, inputs_of, trace
 from edgesmith.errors import BadInput, ModelError
 
 pytestmark = pytest.mark.torch
@@ -82,3 +82,23 @@ def test_inputs_stay_as_they_are():
     traced = trace(module, x)
     assert len([n for n in traced.graph.graph.nodes if n.op == "call_method"]) == 2
     assert torch.equal(x, torch.ones(1, 3))
+
+
+class _Sum(nn.Module):
+    def forward(self, x, y, scale=1.0):
+        return (x + y) * scale
+
+
+class _Any(nn.Module):
+    def forward(self, *inputs):
+        return sum(inputs)
+
+
+def test_batches_of_training_loops_serve_as_inputs():
+    x, y, labels = torch.zeros(2), torch.ones(2), torch.arange(2)
+    plain = nn.Sequential(nn.ReLU())
+    assert inputs_of(plain, x) == (x,)
+    assert inputs_of(plain, (x, labels)) == (x,) == inputs_of(plain, [x])
+    assert inputs_of(_Sum(), (x, y)) == (x, y) == inputs_of(_Sum(), [x, y, labels])
+    assert inputs_of(_Any(), (x, y, labels)) == (x, y)
+    assert inputs_of(_Any(), (x,)) == (x,)

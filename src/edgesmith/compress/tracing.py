@@ -19,7 +19,7 @@ from torch import fx, nn
 
 from edgesmith.errors import BadInput, ModelError
 
-__all__ = ["Shape", "Traced", "as_inputs", "evaluating", "map_tensors", "trace"]
+__all__ = ["Shape", "Traced", "as_inputs", "evaluating", "inputs_of", "map_tensors", "trace"]
 
 _LAYERS = (
     nn.modules.conv._ConvNd,
@@ -59,6 +59,21 @@ class Traced:
 def as_inputs(example: Any) -> tuple[Any, ...]:
     """Positional arguments: ``example`` itself if it is a tuple, else as the only one."""
     return example if isinstance(example, tuple) else (example,)
+
+
+def inputs_of(module: nn.Module, batch: Any) -> tuple[Any, ...]:
+    """What of a batch a module gets: the batch itself, or as many of its first parts as ``forward`` needs.
+
+    So batches (inputs, labels) of any training loop serve as they are. A ``forward`` that takes any number of inputs
+    gets all but the last part.
+    """
+    if not isinstance(batch, (tuple, list)):
+        return (batch,)
+    parameters = inspect.signature(module.forward).parameters.values()
+    if any(p.kind is p.VAR_POSITIONAL for p in parameters):
+        return tuple(batch[: max(len(batch) - 1, 1)])
+    positional = (p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD))
+    return tuple(batch[: max(sum(p.default is p.empty for p in positional), 1)])
 
 
 @contextmanager

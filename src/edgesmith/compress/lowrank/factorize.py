@@ -87,7 +87,7 @@ def factorize(
         rank: how ranks are chosen; ``Energy(0.9)`` by default.
         include: shell patterns of the layers that may be replaced.
         exclude: shell patterns of layers that may not.
-        data: batches for calibration, each one input or a tuple of inputs. Some hundred samples suffice.
+        data: batches for calibration: inputs, or tuples that begin with them. Some hundred samples suffice.
 
     Raises:
         BadInput: there is no such method, or no batches.

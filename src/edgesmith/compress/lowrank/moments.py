@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from edgesmith.compress.tracing import inputs_of
 from edgesmith.errors import BadInput
 
 __all__ = ["LayerMoments", "Moments", "evaluated", "layer_moments", "rows_of"]
@@ -78,7 +79,7 @@ def evaluated(module: nn.Module, batches: Iterable[Any]) -> int:
     try:
         with torch.no_grad():
             for batch in batches:
-                module(*(batch if isinstance(batch, tuple) else (batch,)))
+                module(*inputs_of(module, batch))
                 number += 1
     finally:
         for part, training in modes:
