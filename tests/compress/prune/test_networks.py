@@ -59,6 +59,28 @@ def test_convnext_blocks_of_torchvision(torchvision):
 
 
 @pytest.mark.parametrize(
+    ("name", "image_size", "untouched"),
+    [
+        ("shufflenet-v1", 64, ["classifier"]),
+        ("shufflenet-v2-0.5", 64, None),
+        ("mlperf-tiny-person-detection", 32, ["classifier"]),
+        ("yolo-v3-tiny", 64, ["heads.0.output", "heads.1.output"]),
+    ],
+)
+def test_networks_of_the_zoo(name, image_size, untouched):
+    from edgesmith.zoo import describe
+    from edgesmith.zoo.torch import module
+
+    torch.manual_seed(0)
+    net = module(name, image_size=image_size)
+    x = torch.randn(1, describe(name).channels, image_size, image_size)
+    structure, _, _ = check(net, x, tolerance=1e-4, graph=True)
+    if untouched is not None:
+        assert [layer for layer, _ in structure.untouched] == untouched
+    assert len(structure.groups) > len(structure.untouched)
+
+
+@pytest.mark.parametrize(
     ("name", "options", "tolerance"),
     [
         ("resnet18", {"channels": (8, 12, 16, 20), "stem_width": 8}, 1e-4),

@@ -350,6 +350,13 @@ def test_numbers_in_attributes_are_changed_in_place():
     assert pruned.width == 4
 
 
+def test_unflatten_module():
+    net = nn.Sequential(conv(3, 12), nn.Unflatten(1, (2, 6)), nn.ReLU(), nn.Flatten(1, 2), conv(12, 4))
+    structure, _, pruned = check(net, X)
+    assert names(structure) == {"0.0": 6}
+    assert pruned[1].unflattened_size == (2, 3)
+
+
 def test_what_is_not_understood_stays_and_says_why():
     net = Lambda(lambda m, x: m.out(torch.linalg.qr(m.a(x))[0] + m.b(x)), a=conv(3, 8), b=conv(3, 8), out=conv(8, 4))
     net.more, old = conv(4, 6), net.function

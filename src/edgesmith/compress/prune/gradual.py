@@ -47,9 +47,9 @@ class GradualState:
         data = json.loads(text)
         return cls(int(data["step"]), int(data["macs"]), PrunedShape.from_json(data["shape"]))
 
-    def restore(self, original: nn.Module) -> nn.Module:
-        """A module with the architecture of this state, ready for ``load_state_dict``."""
-        return apply_shape(original, self.shape)
+    def restore(self, original: nn.Module, example: Any = None) -> nn.Module:
+        """A module with the architecture of this state, ready for ``load_state_dict``; see ``apply_shape``."""
+        return apply_shape(original, self.shape, example)
 
 
 def gradual(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import operator
 from collections.abc import Iterator
 from itertools import combinations
@@ -13,6 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import fx, nn
 
+from edgesmith.compress.prune.code import difference, recoded
 from edgesmith.compress.prune.structure import Structure
 from edgesmith.compress.tracing import Shape, as_inputs, evaluating
 
@@ -24,33 +24,24 @@ _SIZES = ("view", "reshape", "expand", "unflatten", "broadcast_to")
 _MOST_NAMES = 6
 
 
-def rewrite(structure: Structure, pruned: nn.Module, stays: Stays) -> fx.GraphModule:
-    """The traced graph over pruned layers, with the numbers that pruning changes replaced."""
+def rewrite(structure: Structure, pruned: nn.Module, stays: Stays) -> dict[str, dict[str, Any]]:
+    """The numbers that pruning changes in the traced graph, for ``recoded``."""
     traced = structure.propagation.traced.graph
-    graph = fx.Graph()
-    mapping: dict[fx.Node, fx.Node] = {}
-    result = graph.graph_copy(traced.graph, mapping)
-    graph.output(result)
-    originals = {new: old for old, new in mapping.items()}
-    for old, new in mapping.items():
-        new.meta = copy.copy(old.meta)
+    module = recoded(traced, pruned, {})
+    originals = dict(zip(module.graph.nodes, traced.graph.nodes, strict=True))
+    copies = {old: new for new, old in originals.items()}
+    for old, new in copies.items():
         change = _change(structure, old, stays)
-        if change is None:
-            continue
-        args, kwargs, split = change
-        new.args = fx.node.map_arg(args, mapping.__getitem__)
-        new.kwargs = fx.node.map_arg(kwargs, mapping.__getitem__)
-        if split:
-            new.op, new.target = "call_function", torch.split
-    for name, constant in vars(traced).items():
-        if isinstance(constant, torch.Tensor) and not hasattr(pruned, name):
-            setattr(pruned, name, constant)
-    graph.lint()
-    module = fx.GraphModule(pruned, graph, type(structure.module).__name__)
+        if change is not None:
+            args, kwargs, split = change
+            new.args = fx.node.map_arg(args, copies.__getitem__)
+            new.kwargs = fx.node.map_arg(kwargs, copies.__getitem__)
+            if split:
+                new.op, new.target = "call_function", torch.split
+    module.recompile()
     with evaluating(module):
         _StateSizes(module, structure, stays, originals).run(*as_inputs(structure.example))
-    module.recompile()
-    return module
+    return difference(traced.graph, module.graph)
 
 
 class _StateSizes(fx.Interpreter):
@@ -65,7 +56,8 @@ class _StateSizes(fx.Interpreter):
     def run_node(self, n: fx.Node) -> Any:
         name = str(getattr(n.target, "__name__", n.target)).rstrip("_")
         labels = self._structure.propagation.values.get(self._originals.get(n, n))
-        if n.op in ("call_function", "call_method") and name in _SIZES and isinstance(labels, torch.Tensor):
+        sized = name in _SIZES and name != "unflatten" and n.op in ("call_function", "call_method")
+        if sized and isinstance(labels, torch.Tensor):
             sizes = self._kept.shape(labels)
             nested = isinstance(n.args[1], (tuple, list))
             own: list[Any] = list(n.args[1]) if nested else list(n.args[1:])  # type: ignore[arg-type]
@@ -196,6 +188,9 @@ def _resized(
 ) -> tuple[tuple[Any, ...], dict[str, Any], bool]:
     """Sizes in the arguments, from the right: the first argument is the tensor, and expand may have -1."""
     args: list[Any] = list(node.args)
+    if len(args) == 3 and isinstance(args[2], (tuple, list)):  # unflatten(x, axis, sizes)
+        axis = args[1] % (len(sizes) - len(args[2]) + 1)
+        return (args[0], args[1], sizes[axis : axis + len(args[2])]), dict(node.kwargs), False
     nested = len(args) > 1 and isinstance(args[1], (tuple, list))
     own = list(args[1]) if nested else args[1:]
     for place in range(1, len(own) + 1):

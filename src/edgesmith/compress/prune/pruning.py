@@ -88,7 +88,7 @@ def prune(
     macs: float | None = None,
     parameters: float | None = None,
     ratios: Mapping[str, float] | None = None,
-    importance: str | Importance = "l2",
+    importance: str | Importance | None = None,
     data: Iterable[Any] | None = None,
     loss: Loss = cross_entropy,
     scope: Scope = "global",
@@ -111,7 +111,8 @@ def prune(
         macs: fraction of multiply-adds that may be left, such as 0.5.
         parameters: fraction of parameters that may be left.
         ratios: part of the units that goes, by group name (``groups``); other groups stay whole.
-        importance: a name from ``IMPORTANCE``, or a function from ``Scoring`` to one score a unit.
+        importance: a name from ``IMPORTANCE``, or a function from ``Scoring`` to one score a unit; by default
+            ``"taylor"`` where there are data, ``"l2"`` where there are none.
         data: batches for criteria that need some; they are read once, or once for every call if it is a list.
         loss: for criteria that need gradients; cross-entropy of batches (inputs, class numbers) by default.
         scope: ``"global"`` compares scores across groups, ``"uniform"`` takes the same fraction of each.
@@ -143,6 +144,7 @@ def prune(
     """
     if (ratios is None) == (macs is None and parameters is None):
         raise BadInput("give either ratios, or macs and/or parameters", where="prune", hint="such as macs=0.5")
+    importance = importance or ("l2" if data is None else "taylor")
     structure = structure or analyse(module, example, attention)
     criterion = _criterion(importance)
     scores = criterion(Scoring(structure, data, loss, seed))

@@ -13,6 +13,8 @@ import torch
 from torch import nn
 
 from edgesmith.compress.prune.attention import PrunedMultiheadAttention
+from edgesmith.compress.prune.code import Code, recoded
+from edgesmith.compress.tracing import trace
 from edgesmith.errors import BadInput
 
 __all__ = ["Positions", "PrunedShape", "apply_shape"]
@@ -29,11 +31,13 @@ class PrunedShape:
         kept: parameter or buffer to axis to the positions that stay, in order; axes that stay whole are left out.
         sizes: shapes of these tensors before.
         attributes: module to attribute to its new value, such as ``{"conv1": {"out_channels": 24}}``.
+        code: arguments that change in the module's traced graph; empty unless its code states sizes as numbers.
     """
 
     kept: Mapping[str, Mapping[int, Positions]] = field(default_factory=dict)
     sizes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     attributes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    code: Code = field(default_factory=dict)
 
     def then(self, later: PrunedShape) -> PrunedShape:
         """Both, one after the other, as one record of the original module."""
@@ -45,7 +49,7 @@ class PrunedShape:
         attributes = {layer: dict(values) for layer, values in self.attributes.items()}
         for layer, values in later.attributes.items():
             attributes.setdefault(layer, {}).update(values)
-        return PrunedShape(kept, {**later.sizes, **self.sizes}, attributes)
+        return PrunedShape(kept, {**later.sizes, **self.sizes}, attributes, {**self.code, **later.code})
 
     def to_json(self) -> str:
         """Text that ``from_json`` reads."""
@@ -62,13 +66,14 @@ class PrunedShape:
             data = json.loads(text)
             kept = {t: {int(a): _tuple(k) for a, k in axes.items()} for t, axes in data["kept"].items()}
             sizes = {t: tuple(map(int, size)) for t, size in data["sizes"].items()}
+            code = dict(data["code"])
             attributes = {
                 module: {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
                 for module, values in data["attributes"].items()
             }
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise BadInput(f"no pruned shape: {error}", where="PrunedShape", hint="give what to_json wrote") from error
-        return cls(kept, sizes, attributes)
+        return cls(kept, sizes, attributes, code)
 
 
 def _tuple(positions: list[Any]) -> Positions:
@@ -88,7 +93,7 @@ def _select(values: torch.Tensor, axis: int, positions: Positions) -> torch.Tens
     return torch.cat([c.index_select(axis, torch.tensor(p, dtype=torch.int64, device=c.device)) for c, p in chunks])
 
 
-def apply_shape(module: nn.Module, shape: PrunedShape | str) -> nn.Module:
+def apply_shape(module: nn.Module, shape: PrunedShape | str, example: Any = None) -> nn.Module:
     """A copy of an unpruned module with the pruned architecture, ready for ``load_state_dict``.
 
     Weights that stay are copied; ``module`` itself stays as it is.
@@ -96,11 +101,25 @@ def apply_shape(module: nn.Module, shape: PrunedShape | str) -> nn.Module:
     Args:
         module: the architecture that was pruned, with any weights.
         shape: the record, or its JSON text.
+        example: what was given when pruning; needed only for records that change code.
+
+    Raises:
+        BadInput: the record is not of this architecture, or the example is missing.
+    """
+    shape = PrunedShape.from_json(shape) if isinstance(shape, str) else shape
+    if not shape.code:
+        return cut_tensors(module, shape)
+    if example is None:
+        raise BadInput("the record changes code", where="apply_shape", hint="pass example=, as when pruning")
+    return recoded(trace(module, example).graph, cut_tensors(module, shape), shape.code)
+
+
+def cut_tensors(module: nn.Module, shape: PrunedShape) -> nn.Module:
+    """A copy with smaller tensors and new attributes, and code as it was.
 
     Raises:
         BadInput: the record is not of this architecture.
     """
-    shape = PrunedShape.from_json(shape) if isinstance(shape, str) else shape
     pruned = copy.deepcopy(module)
     names: dict[int, list[str]] = defaultdict(list)
     tensors: dict[str, torch.Tensor] = {}

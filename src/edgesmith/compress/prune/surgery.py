@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from torch import nn
 
+from edgesmith.compress.prune.code import recoded
 from edgesmith.compress.prune.literals import rewrite, stale_attributes
 from edgesmith.compress.prune.propagation import Propagation, propagate
 from edgesmith.compress.prune.shape import Positions, PrunedShape, apply_shape
@@ -41,19 +43,24 @@ def cut(structure: Structure, kept: Kept) -> tuple[nn.Module, PrunedShape]:
         merged = {layer: dict(values) for layer, values in shape.attributes.items()}
         for (layer, attribute), value in attributes.items():
             merged.setdefault(layer, {}).setdefault(attribute, value)
-        patched = PrunedShape(shape.kept, shape.sizes, merged)
+        patched = replace(shape, attributes=merged)
         candidate = apply_shape(structure.module, patched)
         if not _disagreement(structure, candidate, stays):
             return candidate, patched
-    graph = rewrite(structure, pruned, stays)
-    why = _disagreement(structure, graph, stays)
+    coded, graph = shape, pruned
+    try:
+        coded = replace(shape, code=rewrite(structure, pruned, stays))
+        graph = recoded(structure.propagation.traced.graph, pruned, coded.code)
+        why = _disagreement(structure, graph, stays)
+    except RuntimeError as error:
+        why = str(error)
     if why:
         raise GraphError(
             f"the pruned network is not what was meant: {why}",
             where=type(structure.module).__name__,
             hint="ignore the layers that it names, and please report the module",
         )
-    return graph, shape
+    return graph, coded
 
 
 def _shape(structure: Structure, stays: np.ndarray[Any, np.dtype[np.bool_]]) -> PrunedShape:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch import nn
 
 from edgesmith.compress.prune.balance import Equal
 from edgesmith.compress.prune.propagation import Call, Param
@@ -38,11 +39,21 @@ def _moved(call: Call) -> Any:
         result = getattr(x, "reshape" if method == "view" else method)(*rest, **call.kwargs)
     else:
         result = call.node.target(x, *rest, **call.kwargs)  # type: ignore[operator]
+    if isinstance(result, torch.Tensor) and type(call.module) is nn.Unflatten:
+        return _unflattened(call, call.p.settle(result, call.node))
     if isinstance(result, torch.Tensor):
         if call.node.name in call.p.arranged or (call.p.balance and _is_shuffled(call, result)):
             return call.p.labels.canonical(result)
         return call.p.settle(result, call.node, 1 if _is_shuffle(call) else None)
     return _parts(call, tuple(result))
+
+
+def _unflattened(call: Call, labels: torch.Tensor) -> torch.Tensor:
+    first = call.module.dim % (labels.ndim - len(call.module.unflattened_size) + 1)
+    for axis in call.p.labels.varying(labels):
+        if 0 <= axis - first < len(call.module.unflattened_size):
+            call.follows("unflattened_size", call.p.along(labels, axis, ""), axis - first)
+    return labels
 
 
 @rule("cat", "concat", "concatenate", "stack", "hstack", "vstack")
