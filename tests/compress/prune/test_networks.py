@@ -2,7 +2,8 @@
 
 import pytest
 import torch
-from exactness import check
+
+from .exactness import check
 
 pytestmark = pytest.mark.torch
 

@@ -3,8 +3,9 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from exactness import check
 from torch import nn
+
+from .exactness import check
 
 pytestmark = pytest.mark.torch
 

@@ -5,7 +5,6 @@ import copy
 import numpy as np
 import pytest
 import torch
-from exactness import randomise
 from torch import nn
 
 from edgesmith.compress import counting
@@ -25,6 +24,8 @@ from edgesmith.compress.prune import (
 )
 from edgesmith.compress.prune.gradual import cubic
 from edgesmith.errors import BadInput
+
+from .exactness import randomise
 
 pytestmark = pytest.mark.torch
 

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from qat_networks import Attending, Concatenating, Depthwise, Plain, Residual, Shuffled, inputs, trained
 from torch import Tensor, nn
 
 import edgesmith
@@ -16,6 +15,8 @@ from edgesmith.passes import optimize
 from edgesmith.quantize import Settings as PostTraining
 from edgesmith.quantize import open_samples, quantize
 from edgesmith.verify import wrong_integers
+
+from .qat_networks import Attending, Concatenating, Depthwise, Plain, Residual, Shuffled, inputs, trained
 
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.torch

@@ -11,7 +11,6 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from qat_networks import Concatenating, Depthwise, Plain, Residual, inputs, trained  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 
 import edgesmith  # noqa: E402
@@ -21,6 +20,8 @@ from edgesmith.errors import BadInput  # noqa: E402
 from edgesmith.frontend.onnx import read  # noqa: E402
 from edgesmith.passes import optimize  # noqa: E402
 from edgesmith.verify import wrong_integers  # noqa: E402
+
+from .qat_networks import Concatenating, Depthwise, Plain, Residual, inputs, trained  # noqa: E402
 
 pytestmark = pytest.mark.torch
 
