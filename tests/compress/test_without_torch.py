@@ -18,7 +18,7 @@ else:
 """
 
 
-@pytest.mark.parametrize("package", ["edgesmith.compress.distill", "edgesmith.compress.training"])
+@pytest.mark.parametrize("package", ["edgesmith.compress", "edgesmith.compress.prune", "edgesmith.compress.training"])
 def test_the_extra_is_named(package):
     done = subprocess.run([sys.executable, "-c", PROGRAM, package], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

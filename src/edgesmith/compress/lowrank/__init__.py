@@ -1,30 +1,21 @@
 """Low-rank factors in the place of layers."""
 
-from edgesmith.errors import MissingDependency
-
-try:
-    from edgesmith.compress.lowrank.factorize import Factorized, Replaced, factorize, factorize_layer
-    from edgesmith.compress.lowrank.method import METHODS, Decomposition, Factors, Method
-    from edgesmith.compress.lowrank.methods.block_term import BlockTerm
-    from edgesmith.compress.lowrank.rules import (
-        VBMF,
-        ByLatency,
-        ByName,
-        Energy,
-        Fixed,
-        LayerRule,
-        MacsTarget,
-        RankRule,
-        Ratio,
-        Rounded,
-    )
-    from edgesmith.compress.lowrank.shape import apply_shape
-except ModuleNotFoundError as error:
-    if error.name != "torch":
-        raise
-    raise MissingDependency(
-        "PyTorch is not installed", where="edgesmith.compress.lowrank", hint="install it: pip install edgesmith[train]"
-    ) from error
+from edgesmith.compress.lowrank.factorize import Factorized, Replaced, factorize, factorize_layer
+from edgesmith.compress.lowrank.method import METHODS, Decomposition, Factors, Method
+from edgesmith.compress.lowrank.methods.block_term import BlockTerm
+from edgesmith.compress.lowrank.rules import (
+    VBMF,
+    ByLatency,
+    ByName,
+    Energy,
+    Fixed,
+    LayerRule,
+    MacsTarget,
+    RankRule,
+    Ratio,
+    Rounded,
+)
+from edgesmith.compress.lowrank.shape import apply_shape
 
 __all__ = [
     "METHODS",

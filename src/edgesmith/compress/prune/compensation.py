@@ -11,8 +11,8 @@ from torch import nn
 
 from edgesmith.compress.prune.contributions import grams
 from edgesmith.compress.prune.readers import channels_first, reader_axes, watching
-from edgesmith.compress.prune.scoring import inputs_of
 from edgesmith.compress.prune.structure import Kept, Structure
+from edgesmith.compress.tracing import inputs_of
 
 __all__ = ["compensate", "recalibrate", "rescale"]
 
@@ -34,7 +34,7 @@ def recalibrate(module: nn.Module, batches: Iterable[Any]) -> None:
             norm.training = True
         with torch.no_grad():
             for batch in batches:
-                module(*inputs_of(batch))
+                module(*inputs_of(module, batch))
     finally:
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum
@@ -62,7 +62,7 @@ def compensate(structure: Structure, kept: Kept, pruned: nn.Module, data: Iterab
 
     with watching(structure, see):
         for batch in data:
-            structure.module(*inputs_of(batch))
+            structure.module(*inputs_of(structure.module, batch))
     outputs = {a.tensor: a for a in structure.axes if a.role == "out"}
     for module, axis in reader_axes(structure):
         gone = (axis.units >= 0) & ~stays[axis.units]

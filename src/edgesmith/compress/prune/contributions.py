@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from edgesmith.compress.prune.readers import watching
-from edgesmith.compress.prune.scoring import inputs_of
 from edgesmith.compress.prune.structure import Axis, Structure
+from edgesmith.compress.tracing import inputs_of
 
 __all__ = ["grams"]
 
@@ -51,7 +51,7 @@ def grams(structure: Structure, data: Iterable[Any], seed: int = 0) -> list[npt.
 
     with watching(structure, see):
         for batch in data:
-            structure.module(*inputs_of(batch))
+            structure.module(*inputs_of(structure.module, batch))
     return found
 
 

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from edgesmith.compress.prune.scoring import Scores, Scoring, inputs_of
+from edgesmith.compress.prune.scoring import Scores, Scoring
 from edgesmith.compress.prune.structure import Axis, Structure
-from edgesmith.compress.tracing import evaluating
+from edgesmith.compress.tracing import evaluating, inputs_of
 
 __all__ = ["channels_first", "mean_over_readers", "reader_axes", "watching"]
 
@@ -75,5 +75,5 @@ def mean_over_readers(
 
     with watching(scoring.structure, see):
         for batch in scoring.batches(criterion):
-            scoring.structure.module(*inputs_of(batch))
+            scoring.structure.module(*inputs_of(scoring.structure.module, batch))
     return tuple(total / np.maximum(counts, 1) for total in totals)

@@ -13,11 +13,11 @@ import torch.nn.functional as F
 from torch import nn
 
 from edgesmith.compress.prune.structure import Structure
-from edgesmith.compress.tracing import as_inputs
+from edgesmith.compress.tracing import inputs_of
 from edgesmith.errors import BadInput
 from edgesmith.registry import Registry
 
-__all__ = ["IMPORTANCE", "Importance", "Loss", "Scores", "Scoring", "cross_entropy", "inputs_of"]
+__all__ = ["IMPORTANCE", "Importance", "Loss", "Scores", "Scoring", "cross_entropy"]
 
 Scores = npt.NDArray[np.float64]
 """One number a unit; less means that it can go."""
@@ -72,15 +72,8 @@ Importance = Callable[[Scoring], Scores]
 IMPORTANCE: Registry[Importance] = Registry("importance", "edgesmith.compress.prune.importance")
 
 
-def inputs_of(batch: Any) -> tuple[Any, ...]:
-    """Positional inputs of a batch: itself, or all but the last of a tuple or list (which is the label)."""
-    if isinstance(batch, (tuple, list)) and len(batch) > 1:
-        return tuple(batch[:-1])
-    return as_inputs(batch[0] if isinstance(batch, list) else batch)
-
-
 def cross_entropy(module: nn.Module, batch: Any) -> torch.Tensor:
     """Cross-entropy of logits, for batches (inputs, class numbers)."""
     if not isinstance(batch, (tuple, list)) or len(batch) < 2:
         raise BadInput("a batch without labels", where="loss", hint="pass loss=, a function of module and batch")
-    return F.cross_entropy(module(*inputs_of(batch)), batch[-1])
+    return F.cross_entropy(module(*inputs_of(module, batch)), batch[-1])

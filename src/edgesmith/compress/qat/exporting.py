@@ -24,7 +24,7 @@ from edgesmith.frontend.torch import export
 from edgesmith.ir import Graph
 from edgesmith.passes import PASSES, optimize
 
-__all__ = ["Exported", "exported", "inputs_of", "with_modules"]
+__all__ = ["Exported", "exported", "on_cpu", "with_modules"]
 
 
 _PASSES = frozenset(PASSES) - {"absorb-shuffles"}
@@ -58,7 +58,7 @@ def exported(network: fx.GraphModule, example: Any) -> Exported:
         ModelError: PyTorch cannot export the network, or exported something else.
     """
     network = copy.deepcopy(network).cpu().eval()
-    given = inputs_of(example)
+    given = on_cpu(example)
     with torch.no_grad():
         ShapeProp(network).propagate(*given)
     inputs = [n for n in network.graph.nodes if n.op == "placeholder"]
@@ -105,7 +105,7 @@ def _rename(graph: onnx.GraphProto, names: dict[str, str]) -> None:
         names[name] = name
 
 
-def inputs_of(example: Any) -> tuple[torch.Tensor, ...]:
+def on_cpu(example: Any) -> tuple[torch.Tensor, ...]:
     """The inputs that an example stands for, on the CPU."""
     given = example if isinstance(example, tuple) else (example,)
     return tuple(x.detach().cpu() if isinstance(x, torch.Tensor) else x for x in given)

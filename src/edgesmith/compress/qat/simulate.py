@@ -11,7 +11,7 @@ import torch.nn.functional as functional
 from torch import Tensor
 
 from edgesmith.compress.qat.convert import convert
-from edgesmith.compress.qat.exporting import inputs_of
+from edgesmith.compress.qat.exporting import on_cpu
 from edgesmith.compress.qat.quantized_module import QuantizedModule
 from edgesmith.errors import BadInput
 from edgesmith.ir import Graph, Node, Op
@@ -58,7 +58,7 @@ class Simulation:
         Raises:
             BadInput: the inputs do not fit.
         """
-        given = [t.numpy() for t in inputs_of(x)]
+        given = [t.numpy() for t in on_cpu(x)]
         if len(given) != len(self.graph.inputs):
             raise BadInput(f"{len(given)} inputs, the network has {len(self.graph.inputs)}", where="simulate")
         count = given[0].shape[0]

@@ -1,25 +1,16 @@
 """Training: labelled pictures in memory, and a loop with checkpoints into which losses and callbacks plug."""
 
-from edgesmith.errors import MissingDependency
-
-try:
-    from edgesmith.compress.training.augment import Augmentation, Erase, Flip, Shift
-    from edgesmith.compress.training.batches import Batch, Batches, Data
-    from edgesmith.compress.training.callbacks import BatchLoss, Callback, Loss, RunState, cross_entropy
-    from edgesmith.compress.training.data import Normalisation, Pictures
-    from edgesmith.compress.training.ema import Ema
-    from edgesmith.compress.training.evaluate import evaluate
-    from edgesmith.compress.training.history import Epoch, History
-    from edgesmith.compress.training.loop import fit
-    from edgesmith.compress.training.seeds import seed_everything
-    from edgesmith.compress.training.settings import Settings
-    from edgesmith.compress.training.sources import read_arrays, read_folder, read_idx
-except ModuleNotFoundError as error:
-    if error.name != "torch":
-        raise
-    raise MissingDependency(
-        "PyTorch is not installed", where="edgesmith.compress.training", hint="install it: pip install edgesmith[train]"
-    ) from error
+from edgesmith.compress.training.augment import Augmentation, Erase, Flip, Shift
+from edgesmith.compress.training.batches import Batch, Batches, Data
+from edgesmith.compress.training.callbacks import BatchLoss, Callback, Loss, RunState, cross_entropy
+from edgesmith.compress.training.data import Normalisation, Pictures
+from edgesmith.compress.training.ema import Ema
+from edgesmith.compress.training.evaluate import evaluate
+from edgesmith.compress.training.history import Epoch, History
+from edgesmith.compress.training.loop import fit
+from edgesmith.compress.training.seeds import seed_everything
+from edgesmith.compress.training.settings import Settings
+from edgesmith.compress.training.sources import read_arrays, read_folder, read_idx
 
 __all__ = [
     "Augmentation",
