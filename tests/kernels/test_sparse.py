@@ -11,6 +11,7 @@ import pytest
 from edgesmith.ir import DType, Graph, TensorType, View
 from edgesmith.kernels import KERNELS, Place, Problem
 from edgesmith.kernels.sparse.pattern import SparseProduct, sparse_product
+from edgesmith.kernels.zeros import zeros_of
 from edgesmith.ops.base import Case
 from edgesmith.ops.conv import Conv
 from edgesmith.ops.gemm import Gemm
@@ -207,3 +208,8 @@ def test_fewer_blocks_are_predicted_to_be_faster() -> None:
             problem = problem_of(graph, places(graph, "channels_last"), target, name)
             times.append(min(KERNELS[name].cost(problem, s) for s in KERNELS[name].schedules(problem)))
         assert times == sorted(times, reverse=True)
+
+
+def test_scalars_are_dense() -> None:
+    """Folding leaves numpy's scalars among the constants."""
+    assert zeros_of(np.float32(0)).pattern == ""

@@ -29,11 +29,14 @@ class Zeros:
     pattern: str
 
 
+DENSE = Zeros(1.0, "")
 _known: dict[int, tuple[weakref.ref[np.ndarray], Zeros]] = {}
 
 
 def zeros_of(array: np.ndarray) -> Zeros:
     """The zeros of a constant, which does not change; found once for each array."""
+    if array.dtype != np.float32 or array.ndim < 2 or array.size < LEAST_ELEMENTS:
+        return DENSE
     known = _known.get(id(array))
     if known is not None and known[0]() is array:
         return known[1]
@@ -43,8 +46,6 @@ def zeros_of(array: np.ndarray) -> Zeros:
 
 
 def _zeros(array: np.ndarray) -> Zeros:
-    if array.dtype != np.float32 or array.ndim < 2 or array.size < LEAST_ELEMENTS:
-        return Zeros(1.0, "")
     density = np.count_nonzero(array) / array.size
     if density > SPARSE_BELOW:
         return Zeros(density, "")
