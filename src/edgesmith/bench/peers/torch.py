@@ -33,7 +33,7 @@ def load(
         import torch._inductor.config as inductor
 
         inductor.freezing = True
-        compiled = torch.compile(module, dynamic=False)
+        compiled: Any = torch.compile(module, dynamic=False)
         compiled(*inputs)
         tried["compiled by Inductor, weights frozen"] = compiled
     except Exception as error:  # no C++ compiler, or a graph that Inductor refuses
