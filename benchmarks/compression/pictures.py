@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import csv
-import gzip
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
 from torch import Tensor
+
+from edgesmith.compress.training import Pictures as Labelled
+from edgesmith.compress.training import read_folder, read_idx
 
 SHIFT = 2
 """Most pixels by which a training picture is moved, along each axis."""
@@ -57,44 +56,29 @@ class Pictures:
             yield x.contiguous(memory_format=torch.channels_last), self.labels[chosen]
 
 
-def _pair(images: list[Tensor], labels: list[Tensor], flips: bool) -> tuple[Pictures, Pictures]:
-    values = images[0].float()
+def _pair(train: Labelled, test: Labelled) -> tuple[Pictures, Pictures]:
+    values = train.pixels.float()
     mean = values.mean((0, 2, 3), keepdim=True)[0]
     deviation = values.std((0, 2, 3), keepdim=True)[0]
-    train, test = (Pictures(x, y, mean, deviation, flips) for x, y in zip(images, labels, strict=True))
-    return train, test
+    train_set, test_set = (Pictures(p.pixels, p.labels, mean, deviation, flips=True) for p in (train, test))
+    return train_set, test_set
 
 
 def fashion_mnist(folder: Path) -> tuple[Pictures, Pictures]:
     """60,000 pictures for training and 10,000 for testing of ten kinds of clothes."""
-
-    def read(name: str, offset: int) -> np.ndarray:
-        return np.frombuffer(gzip.decompress((folder / name).read_bytes()), np.uint8, offset=offset)
-
-    images, labels = [], []
-    for part in ("train", "t10k"):
-        pixels = read(f"{part}-images-idx3-ubyte.gz", 16).reshape(-1, 1, 28, 28)
-        images.append(torch.from_numpy(pixels.copy()))
-        labels.append(torch.from_numpy(read(f"{part}-labels-idx1-ubyte.gz", 8).astype(np.int64)))
-    return _pair(images, labels, flips=True)
+    train, test = (
+        read_idx(folder / f"{part}-images-idx3-ubyte.gz", folder / f"{part}-labels-idx1-ubyte.gz")
+        for part in ("train", "t10k")
+    )
+    return _pair(train, test)
 
 
 def sign_language_digits(folder: Path, size: int = 32) -> tuple[Pictures, Pictures]:
     """1,649 pictures for training and 413 for testing of hands that show a digit, scaled to ``size`` pixels."""
-    images: dict[str, list[np.ndarray]] = {"train": [], "test": []}
-    labels: dict[str, list[int]] = {"train": [], "test": []}
-    with (folder / "split.csv").open() as rows:
-        for row in csv.DictReader(rows):
-            with Image.open(folder / row["file"]) as picture:
-                small = picture.convert("RGB").resize((size, size), Image.Resampling.BILINEAR)
-            images[row["split"]].append(np.asarray(small).transpose(2, 0, 1))
-            labels[row["split"]].append(int(row["label"]))
-    parts = ("train", "test")
-    return _pair(
-        [torch.from_numpy(np.stack(images[p])) for p in parts],
-        [torch.tensor(labels[p]) for p in parts],
-        flips=True,
+    train, test = (
+        read_folder(folder, (size, size), split=folder / "split.csv", part=part) for part in ("train", "test")
     )
+    return _pair(train, test)
 
 
 DATA = {"fashion_mnist": fashion_mnist, "sign_language_digits": sign_language_digits}

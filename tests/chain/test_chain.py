@@ -245,6 +245,8 @@ method = "prune"
 round_to = 2
 """
 MACS = 518_528
+STEP = 31_104
+"""Multiply-adds of two channels of the second convolution, the dearest step."""
 
 
 @pytest.mark.parametrize(
@@ -266,7 +268,7 @@ def test_pruning_onto_a_budget_of_multiply_adds(place: Place, faked: Any, search
     module = chain._loaded(done.points[-1])
     example = chain.data.example
     assert macs(chain._loaded(done.points[1]), example) == MACS
-    assert 0.9 * 300_000 <= macs(module, example) <= 300_000
+    assert 300_000 - STEP < macs(module, example) <= 300_000
     assert all(layer.out_channels % 2 == 0 for layer in module if hasattr(layer, "out_channels"))
     assert faked(path).cached == [True] * 3
 

@@ -19,38 +19,15 @@ from edgesmith.errors import BadInput
 __all__ = ["Learning", "Taught", "train"]
 
 KEPT = "training"
-_SETTINGS = frozenset(f.name for f in fields(Settings))
 
 
 @dataclass(frozen=True, kw_only=True)
-class Learning(Stage):
-    """Keys of a training; see ``edgesmith.compress.training.Settings``.
-
-    Args:
-        epochs: passes over the training pictures.
-        lr: peak learning rate.
-        seed: of order and augmentation, beside the recipe's.
-    """
-
-    epochs: int = 10
-    lr: float = 0.05
-    optimiser: str = "sgd"
-    momentum: float = 0.9
-    weight_decay: float = 5e-4
-    schedule: str = "one_cycle"
-    warmup: float | None = None
-    label_smoothing: float = 0.0
-    clip: float | None = None
-    ema: float | None = None
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        self.settings(0)
+class Learning(Settings, Stage):
+    """A stage whose keys are those of a training; ``seed`` is added to the recipe's."""
 
     def settings(self, seed: int) -> Settings:
         """For a run; raises ``BadInput`` where a value is out of range."""
-        own = {f.name: getattr(self, f.name) for f in fields(self) if f.name in _SETTINGS}
-        return Settings(**{**own, "seed": seed + self.seed})
+        return Settings(**{**{f.name: getattr(self, f.name) for f in fields(Settings)}, "seed": seed + self.seed})
 
     @property
     def planned_epochs(self) -> int:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from edgesmith.compress.prune import apply_shape, prune, stepwise
+from edgesmith.compress.prune import apply_shape, prune, recalibrate, stepwise
 from edgesmith.errors import BadInput
 
 pytestmark = pytest.mark.torch
@@ -51,6 +51,26 @@ def test_one_step_chooses_what_prune_chooses(network, data):
     one = stepwise(network, data[0][0][:1], data=data, macs=0.5, steps=1, importance="taylor")
     plain = prune(network, data[0][0][:1], data=data, macs=0.5, importance="taylor")
     assert {k: list(v) for k, v in one.groups.items()} == {k: list(v) for k, v in plain.groups.items()}
+
+
+def test_no_group_loses_more_than_it_may_in_all(network, data):
+    found = stepwise(network, data[0][0][:1], data=iter(data), macs=0.6, steps=4, max_ratio=0.5, importance="l2")
+    assert found.after.macs <= 0.6 * found.before.macs
+    assert all(len(found.groups[name]) >= size / 2 for name, size in (("0", 24), ("3", 32)))
+
+
+def test_statistics_are_not_lost_to_empty_data(network, data):
+    used = iter(data)
+    recalibrate(network, used)
+    before = copy.deepcopy(network.state_dict())
+    with pytest.raises(BadInput, match="no batch"):
+        recalibrate(network, used)
+    assert all(torch.equal(before[k], v) for k, v in network.state_dict().items())
+    for act in (stepwise, prune):
+        with pytest.raises(BadInput, match="no batch"):
+            act(network, data[0][0][:1], data=[], macs=0.5, importance="taylor")
+    with pytest.raises(BadInput, match="no batch"):
+        prune(network, data[0][0][:1], data=[], macs=0.5, importance="l2", compensation="mean")
 
 
 def test_no_target_is_an_error(network, data):

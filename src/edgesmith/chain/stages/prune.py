@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,7 +13,17 @@ from edgesmith.chain.costs import Costs
 from edgesmith.chain.shrinking import GLOBAL, UNIFORM, Shrinking
 from edgesmith.chain.stage import Outcome, Stage, stage
 from edgesmith.chain.work import Work
-from edgesmith.compress.prune import IMPORTANCE, Limits, Pruned, analyse, apply_shape, prune, select
+from edgesmith.compress.prune import (
+    IMPORTANCE,
+    Limits,
+    Pruned,
+    analyse,
+    apply_shape,
+    prune,
+    recalibrate,
+    select,
+    stepwise,
+)
 from edgesmith.compress.prune.scoring import Scoring, cross_entropy
 from edgesmith.compress.search import SEARCHES, Group
 from edgesmith.compress.search.problem import Shape
@@ -85,7 +96,7 @@ class Prune(Stage):
         scope: Any = UNIFORM if self.search == UNIFORM else GLOBAL
         own = {"round_to": self.round_to, "max_ratio": self.most, "ignore": self.ignore, "scope": scope}
         data = work.data.labelled_batches
-        pruned = prune(work.module, work.example, macs=self.target, importance=self.importance, data=data, **own)
+        pruned = stepwise(work.module, work.example, macs=self.target, importance=self.importance, data=data, **own)
         return Outcome(pruned.module, {"text": pruned.shape.to_json()}, notes=(_left(pruned),))
 
     def rebuilt(self, module: Any, shape: Mapping[str, Any], work: Work) -> Any:
@@ -95,14 +106,14 @@ class Prune(Stage):
         if not work.limits:
             hint = "[budget] latency_ms, size_kb or macs; or target = 0.5"
             raise BadInput("there is no budget to prune to", where="prune: target", hint=hint)
-        channels = _Channels(self, work)
+        channels, data = _Channels(self, work), work.data.labelled_batches
         shrunk = Shrinking(
             work.module,
             channels.groups,
             lambda module, ratios: channels.pruned(module, ratios).module,
             channels.globally,
             Costs(work, work.limits),
-            work.evaluate,
+            lambda module: work.evaluate(_recalibrated(module, data)),
             self._finetune(work),
             self.most,
             work.recipe.seed,
@@ -113,7 +124,8 @@ class Prune(Stage):
         each = f", {self.short_epochs:g} epochs each" if self.short_epochs else ""
         tried = (f"{self.search}: {shrunk.trials} networks evaluated{each}",) if shrunk.trials else ()
         measured = f"measured at {shrunk.measured:.1%} of the budget"
-        return Outcome(shrunk.module, {"text": pruned.shape.to_json()}, notes=(*tried, measured, _left(pruned)))
+        module = _recalibrated(shrunk.module, data)
+        return Outcome(module, {"text": pruned.shape.to_json()}, notes=(*tried, measured, _left(pruned)))
 
     def _finetune(self, work: Work) -> Callable[[Any], None] | None:
         if not self.short_epochs:
@@ -181,6 +193,13 @@ class _Channels:
         """Share of the multiply-adds that is left when everything goes that may."""
         pruned = self.pruned(self.work.module, {g.name: g.ratio(g.kept(self.stage.most)) for g in self.groups})
         return pruned.after.macs / pruned.before.macs
+
+
+def _recalibrated(module: Any, data: list[tuple[Any, Any]]) -> Any:
+    """A copy whose statistics are those of the channels that are left."""
+    module = copy.deepcopy(module)
+    recalibrate(module, data)
+    return module
 
 
 def _left(pruned: Pruned) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from edgesmith.compress.prune.batches import at_least_one
 from edgesmith.compress.prune.contributions import grams
 from edgesmith.compress.prune.readers import channels_first, reader_axes, watching
 from edgesmith.compress.prune.structure import Kept, Structure
@@ -21,8 +22,12 @@ def recalibrate(module: nn.Module, batches: Iterable[Any]) -> None:
     """Measure the statistics of all batch normalisations anew, in place; everything else is evaluated as usual.
 
     Args:
-        batches: inputs, or tuples that start with the inputs and end with labels; some hundred pictures do.
+        batches: inputs, or tuples that start with the inputs; some hundred pictures do.
+
+    Raises:
+        BadInput: there are none; the statistics are as before.
     """
+    batches = at_least_one(batches, "recalibrate")
     norms = [m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
     modes = [(m, m.training) for m in module.modules()]
     momenta = [m.momentum for m in norms]
@@ -61,7 +66,7 @@ def compensate(structure: Structure, kept: Kept, pruned: nn.Module, data: Iterab
         counts[axis.tensor] = counts.get(axis.tensor, 0) + values.shape[1]
 
     with watching(structure, see):
-        for batch in data:
+        for batch in at_least_one(data, "compensate"):
             structure.module(*inputs_of(structure.module, batch))
     outputs = {a.tensor: a for a in structure.axes if a.role == "out"}
     for module, axis in reader_axes(structure):

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from edgesmith.compress.prune.batches import at_least_one
 from edgesmith.compress.prune.structure import Structure
 from edgesmith.compress.tracing import inputs_of
 from edgesmith.errors import BadInput
@@ -46,9 +47,7 @@ class Scoring:
         Raises:
             BadInput: there are none.
         """
-        if self.data is None:
-            raise BadInput("needs data", where=f"importance {criterion!r}", hint="pass data=, an iterable of batches")
-        return self.data
+        return at_least_one(self.data, f"importance {criterion!r}")
 
     def per_unit(self, per_element: Callable[[str, torch.Tensor], torch.Tensor], roles: tuple[str, ...]) -> Scores:
         """Sum over all elements that go with a unit, along axes of the given roles.

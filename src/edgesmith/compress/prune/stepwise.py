@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -21,11 +21,12 @@ def stepwise(
     module: nn.Module,
     example: Any,
     *,
-    data: Sequence[Any],
+    data: Iterable[Any],
     macs: float | None = None,
     parameters: float | None = None,
     steps: int = 8,
     round_to: int = 1,
+    max_ratio: float = 0.9,
     **options: Any,
 ) -> Pruned:
     """Prune in cuts of equal ratio, as one call of ``prune`` does in one.
@@ -35,10 +36,11 @@ def stepwise(
     ``steps`` times the time of ``prune``, no training, and keeps far more of the accuracy before fine-tuning.
 
     Args:
-        data: batches (inputs, labels), read several times.
+        data: batches (inputs, labels); they are kept, because every cut reads them.
         macs, parameters: fractions that may be left in the end.
         steps: number of cuts.
         round_to: numbers of channels left are multiples of this after the last cut.
+        max_ratio: the largest part of any group that may go in all; in one cut, an equal share of it.
         options: for ``prune``: importance, scope, ignore, ...
 
     Raises:
@@ -47,13 +49,14 @@ def stepwise(
     targets = {name: value for name, value in (("macs", macs), ("parameters", parameters)) if value is not None}
     if not targets or steps < 1:
         raise BadInput(f"{steps} steps to {targets or 'no target'}", where="stepwise", hint="such as macs=0.5, steps=8")
+    batches, once = list(data), 1 - (1 - max_ratio) ** (1 / steps)
     done: Pruned | None = None
     for step in range(1, steps + 1):
         left: dict[str, Any] = {n: _left(done, n, value ** (step / steps)) for n, value in targets.items()}
         rounding = round_to if step == steps else 1
-        now = prune(module, example, data=data, round_to=rounding, **left, **options)
+        now = prune(module, example, data=batches, round_to=rounding, max_ratio=once, **left, **options)
         module = now.module
-        recalibrate(module, data)
+        recalibrate(module, batches)
         done = now if done is None else _joined(done, now)
     assert done is not None
     return done
