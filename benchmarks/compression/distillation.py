@@ -6,54 +6,141 @@ python benchmarks/compression/distillation.py --data fashion_mnist --seeds 0 1 2
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from itertools import product
 
 from experiment import BASELINES, Experiment, parsed
+from torch import Tensor, nn
 from training import train
 
-from edgesmith.compress.distill import AttentionTransfer, Distiller, Relational, SimilarityPreserving, SoftLogits, Term
+from edgesmith.compress.distill import (
+    AttentionTransfer,
+    Decoupled,
+    Distiller,
+    Hints,
+    MovingTeacher,
+    OwnTeacher,
+    Peers,
+    Relational,
+    SimilarityPreserving,
+    SoftLogits,
+    Term,
+    mutual_loss,
+)
+from edgesmith.compress.prune import groups, prune, recalibrate
+
+BATCHES, BATCH = 20, 128
+"""Of training pictures by which a student's channels are chosen."""
 
 TEACHER = "resnet"
 STUDENTS = ("resnet-half", "mobilenet-half")
-ENDS = {"resnet": "features.8", "resnet-half": "features.8", "mobilenet-half": "features.10"}
+LAST = {"resnet": "features.8", "resnet-half": "features.8", "mobilenet-half": "features.10"}
 """The last block of each network."""
+EXITS = {"resnet-half": ("features.4", "features.6"), "mobilenet-half": ("features.4", "features.7")}
+"""Blocks behind which a network that teaches itself has classifiers."""
 
-Terms = Callable[[str], list[Term]]
-WAYS: dict[str, Terms] = {
-    "soft-logits": lambda student: [SoftLogits(T=4)],
-    "soft-logits+attention": lambda student: [
-        SoftLogits(T=4),
-        AttentionTransfer({ENDS[TEACHER]: ENDS[student]}),
-    ],
-    "soft-logits+relational": lambda student: [SoftLogits(T=4), Relational()],
-    "similarity": lambda student: [SimilarityPreserving({ENDS[TEACHER]: ENDS[student]})],
+
+@dataclass(frozen=True)
+class Lesson:
+    """What a student learns by.
+
+    Attributes:
+        terms: from the teacher's last block and the student's; None: the labels alone.
+        inherits: the student begins with the teacher's best channels and not with random weights.
+        teachers: how many.
+    """
+
+    terms: Callable[[dict[str, str]], list[Term]] | None
+    inherits: bool = False
+    teachers: int = 1
+
+
+LESSONS = {
+    "soft logits": Lesson(lambda layers: [SoftLogits(T=4)]),
+    "inherited channels": Lesson(None, inherits=True),
+    "inherited channels, soft logits": Lesson(lambda layers: [SoftLogits(T=4)], inherits=True),
+    "soft logits of three teachers": Lesson(lambda layers: [SoftLogits(T=4)], teachers=3),
+    "soft logits, attention": Lesson(lambda layers: [SoftLogits(T=4), AttentionTransfer(layers)]),
+    "soft logits, hints": Lesson(lambda layers: [SoftLogits(T=4), Hints(layers)]),
+    "soft logits, relational": Lesson(lambda layers: [SoftLogits(T=4), Relational(layers)]),
+    "soft logits, similarity": Lesson(lambda layers: [SoftLogits(T=4), SimilarityPreserving(layers)]),
+    "decoupled": Lesson(lambda layers: [Decoupled()]),
+    "hints": Lesson(lambda layers: [Hints(layers)]),
+    "relational": Lesson(lambda layers: [Relational(layers)]),
 }
+MUTUAL, SELF, MOVING = "mutual, two students", "self, two early exits", "self, moving average"
+MAIN = tuple(LESSONS)[:3]
 
 
 def distilled(experiment: Experiment, name: str, way: str, seed: int) -> dict[str, float]:
     """A student's accuracy, and that of its teacher and of itself without one."""
-    teacher, alone = experiment.trained(TEACHER, seed), experiment.trained(name, seed)
-    rates = {"teacher": experiment.top1(teacher), "alone": experiment.top1(alone)}
+    rates = {
+        "teacher": experiment.top1(experiment.trained(TEACHER, seed)),
+        "alone": experiment.top1(experiment.trained(name, seed)),
+    }
     student = experiment.fresh(name, seed)
-    with Distiller(teacher, student, WAYS[way](name)) as loss:
-        train(
-            student,
-            experiment.pictures[0],
-            BASELINES[experiment.data],
-            seed,
-            loss=lambda module, x, labels: loss(x, labels, module(x)),
-            checkpoint=experiment.checkpoint(f"distilled-{name}-{way}-{seed}"),
-        )
+    learn = partial(
+        train,
+        data=experiment.pictures[0],
+        schedule=BASELINES[experiment.data],
+        seed=seed,
+        checkpoint=experiment.checkpoint(f"distilled-{name}-{way}-{seed}"),
+    )
+    if way == MUTUAL:
+        peers = Peers(student, experiment.fresh(name, seed + 1000))
+        learn(peers, loss=lambda module, x, labels: mutual_loss(module(x), labels))
+    elif way == SELF:
+        own = OwnTeacher(student, EXITS[name], LAST[name], experiment.example)
+        learn(student, loss=lambda module, x, labels: own(x, labels, module(x)), extra=own.adapters)
+        own.close()
+    elif way == MOVING:
+        moving = MovingTeacher(student, 0.995)
+        with Distiller(moving.module, student, [SoftLogits(T=2)]) as kd:
+
+            def following(module: nn.Module, x: Tensor, labels: Tensor) -> Tensor:
+                moving.update(module)
+                return kd(x, labels, module(x))
+
+            learn(student, loss=following)
+    else:
+        student = taught(experiment, LESSONS[way], student, name, seed, learn)
     rates["distilled"] = experiment.top1(student)
     gap = rates["teacher"] - rates["alone"]
     return rates | {"recovered": (rates["distilled"] - rates["alone"]) / gap if gap > 0 else float("nan")}
 
 
+def taught(
+    experiment: Experiment, lesson: Lesson, student: nn.Module, name: str, seed: int, learn: Callable[..., nn.Module]
+) -> nn.Module:
+    """The student, trained by its teachers."""
+    seeds = [seed, *(s for s in experiment.seeds if s != seed)][: lesson.teachers]
+    teachers = [experiment.trained(TEACHER, s) for s in seeds]
+    if lesson.inherits:
+        student = inherited(experiment, teachers[0], student, seed)
+    if lesson.terms is None:
+        return learn(student)
+    with Distiller(teachers, student, lesson.terms({LAST[TEACHER]: LAST[name]}), example=experiment.example) as kd:
+        return learn(student, loss=lambda module, x, labels: kd(x, labels, module(x)), extra=kd.adapters)
+
+
+def inherited(experiment: Experiment, teacher: nn.Module, student: nn.Module, seed: int) -> nn.Module:
+    """The student's architecture with those channels of the teacher, every second one, that Taylor holds dearest."""
+    data = experiment.some(BATCHES, BATCH, seed)
+    ratios = {group.name: 0.5 for group in groups(teacher, experiment.example)}
+    module = prune(teacher, experiment.example, ratios=ratios, data=data).module
+    shapes = ({n: p.shape for n, p in m.state_dict().items()} for m in (module, student))
+    if next(shapes) != next(shapes):
+        raise ValueError(f"{type(teacher).__name__} does not become the student when every group is halved")
+    recalibrate(module, data)
+    return module
+
+
 if __name__ == "__main__":
     for experiment in parsed(__doc__):
-        ways = list(WAYS) if experiment.data == "sign_language_digits" else list(WAYS)[:1]
         students = [name for name in STUDENTS if name in experiment.networks]
-        for way, name, seed in product(ways, students, experiment.seeds):
-            compute = partial(distilled, experiment, name, way, seed)
-            experiment.once("distillation", f"{name} {way} {seed}", compute)
+        ways = (*LESSONS, MUTUAL, SELF, MOVING) if experiment.data == "sign_language_digits" else MAIN
+        for seed, name, way in product(experiment.seeds, students, ways):
+            if name == STUDENTS[0] or not (way in LESSONS and LESSONS[way].inherits):
+                compute = partial(distilled, experiment, name, way, seed)
+                experiment.once("distillation", f"{name} {way} {seed}", compute)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import copy
 import fcntl
 import json
 import os
+import sys
 import time
+import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +39,9 @@ class Experiment:
     Attributes:
         work: the folder of checkpoints, trained weights and artifacts.
         material: the folder with the data sets.
+        device: where networks are trained.
+        trains_only: programs are compiled and measured by another run, on another machine.
+        share: of the rows, this process computes those whose number is the first modulo the second.
     """
 
     work: Path
@@ -42,19 +49,27 @@ class Experiment:
     data: str
     seeds: tuple[int, ...]
     networks: tuple[str, ...]
+    device: torch.device
+    trains_only: bool
+    share: tuple[int, int]
 
     @cached_property
     def pictures(self) -> tuple[Pictures, Pictures]:
         """For training and for testing."""
-        return DATA[self.data](self.material / self.data)
+        train_set, test_set = DATA[self.data](self.material / self.data)
+        return train_set.to(self.device), test_set.to(self.device)
 
     @property
     def example(self) -> torch.Tensor:
-        return torch.zeros(self.pictures[0].shape)
+        return torch.zeros(self.pictures[0].shape, device=self.device)
+
+    def some(self, batches: int, size: int, seed: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """Batches of training pictures for methods that look at data."""
+        return list(islice(self.pictures[0].batches(size, seed), batches))
 
     def fresh(self, name: str, seed: int) -> nn.Module:
         train_set = self.pictures[0]
-        return network(name, train_set.images.shape[1], int(train_set.labels.max()) + 1, seed)
+        return network(name, train_set.images.shape[1], int(train_set.labels.max()) + 1, seed).to(self.device)
 
     def trained(self, name: str, seed: int) -> nn.Module:
         """A network trained in the plain way; trained now where that has not been done."""
@@ -66,8 +81,8 @@ class Experiment:
             began = time.time()
             train(module, self.pictures[0], BASELINES[self.data], seed, checkpoint=checkpoint)
             save(path, module.state_dict())
-            self.record("baseline", f"{name} {seed}", {"top1": self.top1(module), "seconds": time.time() - began})
-        module.load_state_dict(torch.load(path, weights_only=True))
+            self.record("baseline", f"{name} {seed}", {"top1": self.top1(module), **self._spent(began)})
+        module.load_state_dict(torch.load(path, weights_only=True, map_location=self.device))
         return module.eval().to(memory_format=torch.channels_last)
 
     def checkpoint(self, name: str) -> Path:
@@ -77,7 +92,7 @@ class Experiment:
     def keep(self, name: str, module: nn.Module) -> Path:
         """Write a module as ONNX, for experiments that measure time."""
         path = self.work / self.data / f"{name}.onnx"
-        export(module, self.example, path)
+        export(copy.deepcopy(module).cpu().eval(), self.example.cpu(), path)
         return path
 
     def top1(self, module: nn.Module) -> float:
@@ -95,15 +110,26 @@ class Experiment:
     def recorded(self, experiment: str, key: str) -> dict[str, Any] | None:
         return _read().get(self.data, {}).get(experiment, {}).get(key)
 
-    def once(self, experiment: str, key: str, compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """The recorded row, computed now where there is none."""
-        row = self.recorded(experiment, key)
-        if row is None:
-            began = time.time()
+    def once(self, experiment: str, key: str, compute: Callable[[], dict[str, Any]]) -> None:
+        """Record a row unless that was done before; a row that fails does not keep the others from being computed."""
+        mine = next(self._numbers) % self.share[1] == self.share[0]
+        if not mine or self.recorded(experiment, key) is not None:
+            return
+        began = time.time()
+        try:
             row = compute()
-            row["seconds"] = time.time() - began
-            self.record(experiment, key, row)
-        return row
+        except Exception:
+            print(f"{self.data} {experiment} {key} failed:\n{traceback.format_exc()}", file=sys.stderr, flush=True)
+            return
+        self.record(experiment, key, row | self._spent(began))
+
+    def _spent(self, began: float) -> dict[str, Any]:
+        name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "CPU"
+        return {"seconds": time.time() - began, "on": name}
+
+    @cached_property
+    def _numbers(self) -> Iterator[int]:
+        return count()
 
 
 def parsed(description: str, *, data: Iterable[str] = DATA) -> list[Experiment]:
@@ -116,11 +142,25 @@ def parsed(description: str, *, data: Iterable[str] = DATA) -> list[Experiment]:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--networks", nargs="+", choices=list(NETWORKS), default=list(NETWORKS))
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--device", type=torch.device, default=torch.device("cpu"))
+    parser.add_argument("--train-only", action="store_true", help="compile and measure nothing")
+    parser.add_argument("--share", default="0/1", help="such as 2/8: of 8 processes that divide the rows, the third")
     given = parser.parse_args()
+    part, parts = (int(word) for word in given.share.split("/"))
     torch.set_num_threads(given.threads)
     os.environ.setdefault("OMP_NUM_THREADS", str(given.threads))
     return [
-        Experiment(given.work, given.material, data, tuple(given.seeds), tuple(given.networks)) for data in given.data
+        Experiment(
+            given.work,
+            given.material,
+            data,
+            tuple(given.seeds),
+            tuple(given.networks),
+            given.device,
+            given.train_only,
+            (part, parts),
+        )
+        for data in given.data
     ]
 
 

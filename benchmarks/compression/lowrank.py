@@ -24,7 +24,7 @@ PICTURES, BATCH = 512, 64
 def factored(experiment: Experiment, method: str, share: float, seed: int) -> dict[str, float]:
     """Accuracies of factors of the weights alone, of factors that look at data, and of these fine-tuned."""
     network = experiment.trained(NETWORK, seed)
-    data = [b for b, _ in zip(experiment.pictures[0].batches(BATCH, seed), range(PICTURES // BATCH), strict=False)]
+    data = experiment.some(PICTURES // BATCH, BATCH, seed)
     methods = tuple(dict.fromkeys((method, "channel", "svd")))
     plain, informed = (
         factorize(network, experiment.example, method=methods, rank=MacsTarget(share=share), data=given)
@@ -47,5 +47,5 @@ def factored(experiment: Experiment, method: str, share: float, seed: int) -> di
 
 if __name__ == "__main__":
     for experiment in parsed(__doc__):
-        for share, method, seed in product(SHARES, METHODS, experiment.seeds):
+        for seed, share, method in product(experiment.seeds, SHARES, METHODS):
             experiment.once("low rank", f"{method} {share} {seed}", partial(factored, experiment, method, share, seed))

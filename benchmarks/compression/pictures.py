@@ -35,6 +35,11 @@ class Pictures:
         """Of one input."""
         return (1, *self.images.shape[1:])
 
+    def to(self, device: torch.device) -> Pictures:
+        """On another device."""
+        moved = (t.to(device) for t in (self.images, self.labels, self.mean, self.deviation))
+        return Pictures(*moved, self.flips)
+
     def inputs(self, chosen: Tensor | slice) -> Tensor:
         """Normalised pictures, channels last in memory."""
         values = (self.images[chosen].float() - self.mean) / self.deviation
@@ -43,7 +48,8 @@ class Pictures:
     def batches(self, size: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
         """One epoch in an order given by ``seed``, moved and flipped at random, without an incomplete last batch."""
         generator = torch.Generator().manual_seed(seed)
-        order = torch.randperm(len(self), generator=generator)
+        device = self.images.device
+        order = torch.randperm(len(self), generator=generator).to(device)
         height, width = self.images.shape[2:]
         for begin in range(0, len(self) - size + 1, size):
             chosen = order[begin : begin + size]
@@ -51,7 +57,7 @@ class Pictures:
             top, left = torch.randint(0, 2 * SHIFT + 1, (2,), generator=generator).tolist()
             x = x[:, :, top : top + height, left : left + width]
             if self.flips:
-                flipped = torch.rand(size, generator=generator) < 0.5
+                flipped = (torch.rand(size, generator=generator) < 0.5).to(device)
                 x = torch.where(flipped[:, None, None, None], x.flip(3), x)
             yield x.contiguous(memory_format=torch.channels_last), self.labels[chosen]
 

@@ -10,14 +10,15 @@ import copy
 from collections.abc import Callable
 from functools import partial
 from itertools import product
+from typing import Any
 
 import torch
 from experiment import Experiment, parsed
 from torch import nn
-from training import Schedule, train
+from training import Schedule, cross_entropy, train
 
 from edgesmith.compress.counting import macs, parameters
-from edgesmith.compress.prune import stepwise
+from edgesmith.compress.prune import IMPORTANCE, GroupLasso, ScalePenalty, gradual, prune, recalibrate, stepwise
 
 LEFT = 0.5
 """Of the multiply-adds."""
@@ -26,16 +27,58 @@ NETWORKS = ("resnet", "mobilenet")
 BATCHES, BATCH = 20, 128
 """Of training pictures that criteria look at."""
 
+Way = Callable[[Experiment, nn.Module, int], nn.Module]
 
-def ours(experiment: Experiment, network: nn.Module, seed: int, importance: str, round_to: int = 1) -> nn.Module:
-    data = [b for b, _ in zip(experiment.pictures[0].batches(BATCH, seed), range(BATCHES), strict=False)]
-    return stepwise(
-        network, experiment.example, macs=LEFT, importance=importance, data=data, round_to=round_to, seed=seed
-    ).module
+
+def in_steps(experiment: Experiment, network: nn.Module, seed: int, **options: Any) -> nn.Module:
+    data = experiment.some(BATCHES, BATCH, seed)
+    return stepwise(network, experiment.example, macs=LEFT, data=data, seed=seed, **options).module
+
+
+def at_once(experiment: Experiment, network: nn.Module, seed: int, **options: Any) -> nn.Module:
+    data = experiment.some(BATCHES, BATCH, seed)
+    module = prune(network, experiment.example, macs=LEFT, data=data, seed=seed, **options).module
+    recalibrate(module, data)
+    return module
+
+
+def after_penalty(experiment: Experiment, network: nn.Module, seed: int, penalty: str) -> nn.Module:
+    """Cut after half as long a training as fine-tuning, towards channels that are zero."""
+    network = copy.deepcopy(network)
+    if penalty == "bn_scale":
+        term, importance = ScalePenalty(network, 1e-4), "bn_scale"
+    else:
+        term, importance = GroupLasso(network, experiment.example, 1e-5), "l2"
+    full = FINE_TUNING[experiment.data]
+    train(
+        network,
+        experiment.pictures[0],
+        Schedule(full.epochs // 2, full.rate, full.batch),
+        seed,
+        loss=lambda module, x, labels: cross_entropy(module, x, labels) + term(),
+    )
+    return at_once(experiment, network, seed, importance=importance)
+
+
+def with_training(experiment: Experiment, network: nn.Module, seed: int) -> nn.Module:
+    """Five cuts by Taylor, with half as long a training as fine-tuning spread between them."""
+    data, full = experiment.some(BATCHES, BATCH, seed), FINE_TUNING[experiment.data]
+    between = Schedule(max(1, full.epochs // 10), full.rate / 3, full.batch)
+    left = full.epochs // 2
+
+    def finetune(module: nn.Module) -> None:
+        nonlocal left
+        recalibrate(module, data)
+        if left > 0:
+            train(module, experiment.pictures[0], between, seed)
+            left -= between.epochs
+
+    module, _ = gradual(network, experiment.example, finetune, macs=LEFT, steps=5, data=data, importance="taylor")
+    return module
 
 
 def torch_pruning(experiment: Experiment, network: nn.Module, seed: int, everywhere: bool) -> nn.Module:
-    """Magnitude pruning (L2) by DepGraph (arXiv:2301.12900), at the largest ratio that leaves ``LEFT``."""
+    """Magnitude pruning (L2) by DepGraph (arXiv:2301.12900), at the most MACs that are not above ``LEFT``."""
     import torch_pruning as tp
 
     whole = macs(network, experiment.example)
@@ -58,12 +101,22 @@ def torch_pruning(experiment: Experiment, network: nn.Module, seed: int, everywh
     return best
 
 
-WAYS: dict[str, Callable[[Experiment, nn.Module, int], nn.Module]] = {
+MAIN: dict[str, Way] = {
     "torch-pruning": partial(torch_pruning, everywhere=False),
     "torch-pruning global": partial(torch_pruning, everywhere=True),
-    "stepwise taylor": partial(ours, importance="taylor"),
-    "stepwise taylor, multiples of 8": partial(ours, importance="taylor", round_to=8),
+    "stepwise taylor": partial(in_steps, importance="taylor"),
+    "stepwise taylor, multiples of 16": partial(in_steps, importance="taylor", round_to=16),
 }
+OTHERS: dict[str, Way] = {
+    "at once, taylor": partial(at_once, importance="taylor"),
+    "at once, taylor, mean compensated": partial(at_once, importance="taylor", compensation="mean"),
+    "at once, taylor, rescaled": partial(at_once, importance="taylor", compensation="rescale"),
+    "gradual taylor, half as many epochs more": with_training,
+    "BN L1, half as many epochs more": partial(after_penalty, penalty="bn_scale"),
+    "group lasso, half as many epochs more": partial(after_penalty, penalty="lasso"),
+    **{f"stepwise {name}": partial(in_steps, importance=name) for name in IMPORTANCE if name != "taylor"},
+}
+WAYS = MAIN | OTHERS
 
 
 def pruned(experiment: Experiment, name: str, way: str, seed: int) -> dict[str, float]:
@@ -87,5 +140,6 @@ def pruned(experiment: Experiment, name: str, way: str, seed: int) -> dict[str, 
 if __name__ == "__main__":
     for experiment in parsed(__doc__):
         networks = [name for name in NETWORKS if name in experiment.networks]
-        for name, seed, way in product(networks, experiment.seeds, WAYS):
-            experiment.once("pruning", f"{name} {way} {seed}", partial(pruned, experiment, name, way, seed))
+        for seed, name, way in product(experiment.seeds, networks, WAYS):
+            if way in MAIN or (experiment.data, name) == ("sign_language_digits", NETWORKS[0]):
+                experiment.once("pruning", f"{name} {way} {seed}", partial(pruned, experiment, name, way, seed))

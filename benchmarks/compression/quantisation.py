@@ -34,9 +34,10 @@ class Way:
     rate: float
 
 
-SHORT = {"fashion_mnist": 2, "sign_language_digits": 10}
-MIDDLE = {"fashion_mnist": 4, "sign_language_digits": 20}
+SHORT = {"fashion_mnist": 1, "sign_language_digits": 10}
+MIDDLE = {"fashion_mnist": 2, "sign_language_digits": 20}
 LONG = {"fashion_mnist": 8, "sign_language_digits": 60}
+MAIN = ("int8", "int4 weights")
 ENDS = ("features.0", "classifier")
 WAYS = {
     "int8": Way(qat.Settings(), SHORT, 0.005),
@@ -48,32 +49,46 @@ WAYS = {
     "binary weights": Way(qat.Settings(weights="binary", keep=ENDS), LONG, 0.02),
     "XNOR": Way(qat.Settings(weights="binary", activations="signs", keep=ENDS), LONG, 0.02),
 }
-MAIN = ("int8", "int4 weights")
 
 
-def quantised(experiment: Experiment, name: str, way: str, seed: int) -> dict[str, float]:
-    """Accuracies of the float network, of the program right after quantisation, and after training."""
-    network, how = experiment.trained(name, seed), WAYS[way]
+def prepared(experiment: Experiment, name: str, way: str, seed: int) -> qat.QuantizedModule:
+    """A trained network, quantised directly."""
     train_set = experiment.pictures[0]
     order = torch.randperm(len(train_set), generator=torch.Generator().manual_seed(seed))[:CALIBRATION]
-    data = [train_set.inputs(part) for part in order.split(64)]
-    module = qat.prepare(network, experiment.example, how.settings, init=data)
-    row = {"float": experiment.top1(network), "direct": program_top1(experiment, module)}
+    data = [train_set.inputs(part.to(experiment.device)) for part in order.split(64)]
+    return qat.prepare(experiment.trained(name, seed), experiment.example, WAYS[way].settings, init=data)
+
+
+def trained(experiment: Experiment, module: qat.QuantizedModule, key: str, way: str, seed: int) -> None:
+    """Train with rounding, or load what an earlier training left."""
+    how = WAYS[way]
     epochs = how.epochs[experiment.data]
     schedule = qat.Schedule(epochs)
     train(
         module,
-        train_set,
+        experiment.pictures[0],
         Schedule(epochs, how.rate, batch=128 if experiment.data == "fashion_mnist" else 64),
         seed,
         optimizer=torch.optim.SGD(
             qat.parameter_groups(module, lr=how.rate, weight_decay=1e-4), how.rate, momentum=0.9, nesterov=True
         ),
         at_epoch=lambda epoch: schedule.on_epoch(module, epoch),
-        checkpoint=experiment.checkpoint(f"qat-{name}-{way}-{seed}"),
+        checkpoint=experiment.checkpoint(f"qat-{key}"),
     )
     schedule.on_epoch(module, epochs)
-    row["trained, module"] = experiment.top1(module)
+
+
+def training(experiment: Experiment, name: str, way: str, seed: int) -> dict[str, float]:
+    module = prepared(experiment, name, way, seed)
+    trained(experiment, module, f"{name}-{way}-{seed}", way, seed)
+    return {"module": experiment.top1(module)}
+
+
+def programs(experiment: Experiment, name: str, way: str, seed: int) -> dict[str, float]:
+    """Accuracies of the float network, and of the compiled program right after quantisation and after training."""
+    module = prepared(experiment, name, way, seed)
+    row = {"float": experiment.top1(experiment.trained(name, seed)), "direct": program_top1(experiment, module)}
+    trained(experiment, module, f"{name}-{way}-{seed}", way, seed)
     row["trained"] = program_top1(experiment, module)
     return row
 
@@ -85,13 +100,20 @@ def program_top1(experiment: Experiment, module: qat.QuantizedModule) -> float:
     test = experiment.pictures[1]
     right = 0
     for i in range(len(test)):
-        right += int(artifact(test.inputs(slice(i, i + 1)).contiguous().numpy()).argmax()) == int(test.labels[i])
+        x = test.inputs(slice(i, i + 1)).contiguous().cpu().numpy()
+        right += int(artifact(x).argmax()) == int(test.labels[i])
     return 100 * right / len(test)
 
 
 if __name__ == "__main__":
     for experiment in parsed(__doc__):
-        ways = WAYS if experiment.data == "sign_language_digits" else MAIN
         networks = [name for name in NETWORKS if name in experiment.networks]
-        for name, way, seed in product(networks, ways, experiment.seeds):
-            experiment.once("quantisation", f"{name} {way} {seed}", partial(quantised, experiment, name, way, seed))
+        ways = WAYS if experiment.data == "sign_language_digits" else MAIN
+        rows = list(product(experiment.seeds, networks, ways))
+        for seed, name, way in rows:
+            compute = partial(training, experiment, name, way, seed)
+            experiment.once("quantisation-aware training", f"{name} {way} {seed}", compute)
+        if not experiment.trains_only:
+            for seed, name, way in rows:
+                compute = partial(programs, experiment, name, way, seed)
+                experiment.once("quantisation", f"{name} {way} {seed}", compute)

@@ -50,6 +50,7 @@ def train(
     seed: int,
     *,
     loss: Loss = cross_entropy,
+    extra: nn.Module | None = None,
     optimizer: torch.optim.Optimizer | None = None,
     at_epoch: Callable[[int], None] | None = None,
     checkpoint: Path | None = None,
@@ -57,19 +58,21 @@ def train(
     """Train in place. Goes on from ``checkpoint`` (written after every epoch) where there is one.
 
     Args:
+        extra: what ``loss`` uses and is trained as well.
         optimizer: with its own groups of parameters and their largest rates (default: SGD with momentum).
         at_epoch: called before each epoch.
     """
-    optimizer = optimizer or sgd(module, schedule)
+    parts = nn.ModuleList([module] if extra is None else [module, extra])
+    optimizer = optimizer or sgd(parts, schedule)
     steps = len(data) // schedule.batch * schedule.epochs
     rate = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, [g["lr"] for g in optimizer.param_groups], total_steps=steps + 1, pct_start=schedule.warm_up
     )
     first = 0
-    parts = {"module": module, "optimizer": optimizer, "rate": rate}
+    kept = {"module": parts, "optimizer": optimizer, "rate": rate}
     if checkpoint and checkpoint.is_file():
-        saved = torch.load(checkpoint, weights_only=True)
-        for name, part in parts.items():
+        saved = torch.load(checkpoint, weights_only=True, map_location=data.images.device)
+        for name, part in kept.items():
             part.load_state_dict(saved[name])
         first = saved["epoch"]
     module.to(memory_format=torch.channels_last)
@@ -77,17 +80,17 @@ def train(
         if at_epoch:
             at_epoch(epoch)
         module.train()
-        total, count = 0.0, 0
+        total, count = torch.zeros((), device=data.images.device), 0
         for x, labels in data.batches(schedule.batch, seed * 1000 + epoch):
             value = loss(module, x, labels)
             optimizer.zero_grad()
             value.backward()
             optimizer.step()
             rate.step()
-            total, count = total + value.item(), count + 1
-        print(f"  epoch {epoch + 1} of {schedule.epochs}: loss {total / count:.4f}", flush=True)
+            total, count = total + value.detach(), count + 1
+        print(f"  epoch {epoch + 1} of {schedule.epochs}: loss {total.item() / count:.4f}", flush=True)
         if checkpoint:
-            save(checkpoint, {n: p.state_dict() for n, p in parts.items()} | {"epoch": epoch + 1})
+            save(checkpoint, {n: p.state_dict() for n, p in kept.items()} | {"epoch": epoch + 1})
     return module
 
 

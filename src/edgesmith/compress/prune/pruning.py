@@ -95,7 +95,7 @@ def prune(
     normalise: Normalise | None = None,
     cost_aware: float | None = None,
     round_to: int = 1,
-    max_ratio: float = 0.9,
+    max_ratio: float | Mapping[str, float] = 0.9,
     ignore: Sequence[str] = (),
     attention: Literal["heads", "head_dim"] = "heads",
     compensation: Literal["none", "mean", "rescale"] = "none",
@@ -121,7 +121,7 @@ def prune(
         cost_aware: power of a unit's multiply-adds by which its score is divided, 0 to 1; by default 1 for scores in
             units of the loss, else 0.
         round_to: numbers of channels left are multiples of this; the budget is met nevertheless.
-        max_ratio: the largest part of any group that may go.
+        max_ratio: the largest part of any group that may go; or of each group by its name, nothing of others.
         ignore: regular expressions of layers whose channels all stay.
         attention: what attention loses: whole heads, or the same number of dimensions of every head.
         compensation: repairs from data without training: ``"mean"`` adds what removed channels gave on average to the

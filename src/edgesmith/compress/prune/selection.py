@@ -29,12 +29,12 @@ class Limits:
 
     Attributes:
         round_to: numbers of channels left are multiples of this, where a group has that many.
-        max_ratio: the largest part of a group that may go.
+        max_ratio: the largest part of a group that may go; or of each group by its name, nothing of others.
         ignore: regular expressions; groups with a layer whose name contains one stay whole.
     """
 
     round_to: int = 1
-    max_ratio: float = 0.9
+    max_ratio: float | Mapping[str, float] = 0.9
     ignore: Sequence[str] = ()
 
     def ignores(self, group: Group) -> bool:
@@ -50,7 +50,9 @@ class Limits:
         if self.ignores(group):
             return [group.size]
         step = self.step(group)
-        least = max(1, math.ceil(round((1 - self.max_ratio) * group.size, 9)))
+        given = self.max_ratio
+        ratio = given.get(group.name, 0.0) if isinstance(given, Mapping) else given
+        least = max(1, math.ceil(round((1 - ratio) * group.size, 9)))
         return sorted({*(n for n in range(step, group.size + 1, step) if n >= least), group.size})
 
     def nearest(self, group: Group, wanted: float) -> int:

@@ -12,6 +12,7 @@ from torch import nn
 from edgesmith.compress.prune.compensation import recalibrate
 from edgesmith.compress.prune.labels import Ints
 from edgesmith.compress.prune.pruning import Pruned, prune
+from edgesmith.compress.prune.structure import analyse
 from edgesmith.errors import BadInput
 
 __all__ = ["stepwise"]
@@ -39,8 +40,8 @@ def stepwise(
         data: batches (inputs, labels); they are kept, because every cut reads them.
         macs, parameters: fractions that may be left in the end.
         steps: number of cuts.
-        round_to: numbers of channels left are multiples of this after the last cut.
-        max_ratio: the largest part of any group that may go in all; in one cut, an equal share of it.
+        round_to: numbers of channels left are multiples of this.
+        max_ratio: the largest part of any group that may go in all.
         options: for ``prune``: importance, scope, ignore, ...
 
     Raises:
@@ -49,15 +50,18 @@ def stepwise(
     targets = {name: value for name, value in (("macs", macs), ("parameters", parameters)) if value is not None}
     if not targets or steps < 1:
         raise BadInput(f"{steps} steps to {targets or 'no target'}", where="stepwise", hint="such as macs=0.5, steps=8")
-    batches, once = list(data), 1 - (1 - max_ratio) ** (1 / steps)
+    batches = list(data)
+    structure = analyse(module, example, options.get("attention", "heads"))
+    sizes = left_of = {group.name: group.size for group in structure.groups}
     done: Pruned | None = None
     for step in range(1, steps + 1):
         left: dict[str, Any] = {n: _left(done, n, value ** (step / steps)) for n, value in targets.items()}
-        rounding = round_to if step == steps else 1
-        now = prune(module, example, data=batches, round_to=rounding, max_ratio=once, **left, **options)
+        limits = {name: 1 - (1 - max_ratio) * size / left_of[name] for name, size in sizes.items() if name in left_of}
+        now = prune(module, example, data=batches, round_to=round_to, max_ratio=limits, **left, **options)
         module = now.module
         recalibrate(module, batches)
         done = now if done is None else _joined(done, now)
+        left_of = {name: len(units) for name, units in now.groups.items()}
     assert done is not None
     return done
 
