@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from edgesmith.compress.prune import apply_shape, prune, recalibrate, stepwise
+from edgesmith.compress.prune import apply_shape, cuts, prune, recalibrate, stepwise
 from edgesmith.errors import BadInput
 
 pytestmark = pytest.mark.torch
@@ -57,6 +57,17 @@ def test_no_group_loses_more_than_it_may_in_all(network, data):
     found = stepwise(network, data[0][0][:1], data=iter(data), macs=0.6, steps=4, max_ratio=0.5, importance="l2")
     assert found.after.macs <= 0.6 * found.before.macs
     assert all(len(found.groups[name]) >= size / 2 for name, size in (("0", 24), ("3", 32)))
+
+
+def test_ratios_are_reached_in_steps(network, data):
+    found = stepwise(network, data[0][0][:1], data=data, ratios={"0": 0.5, "3": 0.75}, steps=3, round_to=4)
+    assert {name: len(units) for name, units in found.groups.items()} == {"0": 12, "3": 8}
+    sizes = [len(cut.groups["3"]) for cut in cuts(network, data[0][0][:1], data=data, ratios={"3": 0.75}, steps=3)]
+    assert sizes[0] > sizes[1] > sizes[2] == 8
+    with pytest.raises(BadInput, match="no such group"):
+        stepwise(network, data[0][0][:1], data=data, ratios={"9": 0.5})
+    with pytest.raises(BadInput, match="outside"):
+        stepwise(network, data[0][0][:1], data=data, ratios={"0": -0.5})
 
 
 def test_statistics_are_not_lost_to_empty_data(network, data):

@@ -19,9 +19,9 @@ from edgesmith.compress.prune import (
     Pruned,
     analyse,
     apply_shape,
+    cuts,
     prune,
     recalibrate,
-    select,
     stepwise,
 )
 from edgesmith.compress.prune.scoring import Scoring, cross_entropy
@@ -34,6 +34,8 @@ __all__ = ["Prune"]
 
 BUDGET = "budget"
 SEARCH = (GLOBAL, UNIFORM)
+CUTS = 12
+"""Between the whole network and the smallest one."""
 
 
 @stage("prune")
@@ -59,7 +61,7 @@ class Prune(Stage):
     target: str | float = BUDGET
     search: str = GLOBAL
     settings: Mapping[str, Any] | None = None
-    importance: str = "l2"
+    importance: str = "taylor"
     round_to: int = 8
     most: float = 0.8
     ignore: tuple[str, ...] = ()
@@ -120,11 +122,15 @@ class Prune(Stage):
             work.folder,
             work.progress,
         ).run(self.search, self.settings or {})
-        pruned = channels.pruned(work.module, {n: r for n, r in shrunk.ratios.items() if r > 0})
+        if shrunk.trials:
+            pruned = channels.pruned(work.module, {n: r for n, r in shrunk.ratios.items() if r > 0})
+            module = _recalibrated(shrunk.module, data)
+        else:
+            pruned = channels.in_steps(shrunk.ratios)
+            module = pruned.module
         each = f", {self.short_epochs:g} epochs each" if self.short_epochs else ""
         tried = (f"{self.search}: {shrunk.trials} networks evaluated{each}",) if shrunk.trials else ()
         measured = f"measured at {shrunk.measured:.1%} of the budget"
-        module = _recalibrated(shrunk.module, data)
         return Outcome(module, {"text": pruned.shape.to_json()}, notes=(*tried, measured, _left(pruned)))
 
     def _finetune(self, work: Work) -> Callable[[Any], None] | None:
@@ -176,23 +182,41 @@ class _Channels:
         data = self.work.data.labelled_batches
         return prune(module, self.work.example, ratios=dict(ratios), data=data, max_ratio=0.999, **own)
 
+    def in_steps(self, ratios: Mapping[str, float]) -> Pruned:
+        """The stage's module with so much gone, cut by cut."""
+        wanted = {name: ratio for name, ratio in ratios.items() if ratio > 0}
+        if not wanted:
+            return self.pruned(self.work.module, {})
+        return stepwise(self.work.module, self.work.example, ratios=wanted, **self._options)
+
     def globally(self, place: float) -> Shape:
-        """Numbers of units that one threshold leaves; 0: all, 1: as few as may be."""
-        smallest = tuple(g.kept(self.stage.most) for g in self.groups)
+        """Numbers of units on the way of cuts by one threshold of importance; 0: all, 1: as few as may be."""
+        whole, smallest = tuple(g.channels for g in self.groups), tuple(g.kept(self.stage.most) for g in self.groups)
         if place >= 1:
             return smallest
-        try:
-            macs = 1.0 - place * (1.0 - self._floor)
-            kept = select(self._structure, self._scores, macs=macs, normalise="mean", limits=self._limits)
-        except BadInput:  # the least that the limits permit is above the floor
-            return smallest
-        return tuple(g.kept(1 - len(kept[g.name]) / g.channels) if g.name in kept else g.channels for g in self.groups)
+        shapes = [whole, *self._way, smallest]
+        before, part = divmod(place * (len(shapes) - 1), 1)
+        pairs = zip(self.groups, shapes[int(before)], shapes[int(before) + 1], strict=True)
+        return tuple(g.kept(1 - (a + (b - a) * part) / g.channels) for g, a, b in pairs)
+
+    @cached_property
+    def _way(self) -> list[Shape]:
+        """Numbers of units after each cut; scores are measured anew after every one of them."""
+        limits: dict[str, Any] = {"max_ratio": self.stage.most, "ignore": self.stage.ignore}
+        least = self._floor + (1 - self._floor) / CUTS
+        done = cuts(self.work.module, self.work.example, macs=least, steps=CUTS, **limits, **self._options)
+        return [tuple(len(cut.groups.get(g.name, range(g.channels))) for g in self.groups) for cut in done]
 
     @cached_property
     def _floor(self) -> float:
         """Share of the multiply-adds that is left when everything goes that may."""
         pruned = self.pruned(self.work.module, {g.name: g.ratio(g.kept(self.stage.most)) for g in self.groups})
         return pruned.after.macs / pruned.before.macs
+
+    @property
+    def _options(self) -> dict[str, Any]:
+        data, seed = self.work.data.labelled_batches, self.work.recipe.seed
+        return {"data": data, "importance": self.stage.importance, "seed": seed}
 
 
 def _recalibrated(module: Any, data: list[tuple[Any, Any]]) -> Any:

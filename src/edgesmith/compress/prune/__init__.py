@@ -11,7 +11,7 @@ from edgesmith.compress.prune.selection import Limits, select, select_by_ratio
 from edgesmith.compress.prune.sensitivity import Curves, sensitivity
 from edgesmith.compress.prune.shape import PrunedShape, apply_shape
 from edgesmith.compress.prune.sparsity import GroupLasso, ScalePenalty
-from edgesmith.compress.prune.stepwise import stepwise
+from edgesmith.compress.prune.stepwise import cuts, stepwise
 from edgesmith.compress.prune.structure import Group, Structure, analyse
 from edgesmith.compress.prune.surgery import cut
 
@@ -35,6 +35,7 @@ __all__ = [
     "apply_shape",
     "compensate",
     "cut",
+    "cuts",
     "gradual",
     "groups",
     "prune",

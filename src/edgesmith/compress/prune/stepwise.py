@@ -1,8 +1,8 @@
-"""Pruning in several cuts without training between them: what is left is measured and scored anew before each."""
+"""Pruning in several cuts, with no training between them: scores and statistics follow what has gone already."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -15,55 +15,78 @@ from edgesmith.compress.prune.pruning import Pruned, prune
 from edgesmith.compress.prune.structure import analyse
 from edgesmith.errors import BadInput
 
-__all__ = ["stepwise"]
+__all__ = ["cuts", "stepwise"]
 
 
-def stepwise(
-    module: nn.Module,
-    example: Any,
-    *,
-    data: Iterable[Any],
-    macs: float | None = None,
-    parameters: float | None = None,
-    steps: int = 8,
-    round_to: int = 1,
-    max_ratio: float = 0.9,
-    **options: Any,
-) -> Pruned:
+def stepwise(module: nn.Module, example: Any, *, data: Iterable[Any], steps: int = 8, **options: Any) -> Pruned:
     """Prune in cuts of equal ratio, as one call of ``prune`` does in one.
 
     A criterion knows what a unit is worth beside all others, not what it is worth when half of them are gone. So a
     little goes at a time; then the statistics of batch normalisation are measured anew, and scores too. That costs
     ``steps`` times the time of ``prune``, no training, and keeps far more of the accuracy before fine-tuning.
 
+    Args, raises: as of ``cuts``.
+
+    Returns:
+        What the last cut left, relative to the original.
+    """
+    *_, last = cuts(module, example, data=data, steps=steps, **options)
+    return last
+
+
+def cuts(
+    module: nn.Module,
+    example: Any,
+    *,
+    data: Iterable[Any],
+    macs: float | None = None,
+    parameters: float | None = None,
+    ratios: Mapping[str, float] | None = None,
+    steps: int = 8,
+    round_to: int = 1,
+    max_ratio: float = 0.9,
+    **options: Any,
+) -> Iterator[Pruned]:
+    """What each cut of ``stepwise`` left, relative to the original.
+
     Args:
         data: batches (inputs, labels); they are kept, because every cut reads them.
         macs, parameters: fractions that may be left in the end.
+        ratios: instead, the part of the units that is gone in the end, by group name; other groups stay whole.
         steps: number of cuts.
-        round_to: numbers of channels left are multiples of this.
-        max_ratio: the largest part of any group that may go in all.
+        round_to: numbers of channels left are multiples of this; with ``ratios``, after the last cut.
+        max_ratio: the largest part of any group that may go in all, where ratios are not given.
         options: for ``prune``: importance, scope, ignore, ...
 
     Raises:
         BadInput: no target or no steps; and whatever ``prune`` raises.
     """
     targets = {name: value for name, value in (("macs", macs), ("parameters", parameters)) if value is not None}
-    if not targets or steps < 1:
-        raise BadInput(f"{steps} steps to {targets or 'no target'}", where="stepwise", hint="such as macs=0.5, steps=8")
+    if not (targets or ratios) or (targets and ratios) or steps < 1:
+        told = {**targets, **(ratios or {})} or "no target"
+        raise BadInput(f"{steps} steps to {told}", where="stepwise", hint="such as macs=0.5, steps=8; or ratios={...}")
+    for name, ratio in (ratios or {}).items():
+        if not 0 <= ratio < 1:
+            raise BadInput(f"ratio {ratio} is outside [0, 1)", where=name, hint="it is the part that goes")
     batches = list(data)
     structure = analyse(module, example, options.get("attention", "heads"))
-    sizes = left_of = {group.name: group.size for group in structure.groups}
+    sizes = {group.name: group.size for group in structure.groups}
     done: Pruned | None = None
     for step in range(1, steps + 1):
-        left: dict[str, Any] = {n: _left(done, n, value ** (step / steps)) for n, value in targets.items()}
-        limits = {name: 1 - (1 - max_ratio) * size / left_of[name] for name, size in sizes.items() if name in left_of}
-        now = prune(module, example, data=batches, round_to=round_to, max_ratio=limits, **left, **options)
+        left = sizes if done is None else {name: len(units) for name, units in done.groups.items()}
+        own: dict[str, Any]
+        if ratios:
+            rounding = round_to if step == steps else 1
+            own = {"ratios": _ratios(ratios, sizes, left, step / steps), "round_to": rounding, "max_ratio": 1.0}
+        else:
+            own = {n: _left(done, n, value ** (step / steps)) for n, value in targets.items()}
+            own["max_ratio"] = {n: 1 - (1 - max_ratio) * size / left[n] for n, size in sizes.items() if n in left}
+            own["round_to"] = round_to
+        now = prune(module, example, data=batches, **own, **options)
         module = now.module
         recalibrate(module, batches)
         done = now if done is None else _joined(done, now)
-        left_of = {name: len(units) for name, units in now.groups.items()}
-    assert done is not None
-    return done
+        yield done
 
 
 def _left(done: Pruned | None, kind: str, share: float) -> float:
@@ -71,6 +94,14 @@ def _left(done: Pruned | None, kind: str, share: float) -> float:
     if done is None:
         return share
     return min(1.0, share * float(getattr(done.before, kind)) / float(getattr(done.after, kind)))
+
+
+def _ratios(
+    final: Mapping[str, float], sizes: Mapping[str, int], left: Mapping[str, int], way: float
+) -> dict[str, float]:
+    """The part of what is left that goes next, for groups on their ``way`` (0 to 1) to the final ratios."""
+    wanted = {name: sizes.get(name, 1) * (1 - ratio) ** way for name, ratio in final.items()}
+    return {name: max(0.0, 1 - count / left.get(name, count)) for name, count in wanted.items()}
 
 
 def _joined(first: Pruned, then: Pruned) -> Pruned:
