@@ -40,8 +40,8 @@ def command(
     recipe repeats only what depends on it. When it is stopped, also with kill -9, the same command goes on, training
     from its last checkpoint.
 
-    Pruning to the budget asks for milliseconds of the program, not for MACs. With \\[compare], a stock smaller network of
-    the same family and measured time is trained as long and put beside the outcome.
+    Pruning to the budget asks for milliseconds of the program, not for MACs. With \\[compare], a stock smaller network
+    of the same family and measured time is trained as long and put beside the outcome.
 
     \b
     Examples:
