@@ -134,7 +134,7 @@ class Experiment:
 
 def parsed(description: str, *, data: Iterable[str] = DATA) -> list[Experiment]:
     """The experiments that the command line asks for, one for each data set."""
-    parser = argparse.ArgumentParser(description=description)
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     root = Path(__file__).resolve().parents[2]
     parser.add_argument("--material", type=Path, default=root.parent / "shared" / "material" / "datasets")
     parser.add_argument("--work", type=Path, default=Path(platformdirs.user_cache_dir("edgesmith")) / "experiments")
