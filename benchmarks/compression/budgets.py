@@ -10,8 +10,9 @@ from __future__ import annotations
 from functools import partial
 from itertools import product
 
-from chain import NETWORK, optimized
 from experiment import Experiment, parsed
+
+from chain import NETWORK, optimized
 
 STAGES = """
 [budget]
