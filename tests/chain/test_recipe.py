@@ -15,6 +15,8 @@ from edgesmith.errors import BadInput
 pytestmark = pytest.mark.torch
 
 TRAIN = '\n[[stage]]\nmethod = "train"\nepochs = 2\n'
+DISTIL = TRAIN + '\n[[stage]]\nmethod = "distil"\nteacher = 1\n'
+PRUNE = "\n[budget]\nmacs = 1000\n" + TRAIN + '\n[[stage]]\nmethod = "prune"\n'
 
 
 def line_of(path: Path, text: str) -> int:
@@ -40,6 +42,20 @@ def line_of(path: Path, text: str) -> int:
         (TRAIN + '\n[[stage]]\nmethod = "prune"\ntarget = "all"\n', 'target = "all"', "neither 'budget' nor a share"),
         (TRAIN + '\n[[stage]]\nmethod = "prune"\nsearch = "grid"\n', 'search = "grid"', "netadapt"),
         (TRAIN + '\n[[stage]]\nmethod = "factorise"\nby = "rank"\n', 'by = "rank"', "latency, energy, macs"),
+        (TRAIN.replace("[[stage]]", "[stage]"), "[stage]", "two brackets"),
+        (TRAIN + "\n[[target]]\nthreads = 1\n", "[[target]]", "one table"),
+        (TRAIN + "\n[compare]\nstock = [1]\n", "stock = [1]", "an element of stock is 1, not text"),
+        (DISTIL + 'losses = ["hints"]\n', "losses", "needs layers"),
+        (DISTIL + "losses = []\n", "losses", "there is none"),
+        (DISTIL + "temperature = 0.0\n", "", "not above 0"),
+        (DISTIL + "hard = -1.0\n", "hard", "below 0"),
+        (PRUNE + 'search = "netadapt"\nsettings = { savings = 1 }\n', "settings", "did you mean 'saving'"),
+        (PRUNE + "settings = { saving = 1 }\n", "settings", "tries no candidates"),
+        (PRUNE + 'search = "amc"\ntarget = 0.5\n', "search", "not by a share"),
+        (PRUNE + 'ignore = ["("]\n', "ignore", "no regular expression"),
+        (TRAIN + '\n[[stage]]\nmethod = "quantise"\nobserver = "l4"\n', "observer", "did you mean 'l3'"),
+        (TRAIN + '\n[[stage]]\nmethod = "quantise"\nrecovery = ["none"]\n', "recovery", "no recovery method"),
+        (TRAIN + "\n[compare]\nepochs = -1\n", "epochs = -1", "below 0"),
     ],
 )
 def test_what_is_wrong_is_named_with_its_line(place: Place, text: str, at: str, says: str) -> None:
@@ -49,6 +65,24 @@ def test_what_is_wrong_is_named_with_its_line(place: Place, text: str, at: str, 
     assert raised.value.where.startswith("recipe.toml")
     if at:
         assert raised.value.where == f"recipe.toml, line {line_of(path, at)}"
+
+
+STOCK = '\n[compare]\nstock = ["model.py:small width=8"]\n'
+
+
+@pytest.mark.parametrize(
+    ("head", "text", "says"),
+    [
+        (HEAD, TRAIN + '\n[[stage]]\nmethod = "prune"\n', "no limit that stage 2 prune"),
+        (HEAD, TRAIN + "if_needed = true\n[budget]\naccuracy_drop = 1\n", "no limit that stage 1 train"),
+        (HEAD, '\n[[stage]]\nmethod = "quantise"\n' + STOCK, "no epochs are left"),
+        (HEAD, TRAIN + '\n[[stage]]\nmethod = "qat"\n' + STOCK + "epochs = 3\n", "no epochs are left"),
+        (HEAD.replace("width = 16", 'width = 16\ncheckpoint = "a.pt"'), TRAIN + STOCK, "for how many epochs"),
+    ],
+)
+def test_parts_that_do_not_fit_together(place: Place, head: str, text: str, says: str) -> None:
+    with pytest.raises(BadInput, match=says):
+        load(place.recipe(text, head))
 
 
 def test_the_second_of_equal_keys_is_found(place: Place) -> None:
@@ -65,6 +99,10 @@ def test_the_second_of_equal_keys_is_found(place: Place) -> None:
         (HEAD.replace("validation = 0.2", "validation = 2"), "between 0 and 1"),
         (HEAD.replace('test = "test.npz"', ""), "needs 'test'"),
         (HEAD + 'augment = ["rotate"]', "none of flip"),
+        (HEAD + "size = [12, 0]", "1 or more pixels"),
+        (HEAD + "limit = -1", "below 0"),
+        (HEAD + "channels = 2", "neither 1 nor 3"),
+        (HEAD.replace('"train.npz"', '["train.npz"]'), "two IDX files"),
         (HEAD.replace("[data]", "[dta]"), "did you mean 'data'"),
         ("[model\n", "is no TOML"),
     ],

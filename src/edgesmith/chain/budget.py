@@ -58,7 +58,7 @@ class Budget:
             value = getattr(self, name)
             if value is not None:
                 _limit(value, 1.0, name)
-        if self.accuracy_drop is not None and self.accuracy_drop < 0:
+        if self.accuracy_drop is not None and not self.accuracy_drop >= 0:
             raise BadInput(f"{self.accuracy_drop} must not be below 0", where="accuracy_drop")
 
     @property

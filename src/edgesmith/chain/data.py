@@ -125,8 +125,6 @@ class Data:
     def _read(self, given: str | tuple[str, ...], what: str) -> Pictures:
         size = self.spec.size
         if isinstance(given, tuple):
-            if len(given) != 2:
-                raise BadInput(f"{len(given)} files", where=f"[data] {what}", hint="two IDX files: pictures, labels")
             found = read_idx(self._path(given[0]), self._path(given[1]))
         else:
             path = self._path(given)

@@ -11,6 +11,7 @@ from typing import Any
 
 from edgesmith.chain.models import digest
 from edgesmith.chain.recipe import ZOO, model_spec
+from edgesmith.chain.schema import unknown
 from edgesmith.chain.stage import Stage
 from edgesmith.chain.work import Work
 from edgesmith.compress.training import Settings, fit
@@ -41,7 +42,7 @@ class Taught(Learning):
     Args:
         teacher: a stage before this one by its number, 0 for the model of the recipe itself; or a model such as
             ``"zoo:resnet-18 width=0.5 checkpoint=teacher.pt"``; empty: none.
-        losses: names of ``compress.distill.LOSSES``.
+        losses: names of ``compress.distill.LOSSES``, of those that compare outputs.
         temperature: of the losses that have one.
         hard: weight of the labels' own loss (default: the losses' own advice).
     """
@@ -50,6 +51,12 @@ class Taught(Learning):
     losses: tuple[str, ...] = ("soft-logits",)
     temperature: float = 4.0
     hard: float | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.hard is not None and not self.hard >= 0:
+            raise BadInput(f"{self.hard} must not be below 0", where="hard")
+        self._terms()
 
     def depends(self, path: Callable[[str], Path]) -> list[str]:
         return [digest(model_spec(self.teacher), path)] if isinstance(self.teacher, str) and self.teacher else []
@@ -71,27 +78,39 @@ class Taught(Learning):
         """
         if self.teacher == "":
             return None, (), nullcontext()
-        from edgesmith.compress.distill import LOSSES, Distiller
+        from edgesmith.compress.distill import Distiller
 
         spec = self.teacher
         teacher = work.before[spec].load() if isinstance(spec, int) else work.build(model_spec(spec))
-        terms = []
-        for name in self.losses:
-            if name not in LOSSES:
-                known = ", ".join(LOSSES)
-                raise BadInput(f"{name!r} is no loss of distillation", where="losses", hint=f"known: {known}")
-            kind: Any = LOSSES[name]
-            own = inspect.signature(kind).parameters
-            terms.append(kind(T=self.temperature) if "T" in own else kind())
         distiller = Distiller(
             teacher.eval(),
             work.module if student is None else student,
-            terms,
+            self._terms(),
             hard=self.hard,
             label_smoothing=self.label_smoothing,
             example=work.example,
         )
         return distiller, [distiller.adapters], distiller
+
+    def _terms(self) -> list[Any]:
+        """The losses, each anew."""
+        from edgesmith.compress.distill import LOSSES
+
+        kinds: dict[str, Any] = {n: k for n, k in LOSSES.items() if all(p.default is not p.empty for p in _options(k))}
+        if not self.losses:
+            raise BadInput("there is none", where="losses", hint=f"known: {', '.join(kinds)}")
+        for name in self.losses:
+            if name in LOSSES and name not in kinds:
+                hint = f"known without: {', '.join(kinds)}; others are for a loop of one's own, docs/compression.md"
+                raise BadInput(f"{name!r} needs layers or data that a recipe does not name", where="losses", hint=hint)
+            if name not in kinds:
+                raise unknown(name, kinds, "losses", "loss of distillation")
+        chosen = [kinds[name] for name in self.losses]
+        return [k(T=self.temperature) if any(p.name == "T" for p in _options(k)) else k() for k in chosen]
+
+
+def _options(kind: Any) -> list[inspect.Parameter]:
+    return list(inspect.signature(kind).parameters.values())
 
 
 def train(

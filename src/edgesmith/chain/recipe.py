@@ -74,11 +74,19 @@ class DataSpec:
         for holds, where, why in (
             (len(self.size) in (0, 2), "size", "needs height and width"),
             (0 < self.validation < 1, "validation", "must be between 0 and 1"),
+            (all(n >= 1 for n in self.size), "size", "must be 1 or more pixels"),
+            (self.channels in (1, 3), "channels", "is neither 1 nor 3"),
+            (self.limit >= 0, "limit", "must not be below 0"),
+            (self.test_limit >= 0, "test_limit", "must not be below 0"),
             (self.batch >= 1, "batch", "must be 1 or more"),
             (self.calibration >= 1, "calibration", "must be 1 or more"),
         ):
             if not holds:
                 raise BadInput(f"{getattr(self, where)!r} {why}", where=where)
+        for name in ("train", "test"):
+            files = getattr(self, name)
+            if isinstance(files, tuple) and len(files) != 2:
+                raise BadInput(f"{len(files)} files in a list", where=name, hint="two IDX files: pictures, labels")
         for change in self.augment:
             if not re.fullmatch(r"flip|erase|shift( \d+)?", change):
                 raise BadInput(f"{change!r} is none of flip, shift, shift N, erase", where="augment")
@@ -116,11 +124,15 @@ class Compare:
     Args:
         stock: such as ``"zoo:mobilenet-v2 width=0.5"``; options that are not named are the model's. The one whose
             measured time is nearest to the outcome's is trained for as many epochs as all stages together.
-        epochs: for which it is trained instead.
+        epochs: for which it is trained instead, those of ``qat`` included; needed where the model has a checkpoint.
     """
 
     stock: tuple[str, ...] = ()
     epochs: int = 0
+
+    def __post_init__(self) -> None:
+        if self.epochs < 0:
+            raise BadInput(f"{self.epochs} must not be below 0", where="epochs")
 
 
 @dataclass(frozen=True)
@@ -143,6 +155,20 @@ class OptimizeRecipe:
     budget: Budget
     stages: tuple[Stage, ...]
     compare: Compare
+
+    def __post_init__(self) -> None:
+        if not self.budget.has_costs:
+            for i, stage in enumerate(self.stages, 1):
+                if stage.uses_budget or stage.if_needed:
+                    why = f"there is no limit that stage {i} {stage.method} could refer to"
+                    raise BadInput(why, where="[budget]", hint="latency_ms, size_kb or macs")
+        if self.compare.stock:
+            if self.model.checkpoint and not self.compare.epochs:
+                why = "the checkpoint does not say for how many epochs it was trained"
+                raise BadInput(why, where="[compare]", hint="epochs = ..., for which the stock model is trained")
+            planned = self.compare.epochs or sum(s.planned_epochs for s in self.stages)
+            if planned <= sum(s.planned_epochs for s in self.stages if s.gives_onnx):
+                raise BadInput("no epochs are left for the stock model", where="[compare]", hint="set epochs")
 
     def path(self, text: str) -> Path:
         """A path of the recipe: ``$NAME`` is an environment variable, relative ones start at the recipe.
@@ -263,6 +289,9 @@ def _network(text: str, where: str) -> str:
 
 
 def _stages(tables: Any, source: Source) -> tuple[Stage, ...]:
+    if not isinstance(tables, list) or not all(isinstance(t, dict) for t in tables):
+        where = source.where("stage") if isinstance(tables, dict) else source.where("", "stage")
+        raise BadInput("stages are tables of a list", where=where, hint="two brackets: [[stage]]")
     found: list[Stage] = []
     for i, table in enumerate(tables):
         where = source.where("stage", "method", i)

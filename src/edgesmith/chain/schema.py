@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from edgesmith.errors import BadInput
 
-__all__ = ["Source", "checked"]
+__all__ = ["Source", "checked", "unknown"]
 
 T = TypeVar("T")
 
@@ -53,8 +53,12 @@ def checked(kind: type[T], values: Mapping[str, Any], source: Source, table: str
     """A table as an instance of a dataclass whose fields are its keys; lists become tuples.
 
     Raises:
-        BadInput: a key is unknown or missing, a value is of another type, or the dataclass itself refuses.
+        BadInput: it is no table, a key is unknown or missing, a value is of another type, or the dataclass itself
+            refuses.
     """
+    if not isinstance(values, Mapping):
+        why = f"must be one table, [{table}]"
+        raise BadInput(why, where=source.where(table) if isinstance(values, list) else source.where("", table))
     hints = typing.get_type_hints(kind)
     known = [f for f in fields(kind) if f.init]  # type: ignore[arg-type]
     names = [f.name for f in known]
@@ -90,7 +94,8 @@ def _converted(value: Any, hint: Any, where: str, key: str) -> Any:
             continue
         plain = typing.get_origin(option) or option
         if plain is tuple and isinstance(value, list):
-            return tuple(value)
+            (inner, *_) = typing.get_args(option) or (Any,)
+            return tuple(v if inner is Any else _converted(v, inner, where, f"an element of {key}") for v in value)
         if plain in (dict, Mapping) or (isinstance(plain, type) and issubclass(plain, Mapping)):
             if isinstance(value, dict):
                 return dict(value)

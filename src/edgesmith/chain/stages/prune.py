@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
 
 from edgesmith.chain.costs import Costs
+from edgesmith.chain.schema import unknown
 from edgesmith.chain.shrinking import GLOBAL, UNIFORM, Shrinking
 from edgesmith.chain.stage import Outcome, Stage, stage
 from edgesmith.chain.work import Work
@@ -82,6 +85,30 @@ class Prune(Stage):
         ):
             if not holds:
                 raise BadInput(f"{getattr(self, where)!r} {why}", where=where)
+        for pattern in self.ignore:
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                raise BadInput(f"{pattern!r} is no regular expression: {error}", where="ignore") from error
+        self._check_search()
+
+    def _check_search(self) -> None:
+        """Whether the search is one, and knows its settings."""
+        if self.search in SEARCH:
+            for name in ("settings", "short_epochs"):
+                if getattr(self, name):
+                    why = f"{name} has no meaning for {self.search!r}, which tries no candidates"
+                    raise BadInput(why, where=name, hint=f"search = one of {', '.join(SEARCHES)}")
+            return
+        if self.target != BUDGET:
+            why = f"{self.search!r} searches within the budget, not by a share of the multiply-adds"
+            hint = f'target = "budget" with [budget] macs = "{self.target:.0%}", or search = "global"'
+            raise BadInput(why, where="search", hint=hint)
+        parameters = inspect.signature(SEARCHES[self.search]).parameters.values()
+        known = {p.name for p in parameters if p.kind is p.KEYWORD_ONLY} - {"seed", "record", "progress"}
+        for name in self.settings or {}:
+            if name not in known:
+                raise unknown(name, known, "settings", f"setting of {self.search!r}")
 
     @property
     def uses_budget(self) -> bool:
@@ -105,9 +132,6 @@ class Prune(Stage):
         return apply_shape(module, shape["text"])
 
     def _onto_budget(self, work: Work) -> Outcome:
-        if not work.limits:
-            hint = "[budget] latency_ms, size_kb or macs; or target = 0.5"
-            raise BadInput("there is no budget to prune to", where="prune: target", hint=hint)
         channels, data = _Channels(self, work), work.data.labelled_batches
         shrunk = Shrinking(
             work.module,

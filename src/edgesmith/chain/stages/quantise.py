@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from edgesmith import api
+from edgesmith.chain.schema import unknown
 from edgesmith.chain.stage import Outcome, Stage, stage
 from edgesmith.chain.work import Work
 from edgesmith.errors import BadInput
 from edgesmith.quantize import Quantized, Settings
+from edgesmith.quantize.observers import OBSERVERS
 from edgesmith.quantize.precisions import PRECISIONS
+from edgesmith.quantize.recovery import RECOVERIES
 
 __all__ = ["Quantise"]
 
@@ -22,7 +25,7 @@ class Quantise(Stage):
     """Weights and activations of the exported model in fewer bits; scales from training pictures.
 
     Args:
-        precision_name: see ``precision``.
+        to: name of a precision.
         observer: how ranges are chosen (default: that of ``edgesmith.quantize.Settings``).
         recovery: methods that regain accuracy (default: likewise).
         max_accuracy_drop: layers stay in floats until no more points are lost on the calibration pictures.
@@ -39,7 +42,12 @@ class Quantise(Stage):
     def __post_init__(self) -> None:
         if self.to not in PRECISIONS:
             raise BadInput(f"{self.to!r} is not one of {', '.join(PRECISIONS)}", where="to")
-        self._settings()
+        settings = self._settings()
+        if settings.observer not in OBSERVERS:
+            raise unknown(settings.observer, OBSERVERS, "observer", "observer")
+        for name in settings.recovery:
+            if name not in RECOVERIES:
+                raise unknown(name, RECOVERIES, "recovery", "recovery method")
 
     @property
     def precision(self) -> str:
