@@ -142,6 +142,73 @@ def test_other_pictures_are_other_stages(place: Place, faked: Any) -> None:
     assert faked(place.recipe(TRAIN)).cached == [False, False]
 
 
+def test_other_test_pictures_repeat_no_stage(place: Place, faked: Any) -> None:
+    faked(place.recipe(TRAIN))
+    head = (place.folder / "recipe.toml").read_text().partition("[[stage]]")[0] + "test_limit = 8\n"
+    assert faked(place.recipe(TRAIN, head)).cached == [True, True]
+    chain = Chain(load(place.recipe(TRAIN, head)), lambda *_: None, lambda _: None)
+    assert len(chain.data.test_labels) == 8
+    assert chain.data.test_digest != Chain(load(place.recipe(TRAIN)), *[lambda *_: None] * 2).data.test_digest
+
+
+def test_pictures_of_other_classes_are_refused_before_training(place: Place, faked: Any) -> None:
+    import numpy as np
+
+    arrays = dict(np.load(place.folder / "test.npz"))
+    np.savez(place.folder / "test.npz", x=arrays["x"], y=arrays["y"] + 1)
+    with pytest.raises(BadInput, match="label 4 is none of 0 to 3"):
+        faked(place.recipe(TRAIN))
+    assert not (place.folder / "recipe.optimized").exists()
+
+
+def test_classes_of_folders_are_those_of_the_training_pictures(tmp_path: Path) -> None:
+    import numpy as np
+    from PIL import Image
+
+    for part, names in (("train", "abc"), ("test", "ac")):
+        for name in names:
+            (tmp_path / part / name).mkdir(parents=True)
+            for i in range(4):
+                Image.fromarray(np.full((8, 8, 3), 40 * i, np.uint8)).save(tmp_path / part / name / f"{i}.png")
+    path = tmp_path / "recipe.toml"
+    data = '[data]\ntrain = "train"\ntest = "test"\nsize = [8, 8]\nvalidation = 0.25\n'
+    path.write_text('[model]\nnetwork = "zoo:lenet-5"\n' + data + TRAIN)
+    chain = Chain(load(path), lambda *_: None, lambda _: None)
+    assert chain.data.test_labels.tolist() == [0] * 4 + [2] * 4
+
+
+@pytest.mark.parametrize("count", [1, 3, 32, 255])
+def test_as_many_pictures_calibrate_as_are_asked_for(place: Place, count: int) -> None:
+    path = place.recipe(TRAIN)
+    path.write_text(path.read_text().replace("calibration = 32", f"calibration = {count}"))
+    data = Chain(load(path), lambda *_: None, lambda _: None).data
+    assert len(data.calibration) == count
+    labels = [int(label) for _, y in data.labelled_batches for label in y]
+    assert max(labels.count(i) for i in range(4)) - min(labels.count(i) for i in range(4)) <= 1
+
+
+def test_what_decides_a_pruned_network_repeats_it(place: Place) -> None:
+    def folders(text: str) -> list[str]:
+        chain = Chain(load(place.recipe(text)), lambda *_: None, lambda _: None)
+        return [p.folder.name for p in chain.plan()][:2]
+
+    chain = PRUNE + '\n[[stage]]\nmethod = "quantise"\n'
+    before = folders(chain)
+    assert folders(chain.replace("[budget]", "[budget]\naccuracy_drop = 1")) == before
+    for other in (
+        chain.replace("300_000", "310_000"),
+        chain + "recovery = []\n",
+        chain.replace("quantise", "qat"),
+        chain + '\n[target]\nname = "portable"\n',
+    ):
+        now = folders(other)
+        assert now[0] == before[0] and now[1] != before[1]
+    by = '\n[[stage]]\nmethod = "factorise"\nby = "{}"\n'
+    target = '\n[target]\nname = "portable"\n'
+    assert folders(TRAIN + by.format("latency")) != folders(TRAIN + by.format("latency") + target)
+    assert folders(TRAIN + by.format("energy")) == folders(TRAIN + by.format("energy") + target)
+
+
 def test_ctrl_c_within_a_stage_loses_no_epoch(place: Place, faked: Any, interrupted: list[int]) -> None:
     undisturbed = faked(place.recipe(TWO, name="undisturbed.toml"))
     path = place.recipe(TWO)

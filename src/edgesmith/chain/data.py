@@ -18,6 +18,8 @@ from edgesmith.errors import BadInput
 
 __all__ = ["Data"]
 
+TEST = ("test", "test_limit")
+"""Keys that decide no network, only its figures."""
 _CHUNK = 1 << 20
 
 
@@ -34,13 +36,28 @@ class Data:
 
     @cached_property
     def digest(self) -> str:
-        """Of all files and of what is done with them."""
-        sha = hashlib.sha256(json.dumps(asdict(self.spec), sort_keys=True).encode())
-        sha.update(str(self._seed).encode())
-        for text in (self.spec.train, self.spec.test):
-            for name in (text,) if isinstance(text, str) else text:
-                _hash(self._path(name), sha)
+        """Of the training pictures and of what is done with them: of what decides a network."""
+        decisive = {k: v for k, v in asdict(self.spec).items() if k not in TEST}
+        return self._digest_of([decisive, self._seed], self.spec.train)
+
+    @cached_property
+    def test_digest(self) -> str:
+        """Of the test pictures, and of how the training pictures normalise them."""
+        return self._digest_of([self.digest, *(getattr(self.spec, k) for k in TEST)], self.spec.test)
+
+    def _digest_of(self, what: Any, files: str | tuple[str, ...]) -> str:
+        sha = hashlib.sha256(json.dumps(what, sort_keys=True).encode())
+        for name in (files,) if isinstance(files, str) else files:
+            _hash(self._path(name), sha)
         return sha.hexdigest()
+
+    def check(self) -> None:
+        """Read all pictures.
+
+        Raises:
+            BadInput: a file cannot be read, or the test pictures are of other classes or of another size.
+        """
+        _ = self._parts, self._test
 
     @cached_property
     def classes(self) -> int:
@@ -60,7 +77,7 @@ class Data:
     def part(self, share: float) -> Batches:
         """Batches of a share of the training pictures, every class in proportion."""
         whole = self.batches()
-        return replace(whole, pictures=_limited(whole.pictures, round(share * len(whole.pictures)), self._seed))
+        return replace(whole, pictures=_limited(whole.pictures, max(round(share * len(whole.pictures)), 1), self._seed))
 
     @property
     def validation(self) -> Batches:
@@ -117,27 +134,36 @@ class Data:
 
     @cached_property
     def _test(self) -> Pictures:
-        found = self._read(self.spec.test, "test")
+        found = self._read(self.spec.test, "test", self._whole.classes)
         if found.size != self.size:
             raise BadInput(f"pictures of {found.size}, training pictures of {self.size}", where=found.where)
         return _limited(found, self.spec.test_limit, self._seed)
 
-    def _read(self, given: str | tuple[str, ...], what: str) -> Pictures:
+    def _read(self, given: str | tuple[str, ...], what: str, classes: tuple[str, ...] = ()) -> Pictures:
         size = self.spec.size
         if isinstance(given, tuple):
-            found = read_idx(self._path(given[0]), self._path(given[1]))
+            found = read_idx(self._path(given[0]), self._path(given[1]), classes)
         else:
             path = self._path(given)
             if path.is_dir():
                 if not size:
                     raise BadInput("a folder needs size = [height, width]", where=f"[data] {what}")
-                return read_folder(path, (size[0], size[1]), channels=self.spec.channels)
-            found = read_arrays(path)
+                return read_folder(path, (size[0], size[1]), channels=self.spec.channels, classes=classes)
+            found = read_arrays(path, classes)
         return found.resized(size[0], size[1]) if size else found
 
 
 def _limited(pictures: Pictures, most: int, seed: int) -> Pictures:
-    return pictures.split(most / len(pictures), seed)[0] if 0 < most < len(pictures) else pictures
+    """So many, every class in proportion; all where ``most`` is 0 or they are fewer."""
+    if not 0 < most < len(pictures):
+        return pictures
+    labels = pictures.labels.numpy()
+    order = np.random.default_rng(seed).permutation(len(labels))
+    place = np.empty(len(labels))
+    for label in np.unique(labels):
+        members = order[labels[order] == label]
+        place[members] = (np.arange(len(members)) + 0.5) / len(members)
+    return pictures.subset(np.sort(np.argsort(place, kind="stable")[:most]).tolist())
 
 
 def _augmentation(text: str) -> Any:

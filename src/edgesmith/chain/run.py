@@ -23,6 +23,7 @@ from edgesmith.compress.counting import parameters
 from edgesmith.compress.state import load_state, save_state
 from edgesmith.device import Artifact
 from edgesmith.errors import BudgetMissed
+from edgesmith.target import parse, runs_here, this_processor
 
 __all__ = ["Chain", "Planned", "Point", "Say", "leading"]
 
@@ -104,7 +105,7 @@ class Chain:
 
     def plan(self) -> list[Planned]:
         """What ``run`` would do; data and models are read, nothing is trained or written."""
-        found, digest = [], self._model_digest()
+        found, digest, _ = [], self._model_digest(), self.data.test_digest
         budget = ", ".join(f"{k} {v}" for k, v in asdict(self.recipe.budget).items() if v is not None)
         for i, stage in enumerate(self.recipe.stages, 1):
             digest = self._digest(stage, digest)
@@ -122,6 +123,7 @@ class Chain:
             BudgetMissed: a stage cannot reach the budget; the message names it.
             EdgesmithError: whatever a stage raises.
         """
+        self.data.check()
         points = [self._model_point()]
         if self._first == 0 or self.recipe.model.checkpoint:
             points[0] = self._measured(points[0], points)
@@ -246,7 +248,7 @@ class Chain:
     def _figures(self, point: Point, program: Artifact) -> Figures:
         """Kept for the same program and data."""
         file = point.folder / FIGURES
-        key = digest_of(program.manifest["build"], program.manifest["lock"], self.data.digest)
+        key = digest_of(program.manifest["build"], program.manifest["lock"], self.data.test_digest)
         try:
             known = json.loads(file.read_text())
             if known.pop("key") == key:
@@ -264,9 +266,15 @@ class Chain:
     def _digest(self, stage: Stage, before: str) -> str:
         recipe = self.recipe
         own = {k: v for k, v in stage.parameters.items() if k != "if_needed"}
-        what = [stage.method, own, before, *stage.depends(recipe.path)]
+        what: list[Any] = [stage.method, own, before, *stage.depends(recipe.path)]
+        target = parse(recipe.target.name)
+        if stage.uses_target:
+            what += [recipe.target.name, str(target), recipe.target.threads, recipe.precision]
         if stage.uses_budget:
-            what += [asdict(recipe.budget), asdict(recipe.target), recipe.precision]
+            here = runs_here(target) and not recipe.target.on
+            processor = this_processor().name if here and recipe.budget.latency_ms is not None else ""
+            last = next((s.of_preview for s in reversed(recipe.stages) if s.precision), {})
+            what += [{**asdict(recipe.budget), "accuracy_drop": None}, asdict(recipe.target), processor, last]
         return digest_of(what)
 
 

@@ -64,8 +64,13 @@ class Stage:
 
     @property
     def uses_budget(self) -> bool:
-        """Whether the recipe's budget and target decide the outcome, too."""
+        """Whether the limits of the recipe's costs decide the outcome, too."""
         return False
+
+    @property
+    def uses_target(self) -> bool:
+        """Whether the recipe's target and precision decide the outcome, too; where the budget does, they do."""
+        return self.uses_budget
 
     def depends(self, path: Callable[[str], Path]) -> list[str]:
         """Digests of files that decide the outcome.
@@ -101,6 +106,11 @@ class Stage:
             model: ONNX.
         """
         return None
+
+    @property
+    def of_preview(self) -> dict[str, Any]:
+        """Those of the parameters that decide ``preview``."""
+        return {}
 
     def rebuilt(self, module: Any, shape: Mapping[str, Any], work: Work) -> Any:
         """A module of the stage's shapes, whatever its weights, from the one before.

@@ -17,7 +17,10 @@ from edgesmith.errors import BadInput
 __all__ = ["MODEL", "RECORD", "STATE", "Store", "digest_of", "source_digest"]
 
 RECORD, STATE, MODEL = "stage.json", "state.pt", "model.onnx"
-DECISIVE = ("compress", "quantize", "zoo", "chain/stages", "frontend/torch.py")
+DECISIVE = (
+    *("compress", "quantize", "passes", "zoo", "frontend", "preprocess.py", "pipeline/quantizer.py", "chain/stages"),
+    *(f"chain/{name}.py" for name in ("costs", "data", "learning", "models", "shrinking")),
+)
 """Of this package, what decides what a stage makes."""
 
 

@@ -27,7 +27,7 @@ from edgesmith.pipeline.stand_in import stand_in
 from edgesmith.pipeline.structure import structure_digest
 from edgesmith.plan import Plan, make_plan
 from edgesmith.plan.select import Candidate, Choice, Selector
-from edgesmith.target import Target, parse, runs_here
+from edgesmith.target import Target, parse, runs_here, this_processor
 from edgesmith.toolchain import zig
 from edgesmith.version import __version__
 
@@ -220,7 +220,8 @@ class Latency:
 
     def _key(self, path: Path) -> str:
         shapes = sorted((name, list(shape)) for name, shape in (self._shapes or {}).items())
-        what = [self._name, str(self.target), self.mode, self.threads, self.precision, self._on, shapes]
+        processor = str(this_processor()) if runs_here(self.target) and not self._on else ""
+        what = [self._name, str(self.target), processor, self.mode, self.threads, self.precision, self._on, shapes]
         return json.dumps([structure_digest(onnx.load(path)), source_digest(), *what])
 
     def _keep(self, key: str, milliseconds: float) -> None:

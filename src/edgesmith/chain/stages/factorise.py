@@ -46,6 +46,10 @@ class Factorise(Stage):
             if name not in METHODS:
                 raise BadInput(f"{name!r} is not one of {', '.join(METHODS)}", where="factors")
 
+    @property
+    def uses_target(self) -> bool:
+        return self.by == "latency"
+
     def planned(self, budget: str) -> str:
         return f"by {self.by}, keep {self.keep:g}"
 

@@ -53,6 +53,10 @@ class Quantise(Stage):
     def precision(self) -> str:
         return self.to
 
+    @property
+    def of_preview(self) -> dict[str, Any]:
+        return self.parameters
+
     def planned(self, budget: str) -> str:
         return self.to
 
