@@ -226,10 +226,25 @@ def test_ctrl_c_within_a_stage_loses_no_epoch(place: Place, faked: Any, interrup
     assert not list(stages.glob("*.part"))
 
 
-def test_a_stage_that_was_killed_while_it_was_written_is_done_again(
+def test_a_stage_that_was_killed_while_it_was_written_is_not_trained_again(
     place: Place, faked: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = place.recipe(TWO)
+    trained: list[Any] = []
+
+    def fit(*args: Any, **named: Any) -> Any:
+        steps = Counted()
+        trained.append(steps)
+        return learned(*args, **{**named, "callbacks": [*named.get("callbacks", ()), steps]})
+
+    class Counted(Callback):
+        count = 0
+
+        def on_step(self, run: RunState) -> None:
+            self.count += 1
+
+    learned = learning.fit
+    monkeypatch.setattr(learning, "fit", fit)
 
     def killed(self: Chain, *args: Any) -> Any:
         if args[3] and args[3].method == "finetune":
@@ -241,7 +256,10 @@ def test_a_stage_that_was_killed_while_it_was_written_is_done_again(
     with pytest.raises(SystemExit):
         faked(path)
     monkeypatch.setattr(Chain, "_written", original)
-    assert faked(path).cached == [True, True, False]
+    done = faked(path)
+    assert done.cached == [True, True, False]
+    assert [steps.count > 0 for steps in trained] == [True, True, False]
+    assert not list(done.points[-1].folder.rglob("checkpoint.pt"))
 
 
 def test_a_damaged_record_counts_as_not_finished(place: Place, faked: Any) -> None:
@@ -285,6 +303,17 @@ def test_a_model_that_is_none_is_refused(place: Place, faked: Any) -> None:
         faked(place.recipe(TRAIN, head.replace("small", "fails")))
     with pytest.raises(BadInput, match="it has: small, fails"):
         faked(place.recipe(TRAIN, head.replace("small", "large")))
+
+
+def test_first_weights_follow_from_the_seed(place: Place, tmp_path: Path) -> None:
+    def first(path: Path) -> bytes:
+        module = Chain(load(path), lambda *_: None, lambda _: None)._built()
+        return b"".join(p.detach().numpy().tobytes() for p in module.parameters())
+
+    path = place.recipe(TRAIN)
+    weights = first(path)
+    assert first(path) == weights
+    assert first(place.recipe(TRAIN + "\n[output]\nseed = 1\n")) != weights
 
 
 def test_a_checkpoint_is_where_the_chain_starts(place: Place, faked: Any) -> None:

@@ -17,9 +17,10 @@ from edgesmith.chain.work import Work
 from edgesmith.compress.training import Settings, fit
 from edgesmith.errors import BadInput
 
-__all__ = ["Learning", "Taught", "train"]
+__all__ = ["KEPT", "Learning", "Taught", "train"]
 
 KEPT = "training"
+"""Folder of a training's log and, until the stage is finished, of its checkpoint."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,7 +137,6 @@ def train(
         folder=work.folder / KEPT,
         shown=work.shown,
     )
-    (work.folder / KEPT / "checkpoint.pt").unlink(missing_ok=True)
     seconds = sum(e.seconds for e in history.epochs)
     reached = "" if history.top1 is None else f", {history.top1:.2f} % of the validation pictures"
     return f"{settings.epochs} epoch{'s' * (settings.epochs > 1)} in {seconds:.0f} s{reached}"

@@ -13,6 +13,7 @@ from typing import Any
 
 from edgesmith.chain.recipe import ZOO, ModelSpec
 from edgesmith.compress.state import load_state
+from edgesmith.compress.training.seeds import generators_kept, seed_everything
 from edgesmith.errors import BadInput, EdgesmithError
 from edgesmith.zoo.torch import module as zoo_module
 
@@ -25,21 +26,27 @@ def built(spec: ModelSpec, path: Callable[[str], Path], classes: int, size: tupl
     Args:
         path: gives the file that a text of the recipe means.
         classes, size: of the data; the zoo's networks are built for them unless the options say otherwise.
-        seed: of first weights, where the options say none.
+        seed: of first weights; of the zoo's networks where the options say none.
 
     Raises:
         BadInput: there is no such network, file or function, or it refuses its options.
     """
-    if spec.network.startswith(ZOO):
-        options = {"classes": classes, "image_size": size[1], "channels": size[0], "seed": seed, **spec.options}
-        module = _called(lambda: zoo_module(spec.network.removeprefix(ZOO), **options), spec)
-    else:
-        file, _, name = spec.network.rpartition(":")
-        module = _called(lambda: _function(path(file), name)(**spec.options), spec)
-        if not hasattr(module, "state_dict"):
-            raise BadInput(f"gives a {type(module).__name__}, no torch.nn.Module", where=spec.network)
+    with generators_kept():
+        seed_everything(seed)
+        module = _made(spec, path, classes, size, seed)
     if spec.checkpoint:
         load_state(module, path(spec.checkpoint))
+    return module
+
+
+def _made(spec: ModelSpec, path: Callable[[str], Path], classes: int, size: tuple[int, int, int], seed: int) -> Any:
+    if spec.network.startswith(ZOO):
+        options = {"classes": classes, "image_size": size[1], "channels": size[0], "seed": seed, **spec.options}
+        return _called(lambda: zoo_module(spec.network.removeprefix(ZOO), **options), spec)
+    file, _, name = spec.network.rpartition(":")
+    module = _called(lambda: _function(path(file), name)(**spec.options), spec)
+    if not hasattr(module, "state_dict"):
+        raise BadInput(f"gives a {type(module).__name__}, no torch.nn.Module", where=spec.network)
     return module
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from edgesmith.atomic import write_file
 from edgesmith.chain.data import Data
+from edgesmith.chain.learning import KEPT
 from edgesmith.chain.measuring import Bench, Figures
 from edgesmith.chain.metrics import Metrics
 from edgesmith.chain.models import built
@@ -160,6 +161,7 @@ class Chain:
                 raise BudgetMissed(error.why, where=f"stage {title}", hint=error.hint) from error
             record = self._written(work, part, outcome, stage, digest, time.monotonic() - started)
             self._store.finish(part, place, record)
+            (place / KEPT / "checkpoint.pt").unlink(missing_ok=True)
         shapes = (*points[-1].shapes, (stage, record.get("shape", {})))
         return Point(index, title, place, digest, shapes, record, cached)
 

@@ -150,6 +150,31 @@ def test_an_interrupted_run_ends_with_the_same_bits(tmp_path, settings, step):
     assert same(again, resumed)
 
 
+def test_an_interrupt_in_the_last_validation_is_not_lost(tmp_path):
+    class Held(Batches):
+        def batches(self, *arguments):
+            os.kill(os.getpid(), signal.SIGINT)
+            return super().batches(*arguments)
+
+    validation = Held(stripes(), 16, shuffle=False)
+    module = network()
+    settings = Settings(epochs=1, lr=0.1)
+    with pytest.raises(KeyboardInterrupt):
+        run(module, settings, validation=validation, folder=tmp_path)
+    other = network(1)
+    assert len(run(other, settings, folder=tmp_path).epochs) == 1 and same(module, other)
+
+
+def test_random_numbers_after_a_run_do_not_follow_from_its_seed():
+    module = network()
+    torch.manual_seed(1)
+    expected = torch.rand(3)
+    torch.manual_seed(1)
+    run(module, Settings(epochs=1, deterministic=True))
+    assert torch.equal(torch.rand(3), expected)
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
 def test_a_second_interrupt_does_not_wait():
     class Twice(Callback):
         def on_gradients(self, run):

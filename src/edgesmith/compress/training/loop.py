@@ -20,7 +20,7 @@ from edgesmith.compress.training.interruption import Interruption
 from edgesmith.compress.training.log import Logs
 from edgesmith.compress.training.optimisers import build_optimiser
 from edgesmith.compress.training.run import Run
-from edgesmith.compress.training.seeds import seed_everything
+from edgesmith.compress.training.seeds import generators_kept, seed_everything
 from edgesmith.compress.training.settings import Settings
 from edgesmith.errors import BadInput
 
@@ -56,7 +56,8 @@ def fit(
         history = fit(module, train, Settings(epochs=10), validation=train.evaluation(held_out), folder=Path("run"))
 
     With a folder, a run that was killed goes on when ``fit`` is called again with the same arguments, and on one thread
-    of a CPU ends with the same bits. Ctrl-C leaves a checkpoint too.
+    of a CPU ends with the same bits. Ctrl-C leaves a checkpoint too. The module's modes and all random generators are
+    afterwards as they were.
 
     Args:
         module: any module whose first output is (N, classes), or whatever ``loss`` knows to call.
@@ -85,12 +86,12 @@ def fit(
     if tensorboard and folder is None:
         raise BadInput("TensorBoard's files need a folder", where="training: tensorboard")
     engine = _engine(module, settings, device, fabric)
-    seed_everything(settings.seed + engine.rank, settings.deterministic)
     for part in (module, *extra):
         part.to(engine.device)
         if settings.channels_last:
             part.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    with modes_kept(module), Interruption() as interruption:
+    with modes_kept(module), generators_kept(), Interruption() as interruption:
+        seed_everything(settings.seed + engine.rank, settings.deterministic)
         module.train()
         made = optimiser([module, *extra]) if optimiser else build_optimiser([module, *extra], settings)
         for group in made.param_groups:

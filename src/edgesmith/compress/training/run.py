@@ -76,6 +76,8 @@ class Run:
             self.total.zero_()
             self.now.log.clear()
         self._save()
+        if self.engine.agree(int(self.interruption.wanted)):  # since the last step, such as in its validation
+            raise KeyboardInterrupt
 
     def _epoch(self, logs: Logs) -> None:
         """The rest of the current epoch."""

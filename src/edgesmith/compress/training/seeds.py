@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
 
-__all__ = ["random_state", "restore_random_state", "seed_everything"]
+__all__ = ["generators_kept", "random_state", "restore_random_state", "seed_everything"]
 
 
 def seed_everything(seed: int, deterministic: bool = False) -> None:
@@ -28,6 +30,20 @@ def seed_everything(seed: int, deterministic: bool = False) -> None:
         torch.use_deterministic_algorithms(True)
 
 
+@contextmanager
+def generators_kept() -> Iterator[None]:
+    """Afterwards the generators, and whether operators must be deterministic, are as they were: what is drawn between
+    two trainings does not follow from their seed."""
+    state, benchmark = random_state(), torch.backends.cudnn.benchmark
+    strict = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    try:
+        yield
+    finally:
+        restore_random_state(state)
+        torch.backends.cudnn.benchmark = benchmark
+        torch.use_deterministic_algorithms(strict[0], warn_only=strict[1])
+
+
 def random_state() -> dict[str, Any]:
     """The generators' states, as tensors and numbers that ``torch.load(weights_only=True)`` reads."""
     kind, keys, position, has_gauss, gauss = np.random.get_state(legacy=True)
@@ -35,7 +51,7 @@ def random_state() -> dict[str, Any]:
         "python": random.getstate(),
         "numpy": (str(kind), torch.from_numpy(np.asarray(keys).astype(np.int64)), position, has_gauss, gauss),
         "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else [],  # type: ignore[no-untyped-call]
     }
 
 
