@@ -16,6 +16,7 @@ import pytest
 from chain.conftest import Place
 from edgesmith.chain import learning
 from edgesmith.chain import run as running
+from edgesmith.chain.compare import _stages
 from edgesmith.chain.measuring import Figures
 from edgesmith.chain.metrics import Metrics
 from edgesmith.chain.recipe import TargetSpec, load
@@ -275,6 +276,67 @@ def test_stages_that_are_not_needed_are_left_out(place: Place, faked: Any) -> No
     assert len(within.points) == 2 and within.skipped == ["2 finetune: the budget is met"]
     beyond = faked(place.recipe(more + "\n[budget]\nsize_kb = 1\n"))
     assert len(beyond.points) == 3
+
+
+SKIPPED = """
+[budget]
+size_kb = 1000
+
+[[stage]]
+method = "train"
+epochs = 1
+
+[[stage]]
+method = "finetune"
+epochs = 1
+if_needed = true
+
+[[stage]]
+method = "prune"
+target = 0.6
+round_to = 2
+
+[[stage]]
+method = "finetune"
+epochs = 1
+teacher = 2
+"""
+
+
+def test_stages_keep_their_numbers_where_one_was_left_out(place: Place, faked: Any) -> None:
+    """The teacher, and what shares and losses refer to, are those of the recipe's numbers."""
+    path = place.recipe(SKIPPED)
+    assert [p.index for p in faked(path).points] == [0, 1, 3, 4]
+    chain = Chain(load(path), lambda *_: None, lambda _: None, shown=False)
+    points = chain.run()
+    work = chain._work(place.folder, points)
+    assert work.before[work.first].title == "1 train"
+    assert work.after(2).title == "1 train" and work.after(3).title == "3 prune"
+
+
+def test_the_stock_model_is_quantised_as_the_outcome_is(place: Place) -> None:
+    last = '\n[[stage]]\nmethod = "quantise"\nif_needed = true\n'
+    recipe = load(place.recipe("\n[budget]\nsize_kb = 1\n" + TRAIN + last))
+    stages = _stages(recipe, 2)
+    assert [s.method for s in stages] == ["train", "quantise"]
+    assert not any(s.if_needed for s in stages)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('\n[compare]\nstock = ["model.py:none"]\n', "no function 'none'"),
+        ('\n[compare]\nstock = ["model.py:small depth=3"]\n', "unexpected keyword argument 'depth'"),
+        ('\n[[stage]]\nmethod = "distil"\nteacher = "model.py:small checkpoint=no.pt"\n', "no.pt"),
+    ],
+)
+def test_models_that_cannot_be_had_are_refused_before_training(place: Place, faked: Any, text: str, says: str) -> None:
+    path = place.recipe(TRAIN + text)
+    with pytest.raises(BadInput, match=says):
+        faked(path)
+    with pytest.raises(BadInput, match=says):
+        Chain(load(path), lambda *_: None, lambda _: None).plan()
+    assert not (place.folder / "recipe.optimized").exists()
 
 
 def test_a_missed_budget_names_the_stage_that_fell_short(place: Place) -> None:

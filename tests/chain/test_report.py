@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -49,6 +50,15 @@ def test_the_comparison_says_who_is_faster_and_better() -> None:
     said = comparison(result())
     assert "9.1% faster and 1.20 points more accurate than the stock model (zoo:mobilenet-v2 width=0.5)" in said
     assert comparison(result(stock=False)) == ""
+
+
+def test_the_comparison_says_where_the_epochs_differ() -> None:
+    made = result()
+    own, other = replace(made.stages[-1], epochs=33), replace(made.rows[-1], epochs=20)
+    said = comparison(replace(made, rows=(*made.rows[:3], own, other)))
+    assert "trained for 20 epochs (the stages of the recipe took 33)" in said
+    alike = comparison(replace(made, rows=(*made.rows[:3], own, replace(other, epochs=33))))
+    assert "trained for as many epochs" in alike
 
 
 def test_the_page_is_one_file_with_pictures() -> None:

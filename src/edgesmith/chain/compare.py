@@ -6,7 +6,7 @@ import math
 import re
 import tempfile
 from collections.abc import Callable
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +14,26 @@ from edgesmith.chain.budget import Budget
 from edgesmith.chain.learning import Learning, Taught
 from edgesmith.chain.measuring import quantised_stand_in
 from edgesmith.chain.models import built
-from edgesmith.chain.recipe import Compare, ModelSpec, OptimizeRecipe, model_spec
+from edgesmith.chain.recipe import Compare, ModelSpec, OptimizeRecipe
 from edgesmith.chain.run import Chain, Point
 from edgesmith.chain.stage import STAGES, Stage
-from edgesmith.errors import BadInput
 
 __all__ = ["Stock", "stock"]
 
 FLOAT = "f32"
-Stock = tuple[ModelSpec, Point]
+
+
+@dataclass(frozen=True)
+class Stock:
+    """A stock model, trained and quantised.
+
+    Args:
+        epochs: passes over the training pictures that it took.
+    """
+
+    spec: ModelSpec
+    point: Point
+    epochs: float
 
 
 def stock(chain: Chain, points: list[Point]) -> Stock | None:
@@ -30,13 +41,11 @@ def stock(chain: Chain, points: list[Point]) -> Stock | None:
 
     It gets as many epochs as all stages of the recipe together, then the same quantisation.
     """
-    recipe = chain.recipe
-    if not recipe.compare.stock:
+    if not chain.recipe.stock_models:
         return None
-    specs = [model_spec(text, recipe.model) for text in recipe.compare.stock]
-    specs = [replace(s, checkpoint="") for s in specs]
-    final = points[-1]
-    times = _times(chain, specs, final)
+    recipe = replace(chain.recipe, stages=tuple(stage for stage, _ in points[-1].shapes))
+    specs = recipe.stock_models
+    times = _times(chain, recipe, points[-1])
     spec = min(specs, key=lambda s: abs(math.log(times[s.label] / times[""])))
     chain.say(f"stock: {spec.label} is nearest, {times[spec.label]:.3f} ms beside {times['']:.3f} ms")
     own = replace(
@@ -49,12 +58,17 @@ def stock(chain: Chain, points: list[Point]) -> Stock | None:
         compare=Compare(),
     )
     other = Chain(own, chain.progress, _indented(chain.say), chain.shown)
-    return spec, other.run()[-1]
+    made = other.run()
+    return Stock(spec, made[-1], sum(p.epochs for p in made))
 
 
-def _times(chain: Chain, specs: list[ModelSpec], final: Point) -> dict[str, float]:
-    """Milliseconds of untrained candidates, as they will be at the end, in turns with the outcome."""
-    recipe = chain.recipe
+def _times(chain: Chain, recipe: OptimizeRecipe, final: Point) -> dict[str, float]:
+    """Milliseconds of untrained candidates, as they will be at the end, in turns with the outcome.
+
+    Args:
+        recipe: with the stages that were not left out.
+    """
+    specs = recipe.stock_models
     assert final.program is not None
     with tempfile.TemporaryDirectory(prefix="edgesmith-stock-") as name:
         programs = {"": (final.program, final.onnx)}
@@ -85,11 +99,9 @@ def _stages(recipe: OptimizeRecipe, epochs: int) -> tuple[Stage, ...]:
     last = [s for s in recipe.stages if s.gives_onnx]
     learned = next((s for s in recipe.stages if isinstance(s, Learning) and s.method in ("train", "distil")), None)
     rest = (recipe.compare.epochs or epochs) - sum(s.planned_epochs for s in last)
-    if rest < 1:
-        raise BadInput("no epochs are left for the stock model", where="[compare]", hint="set epochs")
     own = {f.name: getattr(learned, f.name) for f in fields(Learning)} if learned else {}
-    first = STAGES["train"](**{**own, "epochs": rest})
-    kept = [replace(s, teacher="") if isinstance(s, Taught) else s for s in last]
+    first = STAGES["train"](**{**own, "epochs": rest, "if_needed": False})
+    kept = [replace(s, if_needed=False, **({"teacher": ""} if isinstance(s, Taught) else {})) for s in last]
     return (first, *kept)
 
 

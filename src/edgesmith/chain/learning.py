@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from edgesmith.chain.models import digest
-from edgesmith.chain.recipe import ZOO, model_spec
+from edgesmith.chain.recipe import ZOO, ModelSpec, model_spec
 from edgesmith.chain.schema import unknown
 from edgesmith.chain.stage import Stage
 from edgesmith.chain.work import Work
@@ -59,14 +59,17 @@ class Taught(Learning):
             raise BadInput(f"{self.hard} must not be below 0", where="hard")
         self._terms()
 
+    @property
+    def models(self) -> tuple[ModelSpec, ...]:
+        return (model_spec(self.teacher),) if isinstance(self.teacher, str) and self.teacher else ()
+
     def depends(self, path: Callable[[str], Path]) -> list[str]:
-        return [digest(model_spec(self.teacher), path)] if isinstance(self.teacher, str) and self.teacher else []
+        return [digest(spec, path) for spec in self.models]
 
     def check(self, index: int, before: tuple[Stage, ...], where: str) -> None:
         if isinstance(self.teacher, int) and not 0 <= self.teacher <= index:
             raise BadInput(f"teacher {self.teacher} is no stage before this one", where=where, hint=f"0 to {index}")
-        if isinstance(self.teacher, str) and self.teacher:
-            spec = model_spec(self.teacher)
+        for spec in self.models:
             if not spec.checkpoint and spec.network.startswith(ZOO):
                 hint = "add checkpoint=FILE, or name a stage by its number"
                 raise BadInput(f"teacher {self.teacher!r} has not learned anything", where=where, hint=hint)
@@ -81,8 +84,8 @@ class Taught(Learning):
             return None, (), nullcontext()
         from edgesmith.compress.distill import Distiller
 
-        spec = self.teacher
-        teacher = work.before[spec].load() if isinstance(spec, int) else work.build(model_spec(spec))
+        given = self.teacher
+        teacher = work.after(given).load() if isinstance(given, int) else work.build(model_spec(given))
         distiller = Distiller(
             teacher.eval(),
             work.module if student is None else student,

@@ -83,4 +83,4 @@ def _called(make: Callable[[], Any], spec: ModelSpec) -> Any:
     except EdgesmithError:
         raise
     except Exception as error:  # whatever the user's file does
-        raise BadInput(f"{type(error).__name__}: {error}", where=spec.label, hint="check [model]") from error
+        raise BadInput(f"{type(error).__name__}: {error}", where=spec.label, hint="check its options") from error

@@ -6,7 +6,7 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -162,7 +162,7 @@ class OptimizeRecipe:
                 if stage.uses_budget or stage.if_needed:
                     why = f"there is no limit that stage {i} {stage.method} could refer to"
                     raise BadInput(why, where="[budget]", hint="latency_ms, size_kb or macs")
-        if self.compare.stock:
+        if self.stock_models:
             if self.model.checkpoint and not self.compare.epochs:
                 why = "the checkpoint does not say for how many epochs it was trained"
                 raise BadInput(why, where="[compare]", hint="epochs = ..., for which the stock model is trained")
@@ -180,6 +180,11 @@ class OptimizeRecipe:
             if name not in os.environ:
                 raise BadInput(f"there is no environment variable {name}", where=text, hint=f"export {name}=...")
         return self.folder / Path(os.path.expandvars(text)).expanduser()
+
+    @property
+    def stock_models(self) -> tuple[ModelSpec, ...]:
+        """Those of ``compare``, untrained."""
+        return tuple(replace(model_spec(text, self.model), checkpoint="") for text in self.compare.stock)
 
     @property
     def precision(self) -> str:
@@ -222,7 +227,7 @@ def load(path: str | Path, output: str | Path | None = None) -> OptimizeRecipe:
             raise BadInput(f"there is no [{key}]" if key != "stage" else "there is no [[stage]]", where=file.name)
     made = checked(_Output, tables.get("output", {}), source, "output")
     where = Path(output) if output else file.parent / (made.folder or f"{file.stem}.optimized")
-    recipe = OptimizeRecipe(
+    return OptimizeRecipe(
         file.stem,
         file.parent,
         where,
@@ -234,9 +239,6 @@ def load(path: str | Path, output: str | Path | None = None) -> OptimizeRecipe:
         _stages(tables["stage"], source),
         checked(Compare, tables.get("compare", {}), source, "compare"),
     )
-    for stock in recipe.compare.stock:
-        model_spec(stock, recipe.model)
-    return recipe
 
 
 def model_spec(text: str, like: ModelSpec | None = None) -> ModelSpec:

@@ -71,9 +71,12 @@ def comparison(result: Result) -> str:
     name = other.title.removeprefix(f"{STOCK} ")
     longer = own.latency_ms / other.metrics.latency_ms - 1
     speed = "as fast" if abs(longer) < 0.01 else f"{abs(longer):.1%} {'slower' if longer > 0 else 'faster'}"
+    spent = result.stages[-1].epochs
+    alike = round(other.epochs) == round(spent)
+    trained = "as many epochs" if alike else f"{other.epochs:g} epochs (the stages of the recipe took {spent:g})"
     return (
         f"The compressed network is {speed} and {abs(gained):.2f} points {'more' if gained >= 0 else 'less'} accurate "
-        f"than the stock model ({name}), trained for as many epochs: {own.accuracy:.2f} % in "
+        f"than the stock model ({name}), trained for {trained}: {own.accuracy:.2f} % in "
         f"{own.latency_ms:.3f} ms beside {other.metrics.accuracy:.2f} % in {other.metrics.latency_ms:.3f} ms."
     )
 

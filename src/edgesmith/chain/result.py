@@ -9,7 +9,7 @@ from typing import Any
 from edgesmith.chain.compare import stock
 from edgesmith.chain.metrics import Metrics
 from edgesmith.chain.recipe import OptimizeRecipe
-from edgesmith.chain.run import Chain, Point, leading
+from edgesmith.chain.run import Chain, leading
 from edgesmith.device import Artifact
 
 __all__ = ["STOCK", "Result", "Row", "Verdict", "optimized"]
@@ -24,6 +24,7 @@ class Row:
 
     Args:
         kind: ``stage``, or ``stock`` for the model beside it.
+        epochs: passes over the training pictures that its weights took, those of stages before included.
     """
 
     kind: str
@@ -33,7 +34,13 @@ class Row:
     epochs: float = 0.0
 
     def to_json(self) -> dict[str, Any]:
-        return {"kind": self.kind, "title": self.title, **self.metrics.to_json(), "notes": list(self.notes)}
+        return {
+            "kind": self.kind,
+            "title": self.title,
+            **self.metrics.to_json(),
+            "epochs": self.epochs,
+            "notes": list(self.notes),
+        }
 
 
 @dataclass(frozen=True)
@@ -102,24 +109,25 @@ def optimized(chain: Chain) -> Result:
     artifact = chain.bench.compiled(final.onnx, output / ARTIFACT, verify=True)
     shown = [p for p in points if p.metrics is not None]
     titled = [(p.title, p) for p in shown]
+    spent = {p.index: sum(q.epochs for q in points[: i + 1]) for i, p in enumerate(points)}
     if beside:
-        titled.append((f"{STOCK} {beside[0].label}", beside[1]))
+        titled.append((f"{STOCK} {beside.spec.label}", beside.point))
     programs = {title: (p.program, p.onnx) for title, p in titled if p.program is not None}
     times = chain.bench.kept_milliseconds(output / "times.json", programs)
     rows = tuple(
         Row(
-            STOCK if beside and p is beside[1] else "stage", title, replace(p.metrics, latency_ms=times[title]), p.notes
+            STOCK if beside and p is beside.point else "stage",
+            title,
+            replace(p.metrics, latency_ms=times[title]),
+            p.notes,
+            beside.epochs if beside and p is beside.point else spent[p.index],
         )
         for title, p in titled
         if p.metrics is not None
     )
-    start = max(next((i for i, p in enumerate(shown) if p.index >= _baseline(chain, points)), 0), 0)
+    start = max((i for i, p in enumerate(shown) if p.index <= leading(chain.recipe.stages)), default=0)
     stages = [r for r in rows if r.kind != STOCK]
     return Result(chain.recipe, rows, start, _verdicts(chain.recipe, stages, start), tuple(chain.skipped), artifact)
-
-
-def _baseline(chain: Chain, points: Sequence[Point]) -> int:
-    return min(leading(chain.recipe.stages), points[-1].index)
 
 
 def _verdicts(recipe: OptimizeRecipe, rows: Sequence[Row], first: int) -> tuple[Verdict, ...]:

@@ -16,7 +16,7 @@ from edgesmith.chain.measuring import Bench, Figures
 from edgesmith.chain.metrics import Metrics
 from edgesmith.chain.models import built
 from edgesmith.chain.models import digest as model_digest
-from edgesmith.chain.recipe import OptimizeRecipe
+from edgesmith.chain.recipe import ModelSpec, OptimizeRecipe
 from edgesmith.chain.stage import Outcome, Stage
 from edgesmith.chain.store import MODEL, STATE, Store, digest_of, source_digest
 from edgesmith.chain.work import Before, Work
@@ -106,7 +106,8 @@ class Chain:
 
     def plan(self) -> list[Planned]:
         """What ``run`` would do; data and models are read, nothing is trained or written."""
-        found, digest, _ = [], self._model_digest(), self.data.test_digest
+        self._check()
+        found, digest = [], self._model_digest()
         budget = ", ".join(f"{k} {v}" for k, v in asdict(self.recipe.budget).items() if v is not None)
         for i, stage in enumerate(self.recipe.stages, 1):
             digest = self._digest(stage, digest)
@@ -124,13 +125,13 @@ class Chain:
             BudgetMissed: a stage cannot reach the budget; the message names it.
             EdgesmithError: whatever a stage raises.
         """
-        self.data.check()
+        self._check()
         points = [self._model_point()]
         if self._first == 0 or self.recipe.model.checkpoint:
             points[0] = self._measured(points[0], points)
         for i, stage in enumerate(self.recipe.stages, 1):
             title = f"{i} {stage.method}"
-            first = points[min(self._first, len(points) - 1)].metrics
+            first = points[self._reference(points)].metrics
             here = points[-1].metrics
             if stage.if_needed and first and here and self.recipe.budget.met(here, first):
                 self.skipped.append(f"{title}: the budget is met")
@@ -202,9 +203,15 @@ class Chain:
             self._store.finish(part, place, record)
         return Point(0, "model", place, digest, (), record, cached)
 
-    def _built(self) -> Any:
+    def _check(self) -> None:
+        """Find out before hours of training whether pictures and models can be had."""
+        self.data.check()
+        for spec in (self.recipe.model, *(m for s in self.recipe.stages for m in s.models), *self.recipe.stock_models):
+            self._built(spec)
+
+    def _built(self, spec: ModelSpec | None = None) -> Any:
         recipe = self.recipe
-        return built(recipe.model, recipe.path, self.data.classes, self.data.size, recipe.seed)
+        return built(spec or recipe.model, recipe.path, self.data.classes, self.data.size, recipe.seed)
 
     def _loaded(self, point: Point) -> Any:
         """A point's module: built, brought to its shapes, filled with its weights."""
@@ -218,10 +225,10 @@ class Chain:
 
     def _work(self, folder: Path, points: Sequence[Point]) -> Work:
         before = [
-            Before(p.title, lambda p=p: self._loaded(p), p.onnx, p.program, p.metrics)  # type: ignore[misc]
+            Before(p.index, p.title, lambda p=p: self._loaded(p), p.onnx, p.program, p.metrics)  # type: ignore[misc]
             for p in points
         ]
-        first = min(self._first, max(len(points) - 1, 0))
+        first = self._reference(points)
         metrics = points[first].metrics if points else None
         limits = self.recipe.budget.limits(metrics) if metrics else ()
         return Work(self.recipe, self.data, self.bench, folder, before, first, limits, self.progress, self.shown)
@@ -230,7 +237,7 @@ class Chain:
         """A point with its program and figures; its time is taken in turns with the first point's."""
         program = self.bench.compiled(point.onnx, point.folder / PROGRAM)
         figures = self._figures(point, program)
-        first = points[self._first] if len(points) > self._first else point
+        first = points[self._reference(points)] if point.index > self._first else point
         if first.program is None or first.metrics is None or first.index == point.index:
             milliseconds = self.bench.milliseconds({"": (program, point.onnx)})[""]
         else:
@@ -260,6 +267,10 @@ class Chain:
         found = self.bench.figures(program, point.onnx, self.data)
         write_file(file, json.dumps({"key": key, **asdict(found)}).encode())
         return found
+
+    def _reference(self, points: Sequence[Point]) -> int:
+        """Place of the network before anything was taken away from it; stages before that may have been left out."""
+        return max((i for i, p in enumerate(points) if p.index <= self._first), default=0)
 
     def _model_digest(self) -> str:
         recipe = self.recipe

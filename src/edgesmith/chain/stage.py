@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from edgesmith.registry import Registry
 
 if TYPE_CHECKING:
+    from edgesmith.chain.recipe import ModelSpec
     from edgesmith.chain.work import Work
 
 __all__ = ["STAGES", "Outcome", "Stage", "stage"]
@@ -71,6 +72,11 @@ class Stage:
     def uses_target(self) -> bool:
         """Whether the recipe's target and precision decide the outcome, too; where the budget does, they do."""
         return self.uses_budget
+
+    @property
+    def models(self) -> tuple[ModelSpec, ...]:
+        """What is to be built beside the chain's network."""
+        return ()
 
     def depends(self, path: Callable[[str], Path]) -> list[str]:
         """Digests of files that decide the outcome.

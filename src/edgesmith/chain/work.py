@@ -29,6 +29,7 @@ class Before:
     """A point of the chain that is behind.
 
     Args:
+        index: of the stage, 0 for the model.
         title: such as ``2 prune``; ``model`` where nothing was done yet.
         load: gives its module anew.
         onnx: its model.
@@ -36,6 +37,7 @@ class Before:
         metrics: None where it was not measured.
     """
 
+    index: int
     title: str
     load: Callable[[], Any]
     onnx: Path
@@ -72,6 +74,10 @@ class Work:
         if not self._loaded:
             self._loaded.append(self.before[-1].load())
         return self._loaded[0]
+
+    def after(self, stage: int) -> Before:
+        """The point after a stage, or the last one before it where it was left out."""
+        return [b for b in self.before if b.index <= stage][-1]
 
     @property
     def example(self) -> Any:
