@@ -8,6 +8,8 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
+from edgesmith.compress.tracing import as_inputs, evaluating
+
 __all__ = ["macs", "parameters"]
 
 
@@ -24,15 +26,13 @@ def macs(module: nn.Module, example: Any) -> int:
     Args:
         example: one input, or a tuple of inputs; batches count as a whole.
     """
-    was_training, was_fast = module.training, torch.backends.mha.get_fastpath_enabled()
+    was_fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)  # it is not counted
-    module.eval()
     try:
-        with torch.no_grad(), FlopCounterMode(display=False, custom_mapping=_MORE) as counter:
-            module(*(example if isinstance(example, tuple) else (example,)))
+        with evaluating(module), FlopCounterMode(display=False, custom_mapping=_MORE) as counter:
+            module(*as_inputs(example))
     finally:
         torch.backends.mha.set_fastpath_enabled(was_fast)
-        module.train(was_training)
     return int(counter.get_total_flops()) // 2
 
 

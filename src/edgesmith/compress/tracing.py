@@ -19,7 +19,10 @@ from torch import fx, nn
 
 from edgesmith.errors import BadInput, ModelError
 
-__all__ = ["Shape", "Traced", "as_inputs", "evaluating", "inputs_of", "map_tensors", "trace"]
+__all__ = ["CONSTANT", "Shape", "Traced", "as_inputs", "evaluating", "inputs_of", "map_tensors", "trace"]
+
+CONSTANT = "_tensor_constant"
+"""What names begin with that torch.fx gives to tensors which a network's code makes."""
 
 _LAYERS = (
     nn.modules.conv._ConvNd,
@@ -28,6 +31,7 @@ _LAYERS = (
     nn.Embedding,
 )
 _CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
+_WRAPPERS = (nn.DataParallel, nn.parallel.DistributedDataParallel, torch.jit.ScriptModule)
 _LAYERS_OF_LAYERS = (nn.MultiheadAttention, nn.RNNBase, nn.RNNCellBase, nn.AdaptiveLogSoftmaxWithLoss)
 
 
@@ -99,9 +103,15 @@ def trace(module: nn.Module, example: Any) -> Traced:
         example: one input, or a tuple of positional inputs; arguments after these keep their defaults.
 
     Raises:
-        BadInput: ``module`` does not run on ``example``.
+        BadInput: ``module`` does not run on ``example``, or is wrapped to run in parallel or compiled.
         ModelError: the module's own ``forward`` (not that of a submodule) cannot be traced.
     """
+    if isinstance(module, _WRAPPERS) or hasattr(module, "_orig_mod"):
+        raise BadInput(
+            f"{type(module).__name__} wraps a module that runs elsewhere or is compiled",
+            where="module",
+            hint="give the module that was wrapped, such as wrapper.module, or before torch.compile or torch.jit",
+        )
     inputs = as_inputs(example)
     with evaluating(module):
         try:
@@ -241,13 +251,22 @@ class _Tracer(fx.Tracer):
     def proxy(self, node: fx.Node) -> _Proxy:
         return _Proxy(node, self)
 
+    def create_node(self, kind: str, target: Any, *rest: Any, **options: Any) -> fx.Node:
+        node = super().create_node(kind, target, *rest, **options)
+        if kind == "get_attr":  # also of tensors that the code makes, for which torch.fx asks no proxy
+            self._note(node, self._run(node))
+        return node
+
     def create_proxy(self, kind: str, target: Any, args: Any, kwargs: Any, *rest: Any, **options: Any) -> Any:
         proxy = super().create_proxy(kind, target, args, kwargs, *rest, **options)
-        value = self._run(proxy.node)
-        self.concrete[proxy.node] = value
-        proxy.node.meta["value"] = map_tensors(value, _shape)
-        proxy.node.meta["owner"] = self._owners[-1]
+        if kind != "get_attr":
+            self._note(proxy.node, self._run(proxy.node))
         return proxy
+
+    def _note(self, node: fx.Node, value: Any) -> None:
+        self.concrete[node] = value
+        node.meta["value"] = map_tensors(value, _shape)
+        node.meta["owner"] = self._owners[-1]
 
     def _run(self, node: fx.Node) -> Any:
         if node.op == "placeholder":

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from edgesmith.compress import counting
-from edgesmith.compress.prune import IMPORTANCE, apply_shape, groups, prune, pruning
+from edgesmith.compress.prune import IMPORTANCE, ScalePenalty, analyse, apply_shape, groups, prune, pruning, stepwise
 from edgesmith.errors import BadInput
 
 pytestmark = pytest.mark.torch
@@ -110,10 +110,12 @@ def test_architecture_without_weights_takes_the_pruned_state(net):
 
 def test_original_and_its_modes_are_as_before(net):
     net.train()
+    net.stem[1].eval()
     before = {name: value.clone() for name, value in net.state_dict().items()}
     result = prune(net, X, macs=0.5, importance="taylor", data=batches())
+    assert [p.training for p in result.module.modules()] == [p.training for p in net.modules()]
     assert net.training
-    assert result.module.training
+    assert not net.stem[1].training
     assert all(torch.equal(value, net.state_dict()[name]) for name, value in before.items())
     assert all(p.grad is None for p in net.parameters())
     loss = result.module(torch.randn(2, 3, 16, 16)).sum()
@@ -128,3 +130,54 @@ def test_wrong_targets_and_missing_data_are_refused(net):
         prune(net, X, macs=0.5, importance="taylor")
     with pytest.raises(BadInput, match="no such criterion"):
         prune(net, X, macs=0.5, importance="luck")
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ({"macs": 50}, r"macs=50 is outside \(0, 1\]"),
+        ({"parameters": 0}, "parameters=0 is outside"),
+        ({"macs": 0.5, "round_to": 0}, "round_to=0"),
+        ({"macs": 0.5, "max_ratio": 90}, "max_ratio=90"),
+        ({"macs": 0.5, "scope": "local"}, "no such scope(?s:.)*global, uniform"),
+        ({"macs": 0.5, "normalise": "sum"}, "no such normalise"),
+        ({"macs": 0.5, "attention": "all"}, "no such attention"),
+        ({"macs": 0.5, "compensation": "Mean"}, "no such compensation"),
+        ({"macs": 0.5, "importance": lambda scoring: [1.0, 2.0]}, r"scores of shape \(2,\), not \(64,\)"),
+        ({"macs": 0.5, "importance": lambda scoring: [float("nan")] * 64}, "scores of stem.0 are not finite"),
+    ],
+)
+def test_arguments_that_make_no_sense_are_refused(net, options, why):
+    with pytest.raises(BadInput, match=why):
+        prune(net, X, **options)
+
+
+def test_structure_of_another_module_is_refused(net):
+    with pytest.raises(BadInput, match="of another module"):
+        prune(net, X, macs=0.5, structure=analyse(Residual(), X))
+    with pytest.raises(BadInput, match=r"no such group(?s:.)*stem\.0"):
+        analyse(net, X).group("steam")
+
+
+def test_a_share_that_is_none_is_refused_by_steps_as_well(net):
+    with pytest.raises(BadInput, match="outside"):
+        stepwise(net, X, data=batches(), macs=-0.5)
+
+
+def test_one_pattern_may_be_given_without_a_list(net):
+    result = prune(net, X, macs=0.7, ignore="^stem")
+    assert (result.module.stem[0].out_channels, result.module.expand[0].out_channels < 48) == (16, True)
+
+
+def test_what_cannot_be_pruned_at_all_says_why():
+    module = nn.Sequential(nn.Conv2d(3, 4, 3))
+    for scope in ("global", "uniform"):
+        with pytest.raises(BadInput, match=r"no channels can be removed \(0: it is an output"):
+            prune(module, X, macs=0.5, scope=scope)
+    with pytest.raises(BadInput, match="no batch normalisation"):
+        ScalePenalty(module, 1e-4)
+
+
+def test_wrapped_modules_are_refused_with_the_next_step(net):
+    with pytest.raises(BadInput, match=r"DataParallel wraps(?s:.)*wrapper\.module"):
+        prune(nn.DataParallel(net), X, macs=0.5)

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import fx, nn
 
+from edgesmith.compress.tracing import CONSTANT
+
 __all__ = ["Code", "difference", "recoded"]
 
 Code = Mapping[str, Mapping[str, Any]]
@@ -39,8 +41,8 @@ def recoded(traced: fx.GraphModule, pruned: nn.Module, code: Code) -> fx.GraphMo
             new.args, new.kwargs = _decoded(change["args"], by_name), _decoded(change["kwargs"], by_name)
             if change["split"]:
                 new.op, new.target = "call_function", torch.split
-    for name, constant in vars(traced).items():
-        if isinstance(constant, torch.Tensor) and not hasattr(pruned, name):
+    for name, constant in traced.named_buffers(recurse=False):
+        if name.startswith(CONSTANT) and not hasattr(pruned, name):
             setattr(pruned, name, constant)
     graph.lint()
     return fx.GraphModule(pruned, graph, type(traced).__name__)

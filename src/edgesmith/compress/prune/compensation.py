@@ -25,12 +25,15 @@ def recalibrate(module: nn.Module, batches: Iterable[Any]) -> None:
         batches: inputs, or tuples that start with the inputs; some hundred pictures do.
 
     Raises:
-        BadInput: there are none; the statistics are as before.
+        BadInput: there are none.
+
+    After this or any other error the statistics are as before.
     """
     batches = at_least_one(batches, "recalibrate")
     norms = [m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
     modes = [(m, m.training) for m in module.modules()]
     momenta = [m.momentum for m in norms]
+    before = [(buffer, buffer.clone()) for norm in norms for buffer in norm.buffers(recurse=False)]
     module.eval()
     try:
         for norm in norms:
@@ -40,6 +43,10 @@ def recalibrate(module: nn.Module, batches: Iterable[Any]) -> None:
         with torch.no_grad():
             for batch in batches:
                 module(*inputs_of(module, batch))
+    except BaseException:
+        for buffer, values in before:
+            buffer.copy_(values)
+        raise
     finally:
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum

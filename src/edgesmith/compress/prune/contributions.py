@@ -34,7 +34,7 @@ def grams(structure: Structure, data: Iterable[Any], seed: int = 0) -> list[npt.
     owner = np.full(structure.units + 1, -1, dtype=np.int64)
     for i, group in enumerate(structure.groups):
         local[group.units], owner[group.units] = np.arange(group.size), i
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator("cpu").manual_seed(seed)
 
     def see(module: nn.Module, axis: Axis, x: torch.Tensor) -> None:
         parts = _sampled(module, x, generator)
@@ -45,7 +45,7 @@ def grams(structure: Structure, data: Iterable[Any], seed: int = 0) -> list[npt.
         for i in np.unique(owner[axis.units[axis.units >= 0]]).tolist():
             mine = np.flatnonzero((axis.units >= 0) & (owner[axis.units] == i))
             size = structure.groups[i].size
-            by_unit = torch.zeros(len(values), size, dtype=torch.float64)
+            by_unit = values.new_zeros(len(values), size)
             by_unit.index_add_(1, torch.from_numpy(local[axis.units[mine]]), values[:, mine])
             found[i] += (by_unit.T @ by_unit).numpy() / len(values)
 
@@ -59,24 +59,29 @@ def _sampled(module: nn.Module, x: torch.Tensor, generator: torch.Generator) -> 
     """Contributions of input channels to sampled outputs, shape (samples, input channels)."""
     if isinstance(module, nn.Linear):
         rows = x.reshape(-1, x.shape[-1])
-        weight = module.weight.detach()
-        picks = torch.randint(len(rows), (_SAMPLES,), generator=generator).to(x.device)
-        outs = torch.randint(len(weight), (_SAMPLES,), generator=generator).to(x.device)
+        weight = module.weight.detach().to(x.dtype)
+        picks = torch.randint(len(rows), (_SAMPLES,), generator=generator, device="cpu").to(x.device)
+        outs = torch.randint(len(weight), (_SAMPLES,), generator=generator, device="cpu").to(x.device)
         return rows[picks] * weight[outs]
     if not isinstance(module, nn.Conv2d) or module.groups != 1 or isinstance(module.padding, str) or x.ndim != 4:
         return None
-    weight = module.weight.detach()
+    weight = module.weight.detach().to(x.dtype)
     kernel = weight.shape[2:]
     pads = [p for size in reversed(module.padding) for p in (size, size)]
     x = F.pad(x, pads)
     places = [
-        torch.randint(max(1, x.shape[2 + i] - module.dilation[i] * (kernel[i] - 1)), (_SAMPLES,), generator=generator)
+        torch.randint(
+            max(1, x.shape[2 + i] - module.dilation[i] * (kernel[i] - 1)),
+            (_SAMPLES,),
+            generator=generator,
+            device="cpu",
+        )
         // module.stride[i]
         * module.stride[i]
         for i in range(2)
     ]
-    images = torch.randint(len(x), (_SAMPLES,), generator=generator)
-    outs = torch.randint(len(weight), (_SAMPLES,), generator=generator).to(x.device)
+    images = torch.randint(len(x), (_SAMPLES,), generator=generator, device="cpu")
+    outs = torch.randint(len(weight), (_SAMPLES,), generator=generator, device="cpu").to(x.device)
     total = x.new_zeros(_SAMPLES, weight.shape[1])
     for i in range(kernel[0]):
         for j in range(kernel[1]):

@@ -19,15 +19,16 @@ def gradients(scoring: Scoring, criterion: str) -> Iterator[Mapping[str, torch.T
     """
     module = scoring.structure.module
     modes = [(m, m.training) for m in module.modules()]
-    frozen = [p for p in module.parameters() if not p.requires_grad]
+    frozen = [p for p in module.parameters() if not p.requires_grad and p.is_floating_point()]
     module.eval()
     try:
         for parameter in frozen:
             parameter.requires_grad_(True)
-        named = dict(module.named_parameters())
+        named = {name: p for name, p in module.named_parameters() if p.is_floating_point()}
         for batch in scoring.batches(criterion):
-            loss = scoring.loss(module, batch)
-            found = torch.autograd.grad(loss, list(named.values()), allow_unused=True)
+            with torch.enable_grad():
+                loss = scoring.loss(module, batch)
+                found = torch.autograd.grad(loss, list(named.values()), allow_unused=True)
             yield {
                 name: torch.zeros_like(parameter) if gradient is None else gradient
                 for (name, parameter), gradient in zip(named.items(), found, strict=True)

@@ -16,7 +16,7 @@ from torch import fx, nn
 
 from edgesmith.compress.prune.balance import Equal
 from edgesmith.compress.prune.labels import FIXED, Labels, compress
-from edgesmith.compress.tracing import Shape, Traced
+from edgesmith.compress.tracing import CONSTANT, Shape, Traced
 from edgesmith.registry import Registry
 
 __all__ = ["RULES", "Call", "MacTerm", "Param", "Propagation", "Role", "Slot", "propagate"]
@@ -210,14 +210,22 @@ class Call:
     kwargs: dict[str, Any]
     out: Any
 
+    @property
+    def place(self) -> str:
+        """For messages: the layer, or the node where the network's own code calls the function."""
+        return self.layer or self.node.name
+
     def get(self, position: int, name: str, default: Any = None) -> Any:
         """An argument by position or name."""
         return self.args[position] if position < len(self.args) else self.kwargs.get(name, default)
 
-    def param(self, name: str) -> Param | None:
-        """A parameter or buffer of the leaf module; None where it has none of this name."""
+    def param(self, name: str) -> Param | torch.Tensor | None:
+        """A parameter or buffer of the leaf module; None where it has none of this name, fixed labels where a hook
+        computes it."""
         tensor = getattr(self.module, name, None)
-        return None if tensor is None else Param(self.p.names[id(tensor)], tensor)
+        if tensor is None or id(tensor) in self.p.names:
+            return None if tensor is None else Param(self.p.names[id(tensor)], tensor)
+        return torch.tensor(FIXED).expand(tensor.shape)
 
     def input(self, position: int = 0, name: str = "input") -> torch.Tensor:
         """Labels of a tensor argument."""
@@ -261,18 +269,19 @@ def propagate(
         shrinks: which axis shrinks where a node splits channels over several, as found before.
         balance: whether groups of channels that must shrink alike may lose different ones.
     """
-    if shrinks is not None:
-        p = Propagation(traced, attention, balance, shrinks=dict(shrinks))
-        _run(p)
-        return p
-    heads: dict[str, list[int]] = {}
-    while True:
-        p = Propagation(traced, attention, balance)
-        p.heads = {name: list(axes) for name, axes in heads.items()}
-        _run(p)
-        if p.heads == heads:
+    with torch.device("cpu"):  # where labels are, whatever the default
+        if shrinks is not None:
+            p = Propagation(traced, attention, balance, shrinks=dict(shrinks))
+            _run(p)
             return p
-        heads = p.heads
+        heads: dict[str, list[int]] = {}
+        while True:
+            p = Propagation(traced, attention, balance)
+            p.heads = {name: list(axes) for name, axes in heads.items()}
+            _run(p)
+            if p.heads == heads:
+                return p
+            heads = p.heads
 
 
 def _run(p: Propagation) -> None:
@@ -280,7 +289,9 @@ def _run(p: Propagation) -> None:
     owned = [*graph.named_parameters(remove_duplicate=False), *graph.named_buffers(remove_duplicate=False)]
     for name, tensor in owned:
         p.names.setdefault(id(tensor), name)
-    constants = {name for name, _ in owned}
+    module = p.traced.module
+    parts = (*module.named_parameters(remove_duplicate=False), *module.named_buffers(remove_duplicate=False))
+    names = {name for name, _ in parts if not name.startswith(CONSTANT)}
     for node in graph.graph.nodes:
         args, kwargs = fx.node.map_arg((node.args, node.kwargs), p.values.__getitem__)
         if node.op == "output":
@@ -290,7 +301,8 @@ def _run(p: Propagation) -> None:
         out = node.meta["value"]
         if node.op == "get_attr":
             tensor = _attribute(graph, str(node.target))
-            known = isinstance(tensor, torch.Tensor) and node.target in constants
+            # Tensors that the code makes are no part of the module: they stay as they are.
+            known = isinstance(tensor, torch.Tensor) and node.target in names
             p.values[node] = Param(p.names[id(tensor)], tensor) if known else _like(out)
         elif not any(True for _ in _leaves(out, Shape)):
             p.values[node] = out
@@ -311,6 +323,9 @@ def _apply(p: Propagation, node: fx.Node, args: tuple[Any, ...], kwargs: dict[st
     else:
         called = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
         names = [str(called).rstrip("_")]
+    first = next((name for name in ("input", "tensors", "tensor", "self") if name in kwargs), "")
+    if first and not args:
+        args, kwargs = (kwargs[first],), {name: value for name, value in kwargs.items() if name != first}
     call = Call(p, node, module, layer, args, kwargs, node.meta["value"])
     if layer in p.traced.opaque and module is not None:
         return call.opaque(f"{layer} cannot be traced: {p.traced.opaque[layer]}")

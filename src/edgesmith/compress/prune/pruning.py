@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
+import numpy as np
 from torch import nn
 
 from edgesmith.compress import counting
 from edgesmith.compress.prune.compensation import compensate, rescale
 from edgesmith.compress.prune.labels import Ints
-from edgesmith.compress.prune.scoring import IMPORTANCE, Importance, Loss, Scoring, cross_entropy
+from edgesmith.compress.prune.scoring import IMPORTANCE, Importance, Loss, Scores, Scoring, cross_entropy
 from edgesmith.compress.prune.selection import Limits, Normalise, Scope, select, select_by_ratio
 from edgesmith.compress.prune.shape import PrunedShape
 from edgesmith.compress.prune.structure import Structure, analyse
@@ -19,6 +20,9 @@ from edgesmith.compress.prune.surgery import cut
 from edgesmith.errors import BadInput
 
 __all__ = ["GroupInfo", "Pruned", "Size", "groups", "prune"]
+
+Attention = Literal["heads", "head_dim"]
+Compensation = Literal["none", "mean", "rescale"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +101,8 @@ def prune(
     round_to: int = 1,
     max_ratio: float | Mapping[str, float] = 0.9,
     ignore: Sequence[str] = (),
-    attention: Literal["heads", "head_dim"] = "heads",
-    compensation: Literal["none", "mean", "rescale"] = "none",
+    attention: Attention = "heads",
+    compensation: Compensation = "none",
     seed: int = 0,
     structure: Structure | None = None,
 ) -> Pruned:
@@ -122,15 +126,16 @@ def prune(
             units of the loss, else 0.
         round_to: numbers of channels left are multiples of this; the budget is met nevertheless.
         max_ratio: the largest part of any group that may go; or of each group by its name, nothing of others.
-        ignore: regular expressions of layers whose channels all stay.
+        ignore: regular expressions of layers whose channels all stay, or one.
         attention: what attention loses: whole heads, or the same number of dimensions of every head.
         compensation: repairs from data without training: ``"mean"`` adds what removed channels gave on average to the
             next layer's bias, ``"rescale"`` also scales what stays by least squares of the next layer's outputs.
         seed: for what is random.
-        structure: what ``analyse`` gave for the same module, to save time.
+        structure: what ``analyse`` gave for this very module, to save time; ``attention`` is then what that was given.
 
     Raises:
-        BadInput: the target is missing, double or cannot be met; or data are missing.
+        BadInput: the target is missing, double or cannot be met; data are missing; an argument is none of those that
+            there are; scores are not one finite number a unit; or ``structure`` is another module's.
         ModelError: the module's own ``forward`` cannot be traced.
 
     Example:
@@ -144,12 +149,23 @@ def prune(
     """
     if (ratios is None) == (macs is None and parameters is None):
         raise BadInput("give either ratios, or macs and/or parameters", where="prune", hint="such as macs=0.5")
+    for name, value, known in (
+        ("scope", scope, get_args(Scope)),
+        ("normalise", normalise or "none", get_args(Normalise)),
+        ("attention", attention, get_args(Attention)),
+        ("compensation", compensation, get_args(Compensation)),
+    ):
+        if value not in known:
+            raise BadInput(f"no such {name}", where=f"{name}={value!r}", hint=f"known: {', '.join(known)}")
+    if structure is not None and structure.module is not module:
+        raise BadInput("structure is of another module", where="prune", hint="pass analyse(module, example)")
+    if compensation != "none" and data is None:
+        raise BadInput("needs data", where=f"compensation {compensation!r}", hint="pass data=, a list of batches")
     importance = importance or ("l2" if data is None else "taylor")
     structure = structure or analyse(module, example, attention)
-    criterion = _criterion(importance)
-    scores = criterion(Scoring(structure, data, loss, seed))
+    scores = _scores(importance, Scoring(structure, data, loss, seed))
     in_loss = importance in ("taylor", "hessian")
-    limits = Limits(round_to, max_ratio, tuple(ignore))
+    limits = Limits(round_to, max_ratio, ignore)
     if ratios is not None:
         kept = select_by_ratio(structure, scores, ratios, limits)
     else:
@@ -164,21 +180,26 @@ def prune(
             limits=limits,
         )
     pruned, shape = cut(structure, kept)
-    if compensation != "none":
-        if data is None:
-            raise BadInput("needs data", where=f"compensation {compensation!r}", hint="pass data=, a list of batches")
+    if data is not None and compensation != "none":
         if compensation == "rescale":
             rescale(structure, kept, pruned, data, seed)
         compensate(structure, kept, pruned, data)
     return Pruned(pruned, kept, _size(module, example), _size(pruned, example), structure.untouched, shape)
 
 
-def _criterion(importance: str | Importance) -> Importance:
-    if not isinstance(importance, str):
-        return importance
-    if importance not in IMPORTANCE:
-        raise BadInput("no such criterion", where=f"importance {importance!r}", hint=f"known: {', '.join(IMPORTANCE)}")
-    return IMPORTANCE[importance]
+def _scores(importance: str | Importance, scoring: Scoring) -> Scores:
+    where = f"importance {importance!r}"
+    if isinstance(importance, str) and importance not in IMPORTANCE:
+        raise BadInput("no such criterion", where=where, hint=f"known: {', '.join(IMPORTANCE)}")
+    criterion = IMPORTANCE[importance] if isinstance(importance, str) else importance
+    scores = np.asarray(criterion(scoring), dtype=np.float64)
+    units = scoring.structure.units
+    if scores.shape != (units,):
+        raise BadInput(f"scores of shape {scores.shape}, not ({units},)", where=where, hint="give one number a unit")
+    wrong = next((g.name for g in scoring.structure.groups if not np.isfinite(scores[g.units]).all()), "")
+    if wrong:
+        raise BadInput(f"scores of {wrong} are not finite", where=where, hint="look for NaN in weights, data and loss")
+    return scores
 
 
 def _size(module: nn.Module, example: Any) -> Size:

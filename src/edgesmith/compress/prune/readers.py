@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
@@ -36,11 +37,16 @@ def channels_first(module: nn.Module, axis: Axis, x: torch.Tensor) -> torch.Tens
 
 @contextmanager
 def watching(structure: Structure, see: Callable[[nn.Module, Axis, torch.Tensor], None]) -> Iterator[None]:
-    """While active, ``see`` gets every reader's input whenever the module is evaluated."""
+    """While active, ``see`` gets every reader's input, in float32 at least, whenever the module is evaluated."""
     handles = []
     try:
         for module, axis in reader_axes(structure):
-            handles.append(module.register_forward_pre_hook(lambda m, args, axis=axis: see(m, axis, args[0].detach())))
+
+            def hook(m: nn.Module, args: Any, kwargs: Any, axis: Axis = axis) -> None:
+                x = args[0] if args else kwargs["input"]
+                see(m, axis, x.detach().to(torch.promote_types(x.dtype, torch.float32)))
+
+            handles.append(module.register_forward_pre_hook(hook, with_kwargs=True))
         with evaluating(structure.module):
             yield
     finally:

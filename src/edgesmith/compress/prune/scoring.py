@@ -53,14 +53,15 @@ class Scoring:
         """Sum over all elements that go with a unit, along axes of the given roles.
 
         Args:
-            per_element: from a parameter's name and values to numbers of the same shape.
+            per_element: from a parameter's name and values, in float32 at least, to numbers of the same shape.
         """
         totals = np.zeros(self.structure.units)
         parameters = dict(self.structure.module.named_parameters())
         for axis in self.structure.axes:
             if axis.role not in roles or axis.tensor not in parameters:
                 continue
-            values = per_element(axis.tensor, parameters[axis.tensor].detach())
+            values = parameters[axis.tensor].detach()
+            values = per_element(axis.tensor, values.to(torch.promote_types(values.dtype, torch.float32)))
             along = axis.rows(values).sum(1).double().cpu().numpy()
             some = axis.units >= 0
             totals += np.bincount(axis.units[some], weights=along[some], minlength=self.structure.units)

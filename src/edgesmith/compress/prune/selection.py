@@ -16,7 +16,7 @@ from edgesmith.compress.prune.scoring import Scores
 from edgesmith.compress.prune.structure import Group, Structure
 from edgesmith.errors import BadInput
 
-__all__ = ["Limits", "Normalise", "Scope", "select", "select_by_ratio"]
+__all__ = ["Limits", "Normalise", "Scope", "checked_share", "select", "select_by_ratio"]
 
 Scope = Literal["global", "uniform"]
 Normalise = Literal["none", "mean", "max", "norm"]
@@ -30,16 +30,27 @@ class Limits:
     Attributes:
         round_to: numbers of channels left are multiples of this, where a group has that many.
         max_ratio: the largest part of a group that may go; or of each group by its name, nothing of others.
-        ignore: regular expressions; groups with a layer whose name contains one stay whole.
+        ignore: regular expressions, or one; groups with a layer whose name contains one stay whole.
+
+    Raises:
+        BadInput: ``round_to`` is below 1, or a ratio above 1.
     """
 
     round_to: int = 1
     max_ratio: float | Mapping[str, float] = 0.9
     ignore: Sequence[str] = ()
 
+    def __post_init__(self) -> None:
+        if self.round_to < 1:
+            raise BadInput(f"round_to={self.round_to} is below 1", where="prune", hint="1 permits any number")
+        given = self.max_ratio.values() if isinstance(self.max_ratio, Mapping) else (self.max_ratio,)
+        if max(given, default=0.0) > 1:
+            raise BadInput(f"max_ratio={self.max_ratio} is above 1", where="prune", hint="such as max_ratio=0.9")
+
     def ignores(self, group: Group) -> bool:
         """Whether a group must stay whole."""
-        return any(re.search(pattern, layer) for pattern in self.ignore for layer in (group.name, *group.layers))
+        patterns = (self.ignore,) if isinstance(self.ignore, str) else self.ignore
+        return any(re.search(pattern, layer) for pattern in patterns for layer in (group.name, *group.layers))
 
     def step(self, group: Group) -> int:
         """Units by which a group shrinks."""
@@ -58,6 +69,17 @@ class Limits:
     def nearest(self, group: Group, wanted: float) -> int:
         """The allowed number of units that is nearest to ``wanted``."""
         return min(self.counts(group), key=lambda n: (abs(n - wanted), n))
+
+
+def checked_share(name: str, share: float) -> float:
+    """The fraction that may be left.
+
+    Raises:
+        BadInput: it is none.
+    """
+    if not 0 < share <= 1:
+        raise BadInput(f"{name}={share} is outside (0, 1]", where="prune", hint="it is the fraction that may be left")
+    return share
 
 
 def select(
@@ -83,10 +105,16 @@ def select(
             alone, 1 importance for each multiply-add.
 
     Raises:
-        BadInput: the budget cannot be met within the limits.
+        BadInput: the budget is no fraction or cannot be met within the limits, or nothing can be pruned.
     """
+    for name, share in (("macs", macs), ("parameters", parameters)):
+        if share is not None:
+            checked_share(name, share)
     budget = _Budget(structure, macs, parameters)
     groups = structure.groups
+    if not groups:
+        reasons = "; ".join(f"{layer}: {why}" for layer, why in structure.untouched[:4])
+        raise BadInput(f"no channels can be removed ({reasons})", where=type(structure.module).__name__)
     ranks = [np.argsort(-scores[g.units], kind="stable") for g in groups]
     if scope == "uniform":
         ratios = np.unique(np.concatenate([np.arange(g.size + 1) / g.size for g in groups]))
@@ -98,7 +126,7 @@ def select(
     if not budget.met(candidates.counts(high)):
         least = candidates.counts(high)
         raise BadInput(
-            f"at most {1 - structure.macs(least) / structure.macs():.0%} of multiply-adds and "
+            f"at most {1 - structure.macs(least) / max(structure.macs(), 1):.0%} of multiply-adds and "
             f"{1 - structure.parameters(least) / structure.parameters():.0%} of parameters can go",
             where="budget",
             hint="raise max_ratio, lower round_to, or ignore fewer layers",

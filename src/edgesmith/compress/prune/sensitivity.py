@@ -78,7 +78,7 @@ def sensitivity(
         progress: gets a line after each evaluation.
         options: for ``prune``: importance, data, round_to, ...
     """
-    structure = analyse(module, example)
+    structure = analyse(module, example, options.get("attention", "heads"))
     known = Curves.from_json(path.read_text()) if path is not None and path.exists() else None
     baseline = evaluate(module) if known is None else known.baseline
     curves: dict[str, dict[float, float]] = {g: dict(c) for g, c in known.curves.items()} if known else {}

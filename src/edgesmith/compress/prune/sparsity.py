@@ -8,12 +8,16 @@ import torch
 from torch import nn
 
 from edgesmith.compress.prune.structure import Axis, analyse
+from edgesmith.errors import BadInput
 
 __all__ = ["GroupLasso", "ScalePenalty"]
 
 
 class ScalePenalty:
     """L1 norm of the scales of batch normalisation (Liu et al. 2017, network slimming, arXiv:1708.06519).
+
+    Raises:
+        BadInput: the module has none.
 
     Example:
         penalty = ScalePenalty(module, 1e-4)
@@ -23,6 +27,8 @@ class ScalePenalty:
     def __init__(self, module: nn.Module, strength: float) -> None:
         norms = [m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
         self._scales = [m.weight for m in norms if isinstance(m.weight, nn.Parameter)]
+        if not self._scales:
+            raise BadInput("no batch normalisation has a scale", where="ScalePenalty", hint="GroupLasso needs none")
         self._strength = strength
 
     def __call__(self) -> torch.Tensor:
@@ -35,6 +41,9 @@ class GroupLasso:
 
     Norms are weighted by the root of the number of weights, so that units of all sizes shrink alike.
 
+    Raises:
+        BadInput: no channels can be pruned, or the module does not run on ``example``.
+
     Example:
         penalty = GroupLasso(module, example, 1e-4)
         loss = criterion(module(x), y) + penalty()
@@ -42,6 +51,8 @@ class GroupLasso:
 
     def __init__(self, module: nn.Module, example: Any, strength: float) -> None:
         structure = analyse(module, example)
+        if not structure.groups:
+            raise BadInput("no channels can be pruned", where="GroupLasso", hint=f"reasons: {structure.untouched[:4]}")
         owned = dict(module.named_parameters())
         device = next(iter(owned.values())).device
         self._strength, self._units = strength, structure.units
@@ -61,6 +72,6 @@ class GroupLasso:
         """The term: a scalar with gradients."""
         squares = torch.zeros(self._units, device=self._weights.device)
         for parameter, axis, places, units in self._axes:
-            squares = squares.index_add(0, units, axis.rows(parameter)[places].square().sum(1))
+            squares = squares.index_add(0, units, axis.rows(parameter)[places].float().square().sum(1))
         # The norm has no gradient at zero; a unit that is there stays there.
         return self._strength * (self._weights * (squares + 1e-12).sqrt()).sum()

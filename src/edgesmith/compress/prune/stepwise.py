@@ -12,6 +12,7 @@ from torch import nn
 from edgesmith.compress.prune.compensation import recalibrate
 from edgesmith.compress.prune.labels import Ints
 from edgesmith.compress.prune.pruning import Pruned, prune
+from edgesmith.compress.prune.selection import checked_share
 from edgesmith.compress.prune.structure import analyse
 from edgesmith.errors import BadInput
 
@@ -62,6 +63,8 @@ def cuts(
         BadInput: no target or no steps; and whatever ``prune`` raises.
     """
     targets = {name: value for name, value in (("macs", macs), ("parameters", parameters)) if value is not None}
+    for target, share in targets.items():
+        checked_share(target, share)
     if not (targets or ratios) or (targets and ratios) or steps < 1:
         told = {**targets, **(ratios or {})} or "no target"
         raise BadInput(f"{steps} steps to {told}", where="stepwise", hint="such as macs=0.5, steps=8; or ratios={...}")

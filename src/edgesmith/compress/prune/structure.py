@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -17,6 +17,7 @@ from edgesmith.compress.prune.balance import Equal, balanced_units
 from edgesmith.compress.prune.labels import FIXED, Ints
 from edgesmith.compress.prune.propagation import Propagation, Role, propagate
 from edgesmith.compress.tracing import trace
+from edgesmith.errors import BadInput
 
 __all__ = ["Axis", "Group", "Kept", "Structure", "analyse"]
 
@@ -95,8 +96,16 @@ class Structure:
     _counts: _Counts
 
     def group(self, name: str) -> Group:
-        """The group of this name, or the one that a layer of this name makes."""
-        return next(g for g in self.groups if g.name == name or name in g.layers)
+        """The group of this name, or the first that a layer of this name makes.
+
+        Raises:
+            BadInput: there is none.
+        """
+        for group in self.groups:
+            if group.name == name or name in group.layers:
+                return group
+        known = ", ".join(group.name for group in self.groups)
+        raise BadInput("no such group", where=name, hint=f"known: {known}")
 
     def macs(self, kept: npt.NDArray[Any] | None = None) -> int:
         """Multiply-adds with so many units kept of each group; None for all."""
@@ -213,10 +222,10 @@ def structure_of(module: nn.Module, example: Any, p: Propagation) -> Structure:
                 blocks.append(1)
             places.append(keys[labels.tobytes()])
         term_axes.append((term.scale, tuple(places)))
-    classes = [np.where(fixed[labels], -1, roots[labels]) for labels in along]
+    classes = [roots[labels] for labels in along]
     signatures: dict[int, list[tuple[int, int]]] = defaultdict(list)
     for place, values in enumerate(classes):
-        for root, count in zip(*np.unique(values[values >= 0], return_counts=True), strict=True):
+        for root, count in zip(*np.unique(values[values != FIXED], return_counts=True), strict=True):
             signatures[int(root)].append((place, int(count)))
     members: dict[tuple[tuple[int, int], ...], list[int]] = defaultdict(list)
     for root, signature in signatures.items():
@@ -226,20 +235,25 @@ def structure_of(module: nn.Module, example: Any, p: Propagation) -> Structure:
     groups: list[Group] = []
     unit_of_root = np.full(len(roots), -1, dtype=np.int64)
     units = 0
-    for places_in, found in members.items():
+    taken: Counter[str] = Counter()
+    # By their places, which pruning leaves as they are, so that names stay those of the same groups.
+    for places_in, found in sorted(members.items()):
         makers = [slots[i] for i, _ in places_in if i < len(slots) and slots[i].role == "out"]
-        if len(found) == 1 or not any(i < len(slots) for i, _ in places_in):
+        layers = tuple(dict.fromkeys(slot.layer for slot in makers))
+        in_slots = places_in[0][0] < len(slots)
+        first = layers[0] if layers else slots[places_in[0][0]].tensor if in_slots else ""
+        taken[first] += 1
+        found = [root for root in found if not fixed[root]]
+        if len(found) <= 1 or not in_slots:
             alone.update(dict.fromkeys(found, "all of its channels would have to go together"))
             continue
         numbers = np.arange(units, units + len(found), dtype=np.int64)
         unit_of_root[np.sort(found)] = numbers
         units += len(found)
-        layers = tuple(dict.fromkeys(slot.layer for slot in makers))
         readers = dict.fromkeys(slots[i].layer for i, _ in places_in if i < len(slots) and slots[i].role == "in")
-        first = layers[0] if layers else slots[places_in[0][0]].tensor
-        taken = sum(g.name.partition("#")[0] == first for g in groups)
+        name = f"{first}#{taken[first]}" if taken[first] > 1 else first
         width = next((n for i, n in places_in if i < len(slots) and slots[i].role == "out"), places_in[0][1])
-        groups.append(Group(f"{first}#{taken + 1}" if taken else first, numbers, width, layers, tuple(readers)))
+        groups.append(Group(name, numbers, width, layers, tuple(readers)))
     unit_of_label = np.where(fixed, -1, unit_of_root[roots])
     positions = [unit_of_label[labels] for labels in along]
     axes = tuple(

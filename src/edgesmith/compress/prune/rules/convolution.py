@@ -38,7 +38,7 @@ def _transposed_function(call: Call) -> Any:
 
 def _convolution(call: Call, weight: Any, bias: Any, groups: int, transposed: bool) -> Any:
     if not isinstance(weight, Param) or not (bias is None or isinstance(bias, Param)):
-        return call.opaque(f"{call.layer}: the weight of the convolution is computed")
+        return call.opaque(f"{call.place}: the weight of the convolution is computed")
     p, layer, x = call.p, call.layer, call.input()
     axis = x.ndim - weight.tensor.ndim + 1
     channels = p.along(x, axis, f"{layer} convolves along the axis")

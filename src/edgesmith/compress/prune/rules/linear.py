@@ -24,7 +24,8 @@ def _function(call: Call) -> Any:
 @rule("Embedding")
 def _embedding(call: Call) -> Any:
     weight = call.param("weight")
-    assert weight is not None
+    if not isinstance(weight, Param):
+        return call.opaque(f"{call.place}: the table of the embedding is computed")
     made = call.p.produce(weight, 1, call.layer)
     call.follows("embedding_dim", made)
     return made.expand(call.out.sizes)
@@ -34,14 +35,14 @@ def _embedding(call: Call) -> Any:
 def _embedding_function(call: Call) -> Any:
     weight = call.get(1, "weight")
     if not isinstance(weight, Param):
-        return call.opaque(f"{call.layer}: the table of the embedding is computed")
+        return call.opaque(f"{call.place}: the table of the embedding is computed")
     return call.p.produce(weight, 1, call.layer).expand(call.out.sizes)
 
 
 def linear(call: Call, weight: Any, bias: Any, reads: int = 1) -> Any:
     """``x @ weight.T + bias``, or ``x @ weight`` with ``reads=0``."""
     if not isinstance(weight, Param) or weight.tensor.ndim != 2 or not (bias is None or isinstance(bias, Param)):
-        return call.opaque(f"{call.layer}: the weight of the linear layer is computed")
+        return call.opaque(f"{call.place}: the weight of the linear layer is computed")
     p, layer, x = call.p, call.layer, call.input()
     rows = 1
     for size in x.shape[:-1]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 import torch
 from torch import nn
 
 from edgesmith.compress.prune.balance import Equal
+from edgesmith.compress.prune.labels import compress
 from edgesmith.compress.prune.propagation import Call, Param
 from edgesmith.compress.prune.rules.registration import rule
 
@@ -32,6 +34,8 @@ def _moved(call: Call) -> Any:
     rest = [call.p.labels_of(value) if as_other else _index(value) for value in call.args[1:]]
     if any(value is NotImplemented for value in rest):
         return call.opaque(f"{call.node.name}: indices are computed")
+    if call.node.target is operator.getitem and _leaves_gaps(x, rest[0]):
+        return call.opaque(f"{call.node.name} takes every nth channel")
     if call.module is not None:
         result = type(call.module).forward(call.module, x)
     elif call.node.op == "call_method":
@@ -110,10 +114,17 @@ def _is_shuffle(call: Call) -> bool:
     return name in ("PixelShuffle", "pixel_shuffle")
 
 
+def _leaves_gaps(x: torch.Tensor, index: Any) -> bool:
+    """Whether slices take every nth channel: a slice of the channels that are left could not."""
+    items = index if isinstance(index, tuple) else (index,)
+    dense = tuple(slice(item.start, item.stop) if isinstance(item, slice) else item for item in items)
+    return dense != items and len(torch.unique(compress(x[dense]))) != len(torch.unique(compress(x[items])))
+
+
 def _index(value: Any) -> Any:
     """An argument for moving labels: tensors of integers by their values, which only buffers have here."""
     if isinstance(value, Param):
-        return value.tensor
+        return value.tensor.cpu()
     if isinstance(value, torch.Tensor):
         return NotImplemented
     if isinstance(value, (tuple, list)):

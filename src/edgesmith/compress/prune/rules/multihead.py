@@ -17,7 +17,7 @@ __all__: list[str] = []
 def _multihead(call: Call) -> Any:
     module, p, layer = call.module, call.p, call.layer
     weight = call.param("in_proj_weight")
-    if weight is None or module.bias_k is not None or module.add_zero_attn:
+    if not isinstance(weight, Param) or module.bias_k is not None or module.add_zero_attn:
         return call.opaque(f"{layer}: attention with separate or additional keys")
     inputs = [call.input(i, name) for i, name in enumerate(("query", "key", "value"))]
     embedding = p.along(inputs[0], -1, f"{layer} reads channels along its last axis")
@@ -35,7 +35,11 @@ def _multihead(call: Call) -> Any:
     by_head = p.labels.canonical(inside)[0, :, 0]
     if heads == 1:
         p.labels.fix(inside, f"{layer} has a single head")
+    mask = call.get(5, "attn_mask")
+    if mask is not None and p.labels_of(mask).ndim == 3:
+        p.labels.fix(inside, f"{layer} gets a mask for each head")
     bias = call.param("in_proj_bias")
+    assert not isinstance(bias, torch.Tensor)
     p.bind(bias, 0, inside.reshape(-1), "scale", layer)
     out = f"{layer}.out_proj"
     out_weight, out_bias = (

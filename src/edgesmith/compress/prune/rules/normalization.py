@@ -13,12 +13,12 @@ __all__: list[str] = []
 
 
 def _beside(call: Call, x: torch.Tensor, axis: int, params: tuple[Any, ...]) -> torch.Tensor:
-    channels = call.p.along(x, axis, f"{call.layer} normalises along another axis")
+    channels = call.p.along(x, axis, f"{call.place} normalises along another axis")
     for param in params:
         if isinstance(param, Param):
             call.p.bind(param, 0, channels, "scale", call.layer)
         elif param is not None:
-            call.opaque(f"{call.layer}: a parameter of the normalisation is computed")
+            call.opaque(f"{call.place}: a parameter of the normalisation is computed")
     for attribute in ("num_features", "num_channels", "num_parameters"):
         call.follows(attribute, channels)
     return call.p.labels.canonical(x)
@@ -58,13 +58,13 @@ def _layer_norm(call: Call, shape: tuple[int, ...], weight: Any, bias: Any) -> A
     varying = call.p.labels.varying(x)
     if not varying:
         return x
-    channels = call.p.along(x, varying[0], f"{call.layer}: channels along several axes")
+    channels = call.p.along(x, varying[0], f"{call.place}: channels along several axes")
     axis = varying[0] - (x.ndim - len(shape))
     for param in (weight, bias):
         if isinstance(param, Param) and axis >= 0:
             call.p.bind(param, axis, channels, "scale", call.layer)
         elif param is not None and axis >= 0:
-            return call.opaque(f"{call.layer}: a parameter of the normalisation is computed")
+            return call.opaque(f"{call.place}: a parameter of the normalisation is computed")
     if axis >= 0:
         call.follows("normalized_shape", channels, axis)
     return x
@@ -84,8 +84,8 @@ def _group_norm(call: Call, groups: int, weight: Any, bias: Any) -> Any:
     """Whole groups are removed, which leaves the statistics of the others as they are; a single group shrinks."""
     x = call.input()
     if call.p.decide(call.layer, 0 if groups > 1 else 1) == 0:
-        channels = call.p.along(x, 1, f"{call.layer} normalises along another axis")
-        call.p.rectify(channels.reshape(groups, -1), 0, f"{call.layer} couples it, in its group, to what is fixed")
+        channels = call.p.along(x, 1, f"{call.place} normalises along another axis")
+        call.p.rectify(channels.reshape(groups, -1), 0, f"{call.place} couples it, in its group, to what is fixed")
         call.follows("num_groups", channels[:: len(channels) // groups])
     return _beside(call, x, 1, (weight, bias))
 
@@ -105,4 +105,4 @@ def _prelu(call: Call) -> Any:
 
 @rule("LocalResponseNorm", "local_response_norm")
 def _local_response_norm(call: Call) -> Any:
-    return call.opaque(f"{call.layer}: normalises over neighbouring channels")
+    return call.opaque(f"{call.place}: normalises over neighbouring channels")

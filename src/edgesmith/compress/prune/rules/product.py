@@ -18,9 +18,10 @@ __all__ = ["contract"]
 
 @rule("matmul", "bmm", "mm")
 def _matmul(call: Call) -> Any:
-    if isinstance(call.args[1], Param) and call.args[1].tensor.ndim == 2:
-        return linear(call, call.args[1], None, reads=0)
-    a, b = call.p.labels_of(call.args[0]), call.p.labels_of(call.args[1])
+    other = call.get(1, "mat2" if "mat2" in call.kwargs else "other")
+    if isinstance(other, Param) and other.tensor.ndim == 2:
+        return linear(call, other, None, reads=0)
+    a, b = call.p.labels_of(call.args[0]), call.p.labels_of(other)
     if min(a.ndim, b.ndim) < 2:
         return call.opaque(f"{call.node.name}: a product with a vector")
     batch = ascii_letters[3 : 3 + max(a.ndim, b.ndim) - 2]

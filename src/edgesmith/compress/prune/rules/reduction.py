@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from edgesmith.compress.prune.labels import compress
 from edgesmith.compress.prune.propagation import Call
 from edgesmith.compress.prune.rules.elementwise import combine
 from edgesmith.compress.prune.rules.registration import rule
@@ -18,7 +19,11 @@ def _reduction(call: Call) -> Any:
     x = call.input()
     name = str(getattr(call.node.target, "__name__", call.node.target))
     dim = call.get(2 if name == "norm" else 1, "dim")
-    dims = range(x.ndim) if dim is None else [d % x.ndim for d in (dim if isinstance(dim, (tuple, list)) else (dim,))]
+    dims = (
+        range(x.ndim)
+        if dim is None or isinstance(dim, bool)
+        else [d % x.ndim for d in (dim if isinstance(dim, (tuple, list)) else (dim,))]
+    )
     if any(axis in dims for axis in call.p.labels.varying(x)) and name != "sum":
         # A sum of fewer channels is exact; a mean or a maximum of fewer is another function.
         return call.opaque(f"{call.node.name} ({name}) reduces over channels")
@@ -33,11 +38,17 @@ def _reduction(call: Call) -> Any:
 
 @rule("softmax", "log_softmax", "softmin", "cumsum", "sort", "argsort", "topk", "gumbel_softmax", "glu")
 def _over_an_axis(call: Call) -> Any:
+    """The axis keeps its size or gets another one (top k, glu)."""
     x = call.input()
-    dim = call.get(1, "dim", -1)
+    name = str(getattr(call.node.target, "__name__", call.node.target))
+    # PyTorch chooses the axis of a softmax that names none by the number of axes.
+    dim = call.get({"topk": 2, "gumbel_softmax": 4}.get(name, 1), "dim", None if name.endswith(("max", "min")) else -1)
     if not isinstance(dim, int) or dim % x.ndim in call.p.labels.varying(x):
         return call.opaque(f"{call.node.name} works over channels")
-    return tuple(x for _ in call.out) if isinstance(call.out, tuple) else x
+    small = compress(x)
+    if isinstance(call.out, tuple):
+        return tuple(small.expand(out.sizes) for out in call.out)
+    return small.expand(call.out.sizes)
 
 
 @rule("Softmax", "LogSoftmax", "Softmax2d")
@@ -45,7 +56,7 @@ def _softmax_module(call: Call) -> Any:
     x = call.input()
     dim = 1 if type(call.module).__name__ == "Softmax2d" else call.module.dim
     if dim is None or dim % x.ndim in call.p.labels.varying(x):
-        return call.opaque(f"{call.layer} works over channels")
+        return call.opaque(f"{call.place} works over channels")
     return x
 
 

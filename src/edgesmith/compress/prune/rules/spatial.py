@@ -32,10 +32,10 @@ def _resized(call: Call) -> Any:
     x = call.input()
     outs = call.out if isinstance(call.out, (tuple, list)) else (call.out,)
     if not all(isinstance(out, Shape) and len(out.sizes) == x.ndim for out in outs):
-        return call.opaque(f"{call.layer}: another number of axes comes out")
+        return call.opaque(f"{call.place}: another number of axes comes out")
     small = compress(x)
     if any(x.shape[axis] != outs[0].sizes[axis] for axis in call.p.labels.varying(x)):
-        return call.opaque(f"{call.layer} resizes the axis of channels")
+        return call.opaque(f"{call.place} resizes the axis of channels")
     results = tuple(small.expand(out.sizes) for out in outs)
     return results if isinstance(call.out, (tuple, list)) else results[0]
 

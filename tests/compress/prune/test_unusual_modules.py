@@ -1,0 +1,227 @@
+"""Modules as people have them: other data types and devices, hooks, constants in the code, keyword arguments."""
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from edgesmith.compress.prune import IMPORTANCE, GroupLasso, analyse, prune, recalibrate, stepwise
+
+from .exactness import check
+
+pytestmark = pytest.mark.torch
+
+X = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+LABELLED = [(X, torch.tensor([0, 1]))]
+
+
+def conv(inputs=3, outputs=16):
+    return nn.Conv2d(inputs, outputs, 3, padding=1)
+
+
+def classifier():
+    torch.manual_seed(0)
+    return nn.Sequential(
+        conv(), nn.BatchNorm2d(16), nn.ReLU(), conv(16, 4), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2)
+    )
+
+
+def between(of=16):
+    """A module whose ``middle`` stands between two convolutions."""
+
+    def make(middle):
+        class Between(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.first, self.last = conv(), conv(of, 5)
+
+            def forward(self, x):
+                return self.last(middle(self.first(x)))
+
+        return Between()
+
+    return make
+
+
+def first_is_untouched(module, why):
+    structure = analyse(module, X)
+    reasons = dict(structure.untouched)
+    assert why in reasons["first"]
+
+
+@between(of=8)
+def best_two_channels(y):
+    return y.flatten(2).topk(8, 1)[0].reshape(2, 8, 8, 8)
+
+
+@between()
+def softmax_without_an_axis(y):
+    return F.softmax(y)
+
+
+@between(of=8)
+def every_second_channel(y):
+    return y[:, ::2]
+
+
+@between()
+def constant_by_channel(y):
+    return y * torch.arange(16.0).reshape(16, 1, 1)
+
+
+@pytest.mark.filterwarnings("ignore:Implicit dimension")
+@pytest.mark.parametrize(
+    ("module", "why"),
+    [
+        (best_two_channels, "topk works over channels"),
+        (softmax_without_an_axis, "works over channels"),
+        (every_second_channel, "every nth"),
+        (constant_by_channel, "with what is fixed"),
+    ],
+)
+def test_operations_that_tell_channels_apart_keep_them(module, why):
+    first_is_untouched(module, why)
+
+
+@between()
+def best_places(y):
+    return y.flatten(2).topk(9, 2)[0].reshape(2, -1, 3, 3)
+
+
+@between()
+def keywords(y):
+    more = torch.cat(tensors=[y, y], dim=1)
+    return torch.flatten(input=more[:, :16], start_dim=2).unflatten(2, (8, 8))
+
+
+@between()
+def constant_that_is_not_by_channel(y):
+    return y * torch.arange(8.0) + torch.ones(1)
+
+
+@pytest.mark.parametrize(
+    ("module", "graph"), [(best_places, False), (keywords, True), (constant_that_is_not_by_channel, False)]
+)
+def test_other_operations_pass_them(module, graph):
+    structure, _, _ = check(module, X, graph=graph)
+    assert "first" in [group.name for group in structure.groups]
+    assert not any(name.startswith("_tensor_constant") for name in vars(module))
+
+
+def test_weight_that_a_hook_computes_stays():
+    module = nn.Sequential(conv(), nn.ReLU(), conv(16, 16), nn.ReLU(), conv(16, 4))
+    nn.utils.spectral_norm(module[2])
+    structure = analyse(module, X)
+    assert dict(structure.untouched)["0"] == "2: the weight of the convolution is computed"
+
+
+def test_mask_for_each_head_keeps_the_heads():
+    class Masked(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.embed, self.attention = nn.Linear(6, 8), nn.MultiheadAttention(8, 4, batch_first=True)
+
+        def forward(self, x, mask):
+            y = self.embed(x)
+            return self.attention(y, y, y, attn_mask=mask)[0].sum(-1)
+
+    structure = analyse(Masked(), (torch.randn(1, 5, 6), torch.randn(4, 5, 5)))
+    assert dict(structure.untouched)["attention"] == "attention gets a mask for each head"
+
+
+def halves():
+    """Two groups of one layer, apart by what reads them."""
+
+    class Halves(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.left, self.right = conv(), conv(8, 4), conv(8, 4)
+
+        def forward(self, x):
+            y = self.first(x)
+            return torch.cat([self.left(y[:, :8]), self.right(y[:, 8:])], 1).mean((1, 2, 3)).reshape(
+                -1, 1
+            ) * torch.ones(2)
+
+    return Halves()
+
+
+def test_names_of_groups_outlive_other_groups():
+    whole = {group.name: group.readers for group in analyse(halves(), X).groups}
+    assert {"first": ("left",), "first#2": ("right",)}.items() <= whole.items()
+    smaller = prune(halves(), X, ratios={"first": 7 / 8}).module
+    left = {group.name: group.readers for group in analyse(smaller, X).groups}
+    assert left == {name: readers for name, readers in whole.items() if name != "first"}
+
+
+def test_steps_tell_the_groups_of_one_layer_apart():
+    def first_half_last(scoring):
+        scores = np.ones(scoring.structure.units)
+        for group in scoring.structure.groups:
+            scores[group.units] = np.arange(group.size)
+        return scores
+
+    found = stepwise(
+        halves(), X, data=LABELLED, ratios={"first": 7 / 8, "first#2": 0.5}, steps=3, importance=first_half_last
+    )
+    assert {name: list(units) for name, units in found.groups.items()} == {"first": [7], "first#2": [4, 5, 6, 7]}
+
+
+@pytest.mark.parametrize("importance", sorted(IMPORTANCE))
+def test_default_device_is_not_where_the_module_is(importance):
+    module = classifier()
+    with torch.device("meta"):
+        found = prune(module, X, macs=0.6, importance=importance, data=LABELLED, compensation="rescale")
+        GroupLasso(module, X, 1.0)()
+    assert {p.device.type for p in found.module.parameters()} == {"cpu"}
+
+
+@pytest.mark.parametrize("importance", ["l2", "variance"])
+def test_half_precision_ranks_as_single_precision(importance):
+    """Squares of these weights and activations are zero or infinite in half precision."""
+    module = nn.Sequential(conv(), nn.Flatten(), nn.Linear(1024, 2)).half().float()
+    scale = 2.0 ** torch.arange(16)
+    with torch.no_grad():
+        module[0].weight.mul_(1e-4 if importance != "variance" else scale.reshape(-1, 1, 1, 1) / 16)
+        module[0].weight.mul_(torch.linspace(1, 2, 16).reshape(-1, 1, 1, 1))
+        module[2].weight.mul_(1e-3)
+    module.half().float()
+    kept = []
+    for dtype in (torch.float32, torch.float16):
+        data = [(x.to(dtype), labels) for x, labels in LABELLED]
+        kept.append(prune(module.to(dtype), X.to(dtype), macs=0.5, importance=importance, data=data).groups["0"])
+    assert len(set(kept[0]) & set(kept[1])) >= 7
+
+
+def test_penalty_and_scores_of_half_precision_and_without_gradients():
+    module = classifier().bfloat16()
+    GroupLasso(module, X.bfloat16(), 1e-3)().backward()
+    assert module[0].weight.grad.dtype == torch.bfloat16
+    with torch.no_grad():
+        assert prune(classifier(), X, macs=0.6, data=LABELLED).after.macs > 0
+
+
+class Keywords(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = conv(), conv(16, 5)
+
+    def forward(self, batch):
+        return self.last(input=torch.relu(self.first(input=batch["x"]))).mean((2, 3))
+
+
+@pytest.mark.parametrize("importance", ["taylor", "variance", "thinet"])
+def test_inputs_in_a_dict_and_layers_called_by_keyword(importance):
+    data = [({"x": X}, torch.tensor([0, 1]))]
+    found = prune(Keywords(), {"x": X}, macs=0.5, importance=importance, data=data)
+    assert found.module.first.out_channels == 8
+
+
+def test_statistics_are_as_before_when_a_batch_fails():
+    module = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8))
+    module(torch.randn(9, 4))
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    with pytest.raises(ValueError, match="more than 1 value"):
+        recalibrate(module, [torch.randn(8, 4), torch.randn(1, 4)])
+    assert all(torch.equal(before[name], value) for name, value in module.state_dict().items())
