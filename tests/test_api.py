@@ -359,6 +359,17 @@ def test_recipes_have_digests() -> None:
     )
 
 
+@pytest.mark.torch
+def test_exporting_leaves_the_modes_of_a_module_alone(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed (extra 'train')")
+    from edgesmith.frontend.torch import export
+
+    module = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Dropout(), torch.nn.Linear(2, 2)).train()
+    module[1].eval()
+    export(module, torch.zeros(1, 2), tmp_path / "model.onnx", traced=True)
+    assert [part.training for part in module.modules()] == [True, True, False, True]
+
+
 def test_from_torch_without_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(MissingDependency, match=r"edgesmith\[train\]"):

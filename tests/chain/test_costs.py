@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from onnx import numpy_helper
 
 from chain.conftest import torch
 from edgesmith.chain.budget import Limit
@@ -24,8 +25,12 @@ class Program(Exception):
     """Ends the measurement where the compiler would begin."""
 
 
-@pytest.mark.parametrize("stage", [Quantise(recovery=()), Qat()], ids=["quantise", "qat"])
-def test_programs_are_quantised_as_the_last_stage_will(stage: Any) -> None:
+@pytest.mark.parametrize(
+    ("stage", "largest"),
+    [(Quantise(recovery=()), 127), (Qat(), 127), (Qat(bits=4), 7), (Qat(weights="twn"), 1)],
+    ids=["quantise", "qat", "4 bits", "ternary"],
+)
+def test_programs_are_quantised_as_the_last_stage_will(stage: Any, largest: int) -> None:
     module = torch.nn.Sequential(torch.nn.Conv2d(1, 8, 3), torch.nn.ReLU())
     example = torch.zeros(1, 1, 8, 8)
     calibration = np.random.default_rng(0).standard_normal((4, 1, 8, 8)).astype(np.float32)
@@ -35,7 +40,7 @@ def test_programs_are_quantised_as_the_last_stage_will(stage: Any) -> None:
         export=lambda m, path: export(m, example, path, traced=True),
         recipe=SimpleNamespace(stages=(stage,), precision="int8"),
         data=SimpleNamespace(calibration=calibration),
-        progress=None,
+        progress=lambda *_: None,
     )
     seen = []
 
@@ -48,3 +53,5 @@ def test_programs_are_quantised_as_the_last_stage_will(stage: Any) -> None:
         Costs(work, (Limit("size_kb", 10.0, "kB"),)).measured(module)
     kinds = {n.op_type for n in seen[0].graph.node}
     assert {"QuantizeLinear", "Conv"} <= kinds
+    integers = [numpy_helper.to_array(t) for t in seen[0].graph.initializer if t.data_type == onnx.TensorProto.INT8]
+    assert max(int(np.abs(a.astype(int)).max()) for a in integers if a.ndim == 4) == largest

@@ -21,7 +21,7 @@ def export(module: torch.nn.Module, example: Any, path: Path, *, traced: bool = 
     keys name the outputs.
 
     Args:
-        example: one input, or a tuple of inputs, or a dict of them by argument name.
+        example: one input, or a tuple of inputs, or a dict of them by argument name; on any device.
         path: the file to write; large weights go beside it.
         traced: the other way round: tracing takes a tenth of the time.
 
@@ -40,7 +40,9 @@ def export(module: torch.nn.Module, example: Any, path: Path, *, traced: bool = 
         raise BadInput(f"{type(module).__name__} is no torch.nn.Module", where="from_torch")
     named = dict(example) if isinstance(example, Mapping) else {}
     given = () if named else example if isinstance(example, tuple) else (example,)
-    was_training = module.training
+    modes = [(part, part.training) for part in module.modules()]
+    where = next((p.device for p in module.parameters()), None)
+    given, named = _placed(given, where), _placed(named, where)
     module.eval()
     failures = []
     try:
@@ -53,14 +55,24 @@ def export(module: torch.nn.Module, example: Any, path: Path, *, traced: bool = 
                 )
                 return
             except Exception as error:  # whatever the module itself and the exporter raise
-                failures.append(f"{type(error).__name__}: {str(error).strip().splitlines()[0][:200]}")
+                failures.append(f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0][:200]}")
     finally:
-        module.train(was_training)
+        for part, mode in modes:
+            part.training = mode
     raise ModelError(
         f"PyTorch cannot export the module: {'; then, traced: '.join(failures)}",
         where=type(module).__name__,
         hint="export it with torch.onnx.export and compile the file",
     )
+
+
+def _placed(value: Any, device: Any) -> Any:
+    """A tensor, or those in tuples, lists and dicts, on a module's device."""
+    if isinstance(value, Mapping):
+        return {k: _placed(v, device) for k, v in value.items()}
+    if type(value) in (tuple, list):
+        return type(value)(_placed(v, device) for v in value)
+    return value.to(device) if device is not None and hasattr(value, "to") else value
 
 
 def _output_names(outputs: Any) -> list[str] | None:

@@ -16,6 +16,7 @@ from torch import Tensor, nn  # noqa: E402
 import edgesmith  # noqa: E402
 from edgesmith.compress import qat  # noqa: E402
 from edgesmith.compress.qat.quantizers import base, lsq  # noqa: E402
+from edgesmith.compress.training import Ema  # noqa: E402
 from edgesmith.errors import BadInput  # noqa: E402
 from edgesmith.frontend.onnx import read  # noqa: E402
 from edgesmith.passes import optimize  # noqa: E402
@@ -248,3 +249,35 @@ class _Wrapped(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.inner(x)
+
+
+@pytest.mark.parametrize("settings", [{}, {"weights": "inq", "weight_bits": 5}, {"activations": "ema"}], ids=str)
+def test_averaged_weights_are_integers_too(settings: dict[str, Any]) -> None:
+    """Averages take what cannot be averaged (freezing, codes that are fixed) as it is."""
+    module = prepared(Plain, **settings)
+    ema = Ema(module, 0.5)
+    for step in range(3):
+        train(module, 2, seed=step)
+        qat.advance(module, (0.5, 0.75, 1.0)[step])
+        if step == 1:
+            qat.freeze(module)
+        ema.update(module)
+    ema.copy_to(module)
+    for _, layer in qat.layers(module):
+        assert layer.frozen
+        codes = layer.coded().codes
+        assert torch.equal(codes, codes.round())
+    again = Ema(prepared(Plain, **settings), 0.5)
+    again.load_state_dict(ema.state_dict())
+    other = prepared(Plain, **settings)
+    again.copy_to(other)
+    x = inputs(Plain, 4, 5)
+    assert torch.equal(outputs(other, x), outputs(module, x))
+
+
+def test_mixed_precision_leaves_the_integers_of_evaluation_alone() -> None:
+    module = prepared(Residual)
+    x = inputs(Residual, 8, 5)
+    expected = outputs(module, x)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(outputs(module, x), expected)

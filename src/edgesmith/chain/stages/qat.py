@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, ClassVar
 
 import onnx
 
+from edgesmith import api
 from edgesmith.chain.learning import Taught, train
 from edgesmith.chain.stage import Outcome, stage
 from edgesmith.chain.work import Work
 from edgesmith.compress import qat
+from edgesmith.compress.qat.settings import BLOCKS, LayerBits
 from edgesmith.compress.training import Callback, RunState
 
 __all__ = ["Qat"]
@@ -51,10 +54,24 @@ class Qat(Taught):
 
     @property
     def precision(self) -> str:
-        return "int8"
+        return "int4" if self.weights == BLOCKS else "int8"
 
     def planned(self, budget: str) -> str:
         return f"{self.bits} bits, {self.epochs} epochs"
+
+    @property
+    def of_preview(self) -> dict[str, Any]:
+        return {"bits": self.bits, "weights": self.weights}
+
+    def preview(self, model: Path, work: Work) -> Path | None:
+        """All weights in as few bits as most have in the end; where those are 8, a stand-in will do."""
+        settings = self._quantisers().rounding(LayerBits(self.weights, self.bits))
+        if self.weights in (BLOCKS, "inq") or not (settings.is_signs or settings.weight_bits < BITS):
+            return None
+        path = model.with_name("preview.onnx")
+        settings = replace(settings, observer="min-max")
+        api.quantize(model, work.data.calibration, settings=settings, output=path, progress=work.progress)
+        return path
 
     def run(self, work: Work) -> Outcome:
         module = qat.prepare(work.module, work.example, self._quantisers(), init=work.data.calibration_batches)

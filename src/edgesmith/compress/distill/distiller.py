@@ -31,9 +31,9 @@ class Distiller:
     copied, pickled or exported: ``kd.close()``. Losses with parameters (``Hints``) need an ``example``, and an
     optimiser of one's own needs ``kd.adapters.parameters()``.
 
-    The teachers run on the same inputs as the student, in evaluation mode and without gradients. That the student sees
-    what the teacher sees, augmented alike, and that training is long, decide more than the choice of losses
-    (arXiv:2106.05237).
+    The teachers run on the same inputs as the student, on their device (teachers elsewhere are moved there), in
+    evaluation mode and without gradients. That the student sees what the teacher sees, augmented alike, and that
+    training is long, decide more than the choice of losses (arXiv:2106.05237).
 
     Args:
         teacher: one module or several; they get the student's inputs.
@@ -148,7 +148,7 @@ class Distiller:
             for batch in data.batches(0):
                 outputs.append(self._logits(batch.inputs.to(device_of(self._teachers)), None))
                 numbers.append(batch.indices)
-        indices = torch.cat(numbers)
+        indices = torch.cat(numbers).cpu()
         if not torch.equal(indices.sort().values, torch.arange(len(indices))):
             raise BadInput("some examples are missing or come twice", where="distillation", hint="data.evaluation()")
         self._known = torch.cat(outputs, 1)[:, indices.argsort().to(outputs[0].device)]
@@ -172,9 +172,11 @@ class Distiller:
     def _logits(self, inputs: Tensor, indices: Tensor | None) -> Tensor:
         """(K, N, C): the teachers' outputs."""
         if self._known is not None and indices is not None:
-            return self._known[:, indices.to(self._known.device)]
+            return self._known[:, indices.to(self._known.device)].to(inputs.device)
         if any(teacher.training for teacher in self._teachers):
             self._teachers.eval()
+        if device_of(self._teachers) != inputs.device:
+            self._teachers.to(inputs.device)
         return torch.stack([logits_of(teacher(inputs)).float() for teacher in self._teachers])
 
     def _build(self, student: nn.Module, example: Tensor | None) -> None:
@@ -188,6 +190,7 @@ class Distiller:
                 where="distillation",
                 hint="Distiller(..., example=inputs)",
             )
+        example = example.to(device_of(student))
         with modes_kept(student), torch.no_grad():
             student.eval()
             own = logits_of(student(example))

@@ -79,7 +79,7 @@ class OwnTeacher:
         self._caught = Features(student, (*layers, deepest), "the student")
         with modes_kept(student), torch.no_grad():
             student.eval()
-            classes = logits_of(student(example)).shape[1]
+            classes = logits_of(student(example.to(device_of(student)))).shape[1]
         channels = {name: self._caught[name].shape for name in (*layers, deepest)}
         for name, shape in channels.items():
             if len(shape) != 4:

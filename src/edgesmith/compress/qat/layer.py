@@ -29,8 +29,8 @@ class QuantizedLayer(nn.Module):
     (Krishnamoorthi, arXiv:1806.08342, section 3.2.2). After ``freeze`` the running statistics stay and are all that
     counts, as in evaluation mode.
 
-    In evaluation mode sums are those of integers, exactly; the bias is an integer, in units of both scales. One
-    multiplication in f32 gives the result.
+    In evaluation mode sums are those of integers, exactly, also under autocast; the bias is an integer, in units of
+    both scales. One multiplication in f32 gives the result.
 
     Args:
         layer: whose parameters are used as they are.
@@ -86,9 +86,11 @@ class QuantizedLayer(nn.Module):
         if self.reads is Reads.SIGNS:
             x = _signs(x)
         if not self.training and self.reads is not Reads.FLOATS:
-            with torch.no_grad():
-                exact = self._exact(x)
-            return replaced(self._rounded(x), exact) if torch.is_grad_enabled() else exact
+            with torch.autocast(x.device.type, enabled=False):
+                x = x.float()
+                with torch.no_grad():
+                    exact = self._exact(x)
+                return replaced(self._rounded(x), exact) if torch.is_grad_enabled() else exact
         if not self.training or self.norm is None or self.frozen or not self.norm.training:
             return self._rounded(x)
         return self._normalized(x, self.norm)

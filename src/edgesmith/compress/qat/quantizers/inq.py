@@ -28,7 +28,7 @@ class IncrementalWeights(WeightQuantizer):
 
     exponent: Tensor
     fixed: Tensor
-    """Powers of two by which weights are fixed, or 0, in units of the largest one."""
+    """i8: the codes of the weights that are fixed."""
     is_fixed: Tensor
 
     def __init__(self, start: QParams, weights: Tensor, bits: int) -> None:
@@ -37,7 +37,7 @@ class IncrementalWeights(WeightQuantizer):
         self.low, self.high = -(1 << (sizes - 1)), 1 << (sizes - 1)
         largest = weights.detach().abs().max().double().clamp_min(torch.finfo(torch.float32).tiny)
         self.register_buffer("exponent", torch.floor(torch.log2(largest * 4 / 3)).float())
-        self.register_buffer("fixed", torch.zeros(weights.shape))
+        self.register_buffer("fixed", torch.zeros(weights.shape, dtype=torch.int8))
         self.register_buffer("is_fixed", torch.zeros(weights.shape, dtype=torch.bool))
 
     def advance(self, weights: Tensor, ratio: Tensor, share: float) -> None:
@@ -48,31 +48,31 @@ class IncrementalWeights(WeightQuantizer):
             size = torch.where(self.is_fixed, -1.0, unfolded.abs()).flatten()
             chosen = torch.zeros_like(size, dtype=torch.bool).index_fill_(0, size.topk(more).indices, True)
             now = chosen.reshape(unfolded.shape)
-            self.fixed.copy_(torch.where(now, self._powers(unfolded), self.fixed))
+            self.fixed.copy_(torch.where(now, self._codes(unfolded), self.fixed))
             self.is_fixed |= now
 
     def forward(self, weights: Tensor, ratio: Tensor, floor: Tensor) -> Tensor:
         if not self.training:
             codes, scale = self.coded(weights, ratio, floor)
             return replaced(weights, codes * self.along(scale, weights.ndim))
-        value = self.fixed * self._unit * self.along(ratio, weights.ndim)
+        value = self.fixed * (self._unit / self.high) * self.along(ratio, weights.ndim)
         return torch.where(self.is_fixed, value, weights)
 
     def coded(self, weights: Tensor, ratio: Tensor, floor: Tensor) -> Coded:
         factor = self.along(ratio, weights.ndim)
-        codes = torch.where(self.is_fixed, self.fixed, self._powers(weights.detach() / factor))
+        codes = torch.where(self.is_fixed, self.fixed, self._codes(weights.detach() / factor))
         scale = self._unit * ratio.abs() / self.high
-        return Coded(codes * self.high * factor.sign(), scale)
+        return Coded(codes * factor.sign(), scale)
 
     @property
     def _unit(self) -> Tensor:
         """The largest power of two."""
         return torch.exp2(self.exponent)
 
-    def _powers(self, weights: Tensor) -> Tensor:
-        """The powers of two of equation 4, in units of the largest one: a size from 3/4 to 3/2 of one becomes it, and
+    def _codes(self, weights: Tensor) -> Tensor:
+        """The powers of two of equation 4, in units of the smallest one: a size from 3/4 to 3/2 of one becomes it, and
         one from 1/2 of the smallest on the smallest."""
         size = (weights / self._unit).abs()
         least = 1 / self.high
         power = torch.exp2(torch.floor(torch.log2(size.clamp_min(least / 4) * 4 / 3))).clamp(least, 1.0)
-        return torch.where(size < least / 2, 0.0, power) * weights.sign()
+        return torch.where(size < least / 2, 0.0, power) * weights.sign() * self.high
