@@ -33,6 +33,18 @@ def test_checkpoints_of_training_scripts_are_read(tmp_path: Path, key: str) -> N
     assert torch.equal(module.weight, other.weight)
 
 
+def test_names_of_wrappers_are_dropped_only_where_the_module_has_none(tmp_path: Path) -> None:
+    wrapped, plain = nn.DataParallel(nn.Linear(3, 4)), nn.Linear(3, 4)
+    save_state(wrapped, tmp_path / "state.pt")
+    again = nn.DataParallel(nn.Linear(3, 4))
+    load_state(again, tmp_path / "state.pt")
+    load_state(plain, tmp_path / "state.pt")
+    assert torch.equal(plain.weight, wrapped.module.weight)
+    assert torch.equal(again.module.weight, wrapped.module.weight)
+    torch.save({f"_orig_mod.module.{name}": value for name, value in plain.state_dict().items()}, tmp_path / "both.pt")
+    load_state(nn.Linear(3, 4), tmp_path / "both.pt")
+
+
 def test_files_that_are_no_state_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "state.pt"
     with pytest.raises(BadInput, match="cannot be read"):

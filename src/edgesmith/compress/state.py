@@ -18,10 +18,16 @@ HINT = "torch.save(module.state_dict(), file)"
 WRAPPERS = ("state_dict", "model", "module")
 """Keys under which training scripts keep the state dict in a checkpoint."""
 
+PREFIXES = ("_orig_mod.", "module.")
+"""Of names in state dicts of modules that were compiled or ran in parallel."""
+
 
 def save_state(module: nn.Module, path: Path) -> None:
     """Write a module's parameters and buffers, from whatever device."""
-    state = {name: value.detach().cpu().contiguous() for name, value in module.state_dict().items()}
+    state = {
+        name: value.detach().cpu().contiguous() if isinstance(value, torch.Tensor) else value
+        for name, value in module.state_dict().items()
+    }
     with replacing_file(path) as file:
         torch.save(state, file)
 
@@ -38,18 +44,24 @@ def load_state(module: nn.Module, path: Path) -> None:
         raise BadInput(f"cannot be read: {error.strerror}", where=str(path), hint=next_step(error)) from error
     except (RuntimeError, ValueError, EOFError, KeyError, zipfile.BadZipFile, pickle.UnpicklingError) as error:
         why = "".join(str(error).strip().splitlines()[:1])
-        raise BadInput(
-            f"no state dict: {why}", where=str(path), hint="torch.save(module.state_dict(), file)"
-        ) from error
+        raise BadInput(f"no state dict: {why}", where=str(path), hint=HINT) from error
     for key in WRAPPERS:
         if isinstance(state, dict) and isinstance(state.get(key), dict):
             state = state[key]
-    if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
+    own = module.state_dict().keys()
+    if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) or _is_extra(k) for k, v in state.items()):
         raise BadInput("holds no state dict", where=str(path), hint=HINT)
-    state = {name.removeprefix("module."): value for name, value in state.items()}
+    for prefix in PREFIXES:
+        if not any(name.startswith(prefix) for name in own):
+            state = {name.removeprefix(prefix): value for name, value in state.items()}
     try:
         module.load_state_dict(state)
     except RuntimeError as error:
         first = str(error).strip().splitlines()
         why = " ".join(line.strip() for line in first[:2])[:300]
         raise BadInput(f"is of another network: {why}", where=str(path)) from error
+
+
+def _is_extra(name: str) -> bool:
+    """Whether it is what ``Module.get_extra_state`` gave, which may be anything."""
+    return str(name).rpartition(".")[2] == "_extra_state"

@@ -19,7 +19,17 @@ from torch import fx, nn
 
 from edgesmith.errors import BadInput, ModelError
 
-__all__ = ["CONSTANT", "Shape", "Traced", "as_inputs", "evaluating", "inputs_of", "map_tensors", "trace"]
+__all__ = [
+    "CONSTANT",
+    "Shape",
+    "Traced",
+    "as_inputs",
+    "evaluating",
+    "inputs_of",
+    "map_tensors",
+    "refuse_wrapped",
+    "trace",
+]
 
 CONSTANT = "_tensor_constant"
 """What names begin with that torch.fx gives to tensors which a network's code makes."""
@@ -58,6 +68,19 @@ class Traced:
     module: nn.Module
     graph: fx.GraphModule
     opaque: Mapping[str, str]
+
+
+def refuse_wrapped(module: nn.Module) -> None:
+    """
+    Raises:
+        BadInput: the module stands for another one, in parallel or compiled, whose layers cannot be changed through it.
+    """
+    if isinstance(module, _WRAPPERS) or hasattr(module, "_orig_mod"):
+        raise BadInput(
+            f"{type(module).__name__} wraps a module that runs in parallel or is compiled",
+            where="module",
+            hint="give the module that was wrapped, such as wrapper.module, or before torch.compile or torch.jit",
+        )
 
 
 def as_inputs(example: Any) -> tuple[Any, ...]:
@@ -106,12 +129,7 @@ def trace(module: nn.Module, example: Any) -> Traced:
         BadInput: ``module`` does not run on ``example``, or is wrapped to run in parallel or compiled.
         ModelError: the module's own ``forward`` (not that of a submodule) cannot be traced.
     """
-    if isinstance(module, _WRAPPERS) or hasattr(module, "_orig_mod"):
-        raise BadInput(
-            f"{type(module).__name__} wraps a module that runs elsewhere or is compiled",
-            where="module",
-            hint="give the module that was wrapped, such as wrapper.module, or before torch.compile or torch.jit",
-        )
+    refuse_wrapped(module)
     inputs = as_inputs(example)
     with evaluating(module):
         try:

@@ -10,6 +10,7 @@ from onnx import numpy_helper
 from torch import nn
 
 from edgesmith.compress.sparsify import NM, PATTERNS, Blocks, Cubic, Sparsifier
+from edgesmith.compress.state import load_state, save_state
 from edgesmith.errors import BadInput
 from edgesmith.frontend.torch import export
 
@@ -214,3 +215,17 @@ def test_what_makes_no_sense_is_refused():
         with pytest.raises(BadInput):
             Cubic(*wrong)
     assert set(PATTERNS) == {"unstructured", "n_m", "blocks"}
+
+
+def test_one_pattern_may_be_given_without_a_list():
+    module = torch.nn.Sequential(*(torch.nn.Linear(4, 4) for _ in range(12)))
+    assert Sparsifier(module, density=0.5, include="1*", exclude="11").layers == ("1", "10")
+
+
+def test_masks_are_part_of_a_saved_state(tmp_path):
+    one, other = network(), network()
+    Sparsifier(one, density=0.25, straight_through=1e-4)
+    sparsifier = Sparsifier(other, density=0.5, straight_through=1e-4)
+    save_state(one, tmp_path / "state.pt")
+    load_state(other, tmp_path / "state.pt")
+    assert sparsifier.density == pytest.approx(0.25, abs=0.01)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from edgesmith.compress.layer_names import not_chosen
 from edgesmith.compress.lowrank.method import Layer, Method
 from edgesmith.compress.lowrank.moments import evaluated
+from edgesmith.compress.lowrank.placing import replaced
 
 __all__ = ["Candidate", "candidates"]
 
@@ -47,14 +49,18 @@ class Candidate:
 
 
 def candidates(
-    module: nn.Module, example: Any, methods: Sequence[Method], include: Sequence[str], exclude: Sequence[str]
+    module: nn.Module,
+    example: Any,
+    methods: Sequence[Method],
+    include: str | Sequence[str],
+    exclude: str | Sequence[str],
 ) -> tuple[list[Candidate], list[tuple[str, str]]]:
     """Candidates in the order of the module tree, and (name, reason) of all other layers with weights.
 
     Args:
         example: one input, or a tuple of inputs.
-        include: shell patterns of names; the others are left alone.
-        exclude: shell patterns of names that are left alone.
+        include: shell patterns of names, or one; the others are left alone.
+        exclude: shell patterns of names that are left alone, or one.
     """
     names: dict[nn.Module, list[str]] = {}
     for name, part in module.named_modules(remove_duplicate=False):
@@ -65,7 +71,7 @@ def candidates(
     found: list[Candidate] = []
     left: list[tuple[str, str]] = []
     for part, (name, *aliases) in names.items():
-        reason = _unsupported(part, owners) or _not_chosen(name, include, exclude)
+        reason = _unsupported(part, owners) or not_chosen(name, include, exclude)
         if not reason and not shapes[part]:
             reason = "the example does not evaluate it as a module"
         if reason:
@@ -78,13 +84,30 @@ def candidates(
             left.append((name, "; ".join(refusal for refusal in refusals if refusal)))
         else:
             found.append(Candidate(name, tuple(aliases), part, taker, tuple(shapes[part])))
-    return found, left
+    irreplaceable = _irreplaceable(module, example, found)
+    left += irreplaceable.items()
+    return [candidate for candidate in found if candidate.name not in irreplaceable], left
 
 
-def _not_chosen(name: str, include: Sequence[str], exclude: Sequence[str]) -> str | None:
-    if not any(fnmatchcase(name, pattern) for pattern in include):
-        return "not included"
-    return next((f"excluded by {pattern!r}" for pattern in exclude if fnmatchcase(name, pattern)), None)
+def _irreplaceable(module: nn.Module, example: Any, found: Sequence[Candidate]) -> dict[str, str]:
+    """Layers of which the network's code uses more than their outputs, such as their weights, and what happens then."""
+
+    def failure(chosen: Sequence[Candidate]) -> str:
+        copied = copy.deepcopy(module)
+        for candidate in chosen:
+            boxed = nn.Sequential(copied.get_submodule(candidate.name))
+            for path in (candidate.name, *candidate.aliases):
+                copied = replaced(copied, path, boxed)
+        try:
+            evaluated(copied, [example])
+        except Exception as error:  # whatever the network's code raises
+            return f"{type(error).__name__}: {error}"
+        return ""
+
+    if not found or not failure(found):
+        return {}
+    alone = ((candidate.name, failure([candidate])) for candidate in found)
+    return {name: f"the network's code uses more of it than its outputs ({why})" for name, why in alone if why}
 
 
 def _unsupported(layer: nn.Module, owners: Counter[int]) -> str | None:

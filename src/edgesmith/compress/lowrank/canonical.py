@@ -51,9 +51,9 @@ def canonical(weight: Tensor, rank: int, sweeps: int = SWEEPS) -> Canonical:
     """
     _, inputs, height, width = weight.shape
     norm = float(weight.norm())
-    generator = torch.Generator().manual_seed(0)
-    factors = [torch.randn(n, rank, dtype=torch.float64, generator=generator) / n**0.5 for n in weight.shape]
-    factors = [factor.to(weight.device) for factor in factors]
+    generator = torch.Generator("cpu").manual_seed(0)
+    starts = [torch.randn(n, rank, dtype=torch.float64, generator=generator, device="cpu") for n in weight.shape]
+    factors = [(start / len(start) ** 0.5).to(weight.device) for start in starts]
     if norm == 0:
         return Canonical(factors[0] * 0, factors[1] * 0, factors[2] * 0, factors[3] * 0, 0.0)
     unit = weight / norm

@@ -12,6 +12,7 @@ from edgesmith.compress.lowrank.method import Layer, Method, Ranks, method_named
 from edgesmith.compress.lowrank.network import Network, fill
 from edgesmith.compress.lowrank.rules import Choice, Energy, RankRule
 from edgesmith.compress.lowrank.shape import LayerShape, written
+from edgesmith.compress.tracing import refuse_wrapped
 from edgesmith.errors import BadInput
 
 __all__ = ["Factorized", "Replaced", "factorize", "factorize_layer"]
@@ -70,8 +71,8 @@ def factorize(
     method: MethodLike = ("tucker2", "channel", "svd"),
     rank: RankRule | None = None,
     *,
-    include: Sequence[str] = ("*",),
-    exclude: Sequence[str] = (),
+    include: str | Sequence[str] = ("*",),
+    exclude: str | Sequence[str] = (),
     data: Iterable[Any] | None = None,
 ) -> Factorized:
     """Replace layers by low-rank factors where these need fewer multiply-adds.
@@ -85,15 +86,21 @@ def factorize(
         example: one input, or a tuple of inputs.
         method: names of ``METHODS`` or methods; of several, each layer takes the first that accepts it.
         rank: how ranks are chosen; ``Energy(0.9)`` by default.
-        include: shell patterns of the layers that may be replaced.
-        exclude: shell patterns of layers that may not.
+        include: shell patterns of the layers that may be replaced, or one.
+        exclude: shell patterns of layers that may not, or one.
         data: batches for calibration: inputs, or tuples that begin with them. Some hundred samples suffice.
 
     Raises:
-        BadInput: there is no such method, or no batches.
+        BadInput: there is no such method, ``rank`` is no rule, there are no batches, or the module is wrapped to run in
+            parallel or compiled.
         DoesNotFit: the rule's target is out of reach.
     """
     methods = _methods(method)
+    if rank is not None and not isinstance(rank, RankRule):
+        raise BadInput(
+            f"{rank!r} is no rule", where="rank", hint="such as Fixed(8), Ratio(0.5) or MacsTarget(share=0.5)"
+        )
+    refuse_wrapped(module)
     batches = tuple(data) if data is not None and iter(data) is data else data
     network = Network(module, example, methods, include, exclude, batches)
     choice: Choice = (rank or Energy(0.9)).choose(network)

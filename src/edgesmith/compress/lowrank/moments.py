@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from edgesmith.compress.tracing import inputs_of
+from edgesmith.compress.tracing import evaluating, inputs_of
 from edgesmith.errors import BadInput
 
 __all__ = ["LayerMoments", "Moments", "evaluated", "layer_moments", "rows_of"]
@@ -73,17 +73,11 @@ def evaluated(module: nn.Module, batches: Iterable[Any]) -> int:
     Args:
         batches: each one input, or a tuple of inputs.
     """
-    modes = [(part, part.training) for part in module.modules()]
-    module.eval()
     number = 0
-    try:
-        with torch.no_grad():
-            for batch in batches:
-                module(*inputs_of(module, batch))
-                number += 1
-    finally:
-        for part, training in modes:
-            part.training = training
+    with evaluating(module):
+        for batch in batches:
+            module(*inputs_of(module, batch))
+            number += 1
     return number
 
 

@@ -13,18 +13,10 @@ from edgesmith.compress.counting import macs
 from edgesmith.compress.lowrank.candidates import Candidate, candidates
 from edgesmith.compress.lowrank.method import Decomposition, Factors, Layer, Method, Ranks
 from edgesmith.compress.lowrank.moments import layer_moments
+from edgesmith.compress.lowrank.placing import replaced
 from edgesmith.compress.lowrank.refit import refit
 
-__all__ = ["Network", "fill", "replaced"]
-
-
-def replaced(module: nn.Module, name: str, part: nn.Module) -> nn.Module:
-    """The module with another part at a path, which is changed in place; the part itself where the path is empty."""
-    if not name:
-        return part
-    parent, _, attribute = name.rpartition(".")
-    setattr(module.get_submodule(parent), attribute, part)
-    return module
+__all__ = ["Network", "fill"]
 
 
 def fill(chain: nn.Sequential, factors: Factors, layer: Layer) -> nn.Sequential:
@@ -57,8 +49,8 @@ class Network:
         module: nn.Module,
         example: Any,
         methods: Sequence[Method],
-        include: Sequence[str],
-        exclude: Sequence[str],
+        include: str | Sequence[str],
+        exclude: str | Sequence[str],
         batches: Iterable[Any] | None,
     ) -> None:
         self.module, self.example, self._batches = module, example, batches

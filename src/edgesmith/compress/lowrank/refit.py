@@ -103,7 +103,7 @@ def _windows(last: Layer) -> nn.Module:
         dtype=last.weight.dtype,
     )
     with torch.no_grad():
-        unfold.weight.copy_(torch.eye(columns).reshape(unfold.weight.shape))
+        unfold.weight.copy_(torch.eye(columns, device=unfold.weight.device).reshape(unfold.weight.shape))
     return unfold
 
 

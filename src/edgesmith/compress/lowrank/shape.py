@@ -11,7 +11,7 @@ from typing import Any
 from torch import nn
 
 from edgesmith.compress.lowrank.method import Ranks, method_named
-from edgesmith.compress.lowrank.network import replaced
+from edgesmith.compress.lowrank.placing import replaced
 from edgesmith.errors import BadInput
 
 __all__ = ["LayerShape", "apply_shape", "written"]
@@ -59,6 +59,7 @@ def apply_shape(module: nn.Module, text: str) -> nn.Module:
         if refusal:
             raise BadInput(refusal, where=where, hint="give the original module")
         chain = method.structure(part, layer.ranks).train(part.training)
+        chain.requires_grad_(part.weight.requires_grad)
         for path in (layer.name, *layer.aliases):
             result = replaced(result, path, chain)
     return result

@@ -53,7 +53,7 @@ def _noise_variance(squares: Tensor, short: int, long: int, alpha: float, thresh
     lower = max(float(squares[most]) / (long * threshold), float(squares[most:].mean()) / long, upper * 1e-12)
     low, high = math.log(min(lower, upper)), math.log(upper)
     for _ in range(4):
-        grid = torch.linspace(low, high, GRID, dtype=torch.float64)
+        grid = torch.linspace(low, high, GRID, dtype=torch.float64, device="cpu")
         best = int(_free_energy(grid.exp(), squares, long, alpha, threshold).argmin())
         low, high = float(grid[max(best - 1, 0)]), float(grid[min(best + 1, GRID - 1)])
     return math.exp((low + high) / 2)

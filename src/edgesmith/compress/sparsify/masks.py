@@ -46,11 +46,11 @@ class StraightThroughMask(nn.Module):
         super().__init__()
         self.pattern, self.density, self.decay = pattern, density, decay
 
-    def get_extra_state(self) -> float:
+    def get_extra_state(self) -> Tensor:
         """The density, which ``state_dict`` holds."""
-        return self.density
+        return torch.tensor(self.density, dtype=torch.float64, device="cpu")
 
-    def set_extra_state(self, state: float) -> None:
+    def set_extra_state(self, state: Tensor) -> None:
         """The density of a loaded ``state_dict``."""
         self.density = float(state)
 

@@ -32,8 +32,8 @@ class Pattern(ABC):
         """What holds for units as what holds for the elements of a weight of this shape."""
 
     def chosen(self, scores: Tensor, density: float) -> Tensor:
-        """The units that are kept, as booleans: those of the largest scores."""
-        return largest(scores, round(density * scores.numel()))
+        """The units that are kept, as booleans: those of the largest scores, one at least."""
+        return largest(scores, max(1, round(density * scores.numel())))
 
     def mask(self, weight: Tensor, density: float) -> Tensor:
         """The elements of a weight that are kept, as booleans."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from fnmatch import fnmatchcase
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from edgesmith.compress.layer_names import not_chosen
 from edgesmith.compress.sparsify.masks import FixedMask, StraightThroughMask
 from edgesmith.compress.sparsify.pattern import PATTERNS, Pattern, largest
 from edgesmith.compress.sparsify.schedule import Cubic
@@ -44,8 +44,8 @@ class Sparsifier:
         across_layers: the share is of all layers together, by the magnitude of their weights, and not of each.
         straight_through: weights that are cut go on to be trained, and shrink with this factor besides (2e-4 in
             arXiv:2102.04010); masks follow the weights at every evaluation.
-        include: shell patterns of layers' names; the others are left alone.
-        exclude: shell patterns of layers that are left alone.
+        include: shell patterns of layers' names, or one; the others are left alone.
+        exclude: shell patterns of layers that are left alone, or one.
 
     Attributes:
         layers: names of the layers with sparse weights.
@@ -65,8 +65,8 @@ class Sparsifier:
         schedule: Cubic | None = None,
         across_layers: bool = False,
         straight_through: float | None = None,
-        include: Sequence[str] = ("*",),
-        exclude: Sequence[str] = (),
+        include: str | Sequence[str] = ("*",),
+        exclude: str | Sequence[str] = (),
     ) -> None:
         self.pattern = _pattern(pattern)
         self._final = self.pattern.final_density(density)
@@ -170,7 +170,7 @@ def _mask(layer: nn.Module) -> FixedMask | StraightThroughMask:
 
 
 def _layers(
-    module: nn.Module, pattern: Pattern, include: Sequence[str], exclude: Sequence[str]
+    module: nn.Module, pattern: Pattern, include: str | Sequence[str], exclude: str | Sequence[str]
 ) -> tuple[dict[str, Any], list[tuple[str, str]]]:
     """Layers that can be made sparse, and (name, reason) of the others."""
     owners = Counter(id(p) for part in module.modules() for p in part.parameters(recurse=False))
@@ -179,11 +179,9 @@ def _layers(
     for name, layer in module.named_modules():
         if not isinstance(layer, LAYERS):
             continue
-        reason = _unsupported(layer, owners) or pattern.refuses(layer.weight.shape)
-        if not any(fnmatchcase(name, each) for each in include):
-            reason = "not included"
-        if excluding := next((each for each in exclude if fnmatchcase(name, each)), None):
-            reason = f"excluded by {excluding!r}"
+        reason = (
+            not_chosen(name, include, exclude) or _unsupported(layer, owners) or pattern.refuses(layer.weight.shape)
+        )
         if reason:
             left.append((name, reason))
         else:

@@ -25,7 +25,7 @@ class MacsTarget(RankRule):
         steps: halvings of the interval of the energy.
 
     Raises:
-        BadInput: not exactly one of ``macs`` and ``share`` is given.
+        BadInput: not exactly one of ``macs`` and ``share`` is given, or the share is not above 0 and at most 1.
     """
 
     macs: int | None = None
@@ -36,6 +36,8 @@ class MacsTarget(RankRule):
     def __post_init__(self) -> None:
         if (self.macs is None) == (self.share is None):
             raise BadInput("give macs or share", where="MacsTarget", hint="such as MacsTarget(share=0.5)")
+        if self.share is not None and not 0 < self.share <= 1:
+            raise BadInput(f"share {self.share} is none", where="MacsTarget", hint="give one above 0 and at most 1")
 
     def choose(self, network: Network) -> Choice:
         """

@@ -43,7 +43,7 @@ class Blocks(Pattern):
         return None
 
     def scores(self, weight: Tensor) -> Tensor:
-        squares = weight.detach().square()
+        squares = weight.detach().to(torch.promote_types(weight.dtype, torch.float32)).square()
         sums, counts = self._summed(squares), self._summed(torch.ones_like(squares))
         return (sums / counts).sqrt()
 
