@@ -22,8 +22,10 @@ from edgesmith.chain.metrics import Metrics
 from edgesmith.chain.recipe import TargetSpec, load
 from edgesmith.chain.result import _verdicts
 from edgesmith.chain.run import Chain, Point
+from edgesmith.chain.stages.prune import vector_channels
 from edgesmith.compress.training import Callback, RunState
 from edgesmith.errors import BadInput, BudgetMissed
+from edgesmith.target import parse
 
 pytestmark = pytest.mark.torch
 
@@ -431,6 +433,33 @@ def test_pruning_onto_a_budget_of_multiply_adds(place: Place, faked: Any, search
     assert faked(path).cached == [True] * 3
 
 
+@pytest.mark.parametrize(
+    ("target", "precision", "multiple"),
+    [
+        ("x86_64-linux-gnu+avx512vnni", "f32", 16),
+        ("x86_64-linux-gnu+avx512vnni", "int8", 16),
+        ("x86_64-linux-gnu+avx2", "int8", 8),
+        ("raspberry-pi-4", "f32", 4),
+        ("stm32f746", "int8", 4),
+        ("stm32f746", "f32", 1),
+        ("stm32f746", "int4", 1),
+    ],
+)
+def test_channels_fill_vectors(target: str, precision: str, multiple: int) -> None:
+    assert vector_channels(parse(target), precision) == multiple
+
+
+def test_channels_are_left_in_multiples_that_the_target_wants(place: Place, faked: Any) -> None:
+    recipe = PRUNE.replace("round_to = 2\n", "").replace("300_000", "200_000") + '\n[target]\nname = "raspberry-pi-4"\n'
+    done = faked(place.recipe(recipe))
+    assert "in multiples of 4" in done.points[2].notes[-1]
+    module = Chain(load(place.recipe(recipe)), lambda *_: None, lambda _: None)._loaded(done.points[2])
+    left = [layer.out_channels for layer in module if hasattr(layer, "out_channels")]
+    assert all(n % 4 == 0 for n in left) and any(n % 8 for n in left)
+    other = recipe.replace("raspberry-pi-4", "x86_64-linux-gnu+avx2")
+    assert faked(place.recipe(other)).points[2].folder != done.points[2].folder
+
+
 def test_factors_take_the_place_of_layers_and_are_there_again(place: Place, faked: Any) -> None:
     stage = '\n[[stage]]\nmethod = "factorise"\nby = "macs"\nkeep = 0.6\n\n[[stage]]\nmethod = "finetune"\nepochs = 1\n'
     done = faked(place.recipe(TRAIN + stage))
@@ -441,5 +470,6 @@ def test_factors_take_the_place_of_layers_and_are_there_again(place: Place, fake
 
 
 def test_a_budget_out_of_reach_names_the_stage(place: Place, faked: Any) -> None:
-    with pytest.raises(BudgetMissed, match="stage 2 prune"):
+    with pytest.raises(BudgetMissed, match=r"stage 2 prune") as raised:
         faked(place.recipe(PRUNE.replace("300_000", "3_000")))
+    assert "round_to = 1" in raised.value.hint

@@ -24,7 +24,7 @@ def command(
     recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="A TOML file.")],
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", help="Folder of stages, program and report. [default: RECIPE.optimized]"),
+        typer.Option("-o", "--output", help="Folder of stages, program and report; by default RECIPE.optimized."),
     ] = None,
     init: Annotated[bool, typer.Option("--init", help="Write a starter recipe with comments to RECIPE.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the stages, and which are there already.")] = False,
@@ -51,7 +51,8 @@ def command(
       edgesmith optimize recipe.toml -o out/ --json | jq '.rows[] | {title, accuracy, latency_ms}'
       edgesmith bench recipe.optimized/artifact
 
-    Exit status: 0 within the budget; 1 the budget is missed, or the program differs from its model; 2 an error.
+    Exit status: 0 within the budget; 1 the budget is missed; 2 an error, such as a program that differs from its
+    model; 130 interrupted.
     """
     if init:
         _init(recipe)
@@ -65,7 +66,7 @@ def command(
     with briefly() as progress:
         chain = Chain(loaded, progress, error_console().print)
         if dry_run:
-            _print_plan(chain)
+            _print_plan(chain, as_json)
             return
         try:
             result = optimized(chain)
@@ -89,7 +90,10 @@ def _init(path: Path) -> None:
     console().print(f"written: {path}; next: edgesmith optimize {path} --dry-run")
 
 
-def _print_plan(chain: Chain) -> None:
+def _print_plan(chain: Chain, as_json: bool) -> None:
+    if as_json:
+        print_json([{**vars(stage), "folder": str(stage.folder)} for stage in chain.plan()])
+        return
     shown = table("", "stage|what|state|folder")
     for stage in chain.plan():
         shown.add_row(stage.title, stage.what, stage.state or "to be done", str(stage.folder))

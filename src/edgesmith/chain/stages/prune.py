@@ -31,11 +31,15 @@ from edgesmith.compress.prune.scoring import Scoring, cross_entropy
 from edgesmith.compress.search import SEARCHES, Group
 from edgesmith.compress.search.problem import Shape
 from edgesmith.compress.training import Settings, fit
-from edgesmith.errors import BadInput
+from edgesmith.errors import BadInput, BudgetMissed
+from edgesmith.quantize.precisions import PRECISIONS
+from edgesmith.target import Target, parse
 
-__all__ = ["Prune"]
+__all__ = ["Prune", "vector_channels"]
 
 BUDGET = "budget"
+BYTES_TOGETHER = 4
+"""Inputs of one channel's dot product that instructions for bytes take at once."""
 SEARCH = (GLOBAL, UNIFORM)
 CUTS = 12
 """Between the whole network and the smallest one."""
@@ -52,7 +56,8 @@ class Prune(Stage):
             share of each), or a method of ``compress.search``: ``netadapt``, ``amc``, ``evolution``, ``optuna``.
         settings: of the search, such as ``{ saving = 0.1 }``.
         importance: of channels: ``l1``, ``l2``, ``taylor``, ``hessian``, ...
-        round_to: channels are left in multiples of this.
+        round_to: channels are left in multiples of this (default: what fills a vector of the target, see
+            ``vector_channels``).
         most: no group loses a larger share.
         ignore: regular expressions of layers whose channels all stay.
         short_epochs: the search's own training of each candidate, as a part of an epoch; 0: none.
@@ -65,7 +70,7 @@ class Prune(Stage):
     search: str = GLOBAL
     settings: Mapping[str, Any] | None = None
     importance: str = "taylor"
-    round_to: int = 8
+    round_to: int | None = None
     most: float = 0.8
     ignore: tuple[str, ...] = ()
     short_epochs: float = 0.0
@@ -79,7 +84,7 @@ class Prune(Stage):
             (self.search in SEARCH or self.search in SEARCHES, "search", f"is not one of {searches}"),
             (self.importance in IMPORTANCE, "importance", f"is not one of {criteria}"),
             (0 < self.most < 1, "most", "is not between 0 and 1"),
-            (self.round_to >= 1, "round_to", "must be 1 or more"),
+            (self.round_to is None or self.round_to >= 1, "round_to", "must be 1 or more"),
             (0 <= self.short_epochs <= 1, "short_epochs", "is not from 0 to 1"),
             (self.short_lr > 0, "short_lr", "must be above 0"),
         ):
@@ -114,6 +119,14 @@ class Prune(Stage):
     def uses_budget(self) -> bool:
         return self.target == BUDGET
 
+    @property
+    def uses_target(self) -> bool:
+        return self.uses_budget or self.round_to is None
+
+    def multiple(self, work: Work) -> int:
+        """What channels are left in multiples of."""
+        return self.round_to or vector_channels(parse(work.recipe.target.name), work.recipe.precision)
+
     def planned(self, budget: str) -> str:
         if isinstance(self.target, str):
             return f"to {budget or 'no limit'}, {self.search}"
@@ -123,17 +136,18 @@ class Prune(Stage):
         if isinstance(self.target, str):
             return self._onto_budget(work)
         scope: Any = UNIFORM if self.search == UNIFORM else GLOBAL
-        own = {"round_to": self.round_to, "max_ratio": self.most, "ignore": self.ignore, "scope": scope}
+        multiple = self.multiple(work)
+        own = {"round_to": multiple, "max_ratio": self.most, "ignore": self.ignore, "scope": scope}
         data = work.data.labelled_batches
         pruned = stepwise(work.module, work.example, macs=self.target, importance=self.importance, data=data, **own)
-        return Outcome(pruned.module, {"text": pruned.shape.to_json()}, notes=(_left(pruned),))
+        return Outcome(pruned.module, {"text": pruned.shape.to_json()}, notes=(_left(pruned, multiple),))
 
     def rebuilt(self, module: Any, shape: Mapping[str, Any], work: Work) -> Any:
         return apply_shape(module, shape["text"])
 
     def _onto_budget(self, work: Work) -> Outcome:
-        channels, data = _Channels(self, work), work.data.labelled_batches
-        shrunk = Shrinking(
+        channels, data, multiple = _Channels(self, work), work.data.labelled_batches, self.multiple(work)
+        shrinking = Shrinking(
             work.module,
             channels.groups,
             lambda module, ratios: channels.pruned(module, ratios).module,
@@ -145,7 +159,12 @@ class Prune(Stage):
             work.recipe.seed,
             work.folder,
             work.progress,
-        ).run(self.search, self.settings or {})
+        )
+        try:
+            shrunk = shrinking.run(self.search, self.settings or {})
+        except BudgetMissed as error:
+            finer = f"; or leave multiples of fewer channels: round_to = {multiple // 2}" if multiple > 1 else ""
+            raise BudgetMissed(error.why, where=error.where, hint=error.hint + finer) from error
         if shrunk.trials:
             pruned = channels.pruned(work.module, {n: r for n, r in shrunk.ratios.items() if r > 0})
             module = _recalibrated(shrunk.module, data)
@@ -155,7 +174,7 @@ class Prune(Stage):
         each = f", {self.short_epochs:g} epochs each" if self.short_epochs else ""
         tried = (f"{self.search}: {shrunk.trials} networks evaluated{each}",) if shrunk.trials else ()
         measured = f"measured at {shrunk.measured:.1%} of the budget"
-        return Outcome(module, {"text": pruned.shape.to_json()}, notes=(*tried, measured, _left(pruned)))
+        return Outcome(module, {"text": pruned.shape.to_json()}, notes=(*tried, measured, _left(pruned, multiple)))
 
     def _finetune(self, work: Work) -> Callable[[Any], None] | None:
         if not self.short_epochs:
@@ -186,7 +205,7 @@ class _Channels:
 
     @cached_property
     def _limits(self) -> Limits:
-        return Limits(self.stage.round_to, self.stage.most, self.stage.ignore)
+        return Limits(self.stage.multiple(self.work), self.stage.most, self.stage.ignore)
 
     @cached_property
     def groups(self) -> tuple[Group, ...]:
@@ -194,7 +213,8 @@ class _Channels:
         if not found:
             reasons = "; ".join(f"{layer}: {why}" for layer, why in self._structure.untouched[:3])
             raise BadInput(f"no channels can be pruned ({reasons})", where="prune")
-        steps = [min(self.stage.round_to // math.gcd(self.stage.round_to, g.width), g.size) for g in found]
+        multiple = self.stage.multiple(self.work)
+        steps = [min(multiple // math.gcd(multiple, g.width), g.size) for g in found]
         return tuple(Group(g.name, g.size, step, step) for g, step in zip(found, steps, strict=True))
 
     def pruned(self, module: Any, ratios: Mapping[str, float]) -> Pruned:
@@ -250,5 +270,16 @@ def _recalibrated(module: Any, data: list[tuple[Any, Any]]) -> Any:
     return module
 
 
-def _left(pruned: Pruned) -> str:
-    return "channels left: " + ", ".join(f"{name} {len(units)}" for name, units in pruned.groups.items())
+def vector_channels(target: Target, precision: str) -> int:
+    """Channels that fill a vector register of the target.
+
+    Products are summed in lanes of 32 bits, of floats and of bytes alike; bytes are read four at a time besides.
+    """
+    is_integer = precision in PRECISIONS and PRECISIONS[precision].is_integer
+    return max(target.lanes, BYTES_TOGETHER if is_integer else 1)
+
+
+def _left(pruned: Pruned, multiple: int) -> str:
+    return f"channels left, in multiples of {multiple}: " + ", ".join(
+        f"{name} {len(units)}" for name, units in pruned.groups.items()
+    )
