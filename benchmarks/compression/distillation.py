@@ -6,7 +6,7 @@ python benchmarks/compression/distillation.py --data fashion_mnist --seeds 0 1 2
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
 
@@ -28,10 +28,12 @@ from edgesmith.compress.distill import (
     Term,
     mutual_loss,
 )
-from edgesmith.compress.prune import groups, prune, recalibrate
+from edgesmith.compress.prune import groups, stepwise
 
 BATCHES, BATCH = 20, 128
 """Of training pictures by which a student's channels are chosen."""
+INHERITED_RATE = 0.03
+"""The largest learning rate of students whose weights are not random; that of fine-tuning in ``pruning.py``."""
 
 TEACHER = "resnet"
 STUDENTS = ("resnet-half", "mobilenet-half")
@@ -57,9 +59,9 @@ class Lesson:
 
 
 LESSONS = {
+    "inherited channels, soft logits": Lesson(lambda layers: [SoftLogits(T=4)], inherits=True),
     "soft logits": Lesson(lambda layers: [SoftLogits(T=4)]),
     "inherited channels": Lesson(None, inherits=True),
-    "inherited channels, soft logits": Lesson(lambda layers: [SoftLogits(T=4)], inherits=True),
     "soft logits of three teachers": Lesson(lambda layers: [SoftLogits(T=4)], teachers=3),
     "soft logits, attention": Lesson(lambda layers: [SoftLogits(T=4), AttentionTransfer(layers)]),
     "soft logits, hints": Lesson(lambda layers: [SoftLogits(T=4), Hints(layers)]),
@@ -80,10 +82,13 @@ def distilled(experiment: Experiment, name: str, way: str, seed: int) -> dict[st
         "alone": experiment.top1(experiment.trained(name, seed)),
     }
     student = experiment.fresh(name, seed)
+    schedule = BASELINES[experiment.data]
+    if way in LESSONS and LESSONS[way].inherits:
+        schedule = replace(schedule, rate=INHERITED_RATE)
     learn = partial(
         train,
         data=experiment.pictures[0],
-        schedule=BASELINES[experiment.data],
+        schedule=schedule,
         seed=seed,
         checkpoint=experiment.checkpoint(f"distilled-{name}-{way}-{seed}"),
     )
@@ -128,11 +133,10 @@ def inherited(experiment: Experiment, teacher: nn.Module, student: nn.Module, se
     """The student's architecture with those channels of the teacher, every second one, that Taylor holds dearest."""
     data = experiment.some(BATCHES, BATCH, seed)
     ratios = {group.name: 0.5 for group in groups(teacher, experiment.example)}
-    module = prune(teacher, experiment.example, ratios=ratios, data=data).module
+    module = stepwise(teacher, experiment.example, ratios=ratios, data=data).module
     shapes = ({n: p.shape for n, p in m.state_dict().items()} for m in (module, student))
     if next(shapes) != next(shapes):
         raise ValueError(f"{type(teacher).__name__} does not become the student when every group is halved")
-    recalibrate(module, data)
     return module
 
 
@@ -140,7 +144,7 @@ if __name__ == "__main__":
     for experiment in parsed(__doc__):
         students = [name for name in STUDENTS if name in experiment.networks]
         ways = (*LESSONS, MUTUAL, SELF, MOVING) if experiment.data == "sign_language_digits" else MAIN
-        for seed, name, way in product(experiment.seeds, students, ways):
+        for way, name, seed in product(ways, students, experiment.seeds):
             if name == STUDENTS[0] or not (way in LESSONS and LESSONS[way].inherits):
                 compute = partial(distilled, experiment, name, way, seed)
                 experiment.once("distillation", f"{name} {way} {seed}", compute)

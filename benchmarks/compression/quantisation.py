@@ -35,7 +35,7 @@ class Way:
 
 
 SHORT = {"fashion_mnist": 1, "sign_language_digits": 10}
-MIDDLE = {"fashion_mnist": 2, "sign_language_digits": 20}
+MIDDLE = {"fashion_mnist": 1, "sign_language_digits": 20}
 LONG = {"fashion_mnist": 8, "sign_language_digits": 60}
 MAIN = ("int8", "int4 weights")
 ENDS = ("features.0", "classifier")
