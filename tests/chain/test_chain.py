@@ -23,6 +23,7 @@ from edgesmith.chain.recipe import TargetSpec, load
 from edgesmith.chain.result import _verdicts
 from edgesmith.chain.run import Chain, Point
 from edgesmith.chain.stages.prune import vector_channels
+from edgesmith.chain.store import Store
 from edgesmith.compress.training import Callback, RunState
 from edgesmith.errors import BadInput, BudgetMissed
 from edgesmith.target import parse
@@ -263,6 +264,13 @@ def test_a_stage_that_was_killed_while_it_was_written_is_not_trained_again(
     assert done.cached == [True, True, False]
     assert [steps.count > 0 for steps in trained] == [True, True, False]
     assert not list(done.points[-1].folder.rglob("checkpoint.pt"))
+
+
+def test_two_processes_do_not_work_in_one_folder(place: Place, faked: Any) -> None:
+    path = place.recipe(TRAIN)
+    with Store(load(path).output).alone(), pytest.raises(BadInput, match="another process"):
+        faked(path)
+    assert faked(path).cached == [False, False]
 
 
 def test_a_damaged_record_counts_as_not_finished(place: Place, faked: Any) -> None:

@@ -113,8 +113,9 @@ def test_heads_that_are_wrong(place: Place, head: str, says: str) -> None:
 
 
 def test_a_missing_recipe_says_how_to_write_one(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match=r"cannot be read"):
+    with pytest.raises(BadInput, match=r"cannot be read") as raised:
         load(tmp_path / "nothing.toml")
+    assert "--init" in raised.value.hint
 
 
 def test_paths_start_at_the_recipe_and_know_the_environment(

@@ -213,7 +213,8 @@ def load(path: str | Path, output: str | Path | None = None) -> OptimizeRecipe:
         text = file.read_text()
         tables = tomllib.loads(text)
     except OSError as error:
-        hint = next_step(error) or "write a starter recipe: edgesmith optimize --init recipe.toml"
+        write = f"check the path, or write a starter recipe there: edgesmith optimize --init {file}"
+        hint = write if isinstance(error, FileNotFoundError) else next_step(error)
         raise BadInput(f"cannot be read: {error.strerror}", where=str(file), hint=hint) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise BadInput(f"is no TOML: {error}", where=str(file)) from error

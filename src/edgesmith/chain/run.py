@@ -126,6 +126,10 @@ class Chain:
             EdgesmithError: whatever a stage raises.
         """
         self._check()
+        with self._store.alone():
+            return self._run()
+
+    def _run(self) -> list[Point]:
         points = [self._model_point()]
         if self._first == 0 or self.recipe.model.checkpoint:
             points[0] = self._measured(points[0], points)

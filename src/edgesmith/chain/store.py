@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -29,6 +31,32 @@ class Store:
 
     def __init__(self, output: Path) -> None:
         self.folder = output / "stages"
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """No other process works in the folder within the block; the system ends a killed process's claim. Not on
+        Windows, where there is no ``flock``.
+
+        Raises:
+            BadInput: another one does, or the folder cannot be made.
+        """
+        file = self.folder / ".lock"
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            opened = open(file, "w")  # noqa: SIM115, held within the block below
+        except OSError as error:
+            hint = "choose another folder"
+            raise BadInput(f"cannot be made: {error.strerror}", where=str(self.folder), hint=hint) from error
+        with opened:
+            if sys.platform != "win32":
+                import fcntl
+
+                try:
+                    fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError as error:
+                    hint = "wait for it, or choose another folder: -o"
+                    raise BadInput("another process is at work there", where=str(self.folder), hint=hint) from error
+            yield
 
     def place(self, index: int, method: str, digest: str) -> Path:
         return self.folder / f"{index:02}-{method}-{digest[:12]}"

@@ -78,7 +78,7 @@ class Latency:
         compile: makes an artifact of an ONNX file; ``compile(path, output=..., tune=...)``.
 
     Raises:
-        BadInput: no such mode; an address and a mode that does not use it.
+        BadInput: no such mode; no thread; an address and a mode that does not use it.
         TargetError: no such target.
     """
 
@@ -97,6 +97,8 @@ class Latency:
     ) -> None:
         if mode not in MODES:
             raise BadInput(f"{mode!r} is not one of {', '.join(MODES)}", where="mode")
+        if threads < 1:
+            raise BadInput(f"{threads} must be 1 or more", where="threads")
         if on and mode == PREDICTED:
             raise BadInput("predictions need no device", where="on", hint=f"mode={MEASURED!r}")
         self.target: Target = parse(target)

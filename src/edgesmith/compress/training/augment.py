@@ -1,4 +1,4 @@
-"""Random changes to batches of pictures: functions of pixels (N, C, H, W) and a generator, any dtype."""
+"""Random changes to batches of pictures: functions of pixels (N, C, H, W) on any device, and of a CPU generator."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Flip:
     probability: float = 0.5
 
     def __call__(self, batch: Tensor, generator: Generator) -> Tensor:
-        chosen = torch.rand(len(batch), generator=generator) < self.probability
+        chosen = (torch.rand(len(batch), generator=generator) < self.probability).to(batch.device)
         return torch.where(chosen.view(-1, 1, 1, 1), batch.flip(3), batch)
 
 
@@ -70,4 +70,4 @@ class Erase:
         rows, columns = torch.arange(height), torch.arange(width)
         inside_rows = (rows >= y0) & (rows < y0 + tall) & (chance < self.probability)
         inside = inside_rows[:, None, :, None] & ((columns >= x0) & (columns < x0 + wide))[:, None, None, :]
-        return batch.masked_fill(inside, self.fill)
+        return batch.masked_fill(inside.to(batch.device), self.fill)

@@ -99,7 +99,7 @@ class Batches:
         together = self.size * world
         for number in range(first, self.count(world)):
             indices = order[number * together + rank : (number + 1) * together : world]
-            pixels = pictures.pixels.index_select(0, indices)
+            pixels = pictures.pixels.index_select(0, indices.to(pictures.pixels.device))
             if self.augment:
                 generator = _generator(self.seed, epoch, number, rank)
                 for change in self.augment:
