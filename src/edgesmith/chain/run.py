@@ -108,7 +108,8 @@ class Chain:
         """What ``run`` would do; data and models are read, nothing is trained or written."""
         self._check()
         found, digest = [], self._model_digest()
-        budget = ", ".join(f"{k} {v}" for k, v in asdict(self.recipe.budget).items() if v is not None)
+        limits = {k: v for k, v in asdict(self.recipe.budget).items() if v is not None and k != "accuracy_drop"}
+        budget = ", ".join(f"{k} {v}" for k, v in limits.items())
         for i, stage in enumerate(self.recipe.stages, 1):
             digest = self._digest(stage, digest)
             place = self._store.place(i, stage.method, digest)

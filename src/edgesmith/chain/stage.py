@@ -96,7 +96,7 @@ class Stage:
         Args:
             budget: what the recipe's costs are limited to.
         """
-        return f"{self.planned_epochs} epochs" if self.planned_epochs else ""
+        return f"{self.planned_epochs} epoch{'s' * (self.planned_epochs > 1)}" if self.planned_epochs else ""
 
     def check(self, index: int, before: tuple[Stage, ...], where: str) -> None:
         """Raise ``BadInput`` where it makes no sense after the stages ``before``."""
