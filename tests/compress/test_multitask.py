@@ -140,3 +140,18 @@ def test_what_does_not_fit_is_said():
         Weighted(CROSS_ENTROPIES)({}, {"age": torch.zeros(1)})
     with pytest.raises(BadInput, match="no targets"):
         Weighted(CROSS_ENTROPIES)({}, {})
+
+
+def test_losses_that_are_modules_are_trained_and_moved():
+    class Scaled(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.scale = torch.nn.Parameter(torch.ones(()))
+
+        def forward(self, output, target):
+            return self.scale * (output - target).square().mean()
+
+    loss = Weighted({"a": Scaled(), "b": torch.nn.MSELoss()})
+    assert len(list(loss.parameters())) == 1
+    with pytest.raises(BadInput, match="no such task: b"):
+        loss({"a": torch.zeros(2)}, {"a": torch.ones(2), "b": torch.ones(2)})

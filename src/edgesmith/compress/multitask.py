@@ -93,21 +93,23 @@ class Weighted(nn.Module):
     labelled for some of the tasks.
 
     Args:
-        losses: by task.
+        losses: by task; parameters of those that are modules are this module's.
         weights: by task, 1 where a task has none.
 
     Raises:
-        BadInput: a weight is of no task; when called, a target is of no task or there is no target at all.
+        BadInput: a weight is of no task; when called, a target is of no task or output, or there is no target at all.
     """
 
     def __init__(self, losses: Mapping[str, TaskLoss], weights: Mapping[str, float] | None = None) -> None:
         super().__init__()
         self.losses = dict(losses)
+        self._of_modules = nn.ModuleList(loss for loss in losses.values() if isinstance(loss, nn.Module))
         self.weights = dict.fromkeys(losses, 1.0) | dict(weights or {})
         _known(self.weights, self.losses)
 
     def forward(self, outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> Tensor:
         _known(targets, self.losses)
+        _known(targets, outputs)
         if not targets:
             raise BadInput("no targets", where="loss of several tasks", hint="Give those of one task at least.")
         parts = [self.weighted(task, self.losses[task](outputs[task], target)) for task, target in targets.items()]

@@ -225,3 +225,34 @@ def test_statistics_are_as_before_when_a_batch_fails():
     with pytest.raises(ValueError, match="more than 1 value"):
         recalibrate(module, [torch.randn(8, 4), torch.randn(1, 4)])
     assert all(torch.equal(before[name], value) for name, value in module.state_dict().items())
+
+
+def test_a_depthwise_convolution_may_keep_a_single_channel():
+    class Depthwise(nn.Module):
+        """With convolutions that are calls of functions, of which one is depthwise and one has two groups."""
+
+        def __init__(self):
+            super().__init__()
+            self.first, self.middle, self.last = conv(3, 8), nn.Conv2d(8, 8, 3, groups=8), conv(8, 5)
+            self.weight, self.other = nn.Parameter(torch.randn(8, 4, 3, 3)), nn.Parameter(torch.randn(8, 1, 3, 3))
+
+        def forward(self, x):
+            y = F.conv2d(self.first(x), self.weight, groups=2)
+            return self.last(F.conv2d(self.middle(y), self.other, groups=8))
+
+    module = nn.Sequential(conv(3, 8), nn.Conv2d(8, 8, 3, groups=8), nn.BatchNorm2d(8), conv(8, 5))
+    _, _, pruned = check(module, X, part=7 / 8)
+    assert (pruned[1].groups, pruned[1].weight.shape) == (1, (1, 1, 3, 3))
+    structure, _, _ = check(Depthwise(), X, graph=True)
+    assert not {"first", "middle"} & set(dict(structure.untouched))
+
+
+def test_number_of_groups_of_a_function_follows():
+    """Eight channels in four groups would run as well, and be another function."""
+
+    @between()
+    def normalised(y):
+        return F.group_norm(y, 4)
+
+    _, kept, _ = check(normalised, X, graph=True)
+    assert len(kept["first"]) == 2

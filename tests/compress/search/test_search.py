@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from compress.search.toy import Toy, Widths
 from edgesmith.compress.search import SEARCHES, Problem, Trials, fit, search, uniform
@@ -183,7 +186,7 @@ def test_a_misspelt_method_and_a_bad_problem_are_refused() -> None:
     made = toy()
     with pytest.raises(BadInput, match="netadapt"):
         search(made.problem(), "netadpat")
-    with pytest.raises(BadInput, match="out of range"):
+    with pytest.raises(BadInput, match="give a cost above 0"):
         made.problem(-1.0)
 
 
@@ -192,3 +195,27 @@ def test_cma_es_is_one_of_the_samplers() -> None:
     made = toy()
     outcome = search(made.problem(), "optuna", sampler="cma", trials=30)
     assert outcome.cost <= made.problem().budget and outcome.ratios["g1"] > outcome.ratios["g0"]
+
+
+@pytest.mark.parametrize("method", SETTINGS)
+def test_a_training_that_diverges_does_not_win(method: str) -> None:
+    made = toy()
+    problem = made.problem(share=0.5)
+
+    def evaluate(module: nn.Module) -> float:
+        assert isinstance(module, Widths)
+        return float("nan") if module.widths[1] < 40 else made.evaluate(module)
+
+    outcome = found(made, method, dataclasses.replace(problem, evaluate=evaluate))
+    assert math.isfinite(outcome.score)
+    assert outcome.shape[1] >= 40
+
+
+def test_weights_beside_a_record_that_was_removed_are_another_searchs(tmp_path: Path) -> None:
+    record = tmp_path / "search.jsonl"
+    first = search(toy().problem(), "netadapt", record=record)
+    assert first.trials > 1
+    record.unlink()
+    made = toy()
+    assert search(made.problem(share=0.7), "netadapt", record=record).cost > first.cost
+    assert made.evaluated > 1

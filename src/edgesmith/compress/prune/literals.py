@@ -124,6 +124,8 @@ def _change(structure: Structure, node: fx.Node, stays: Stays) -> tuple[tuple[An
         wanted = kept.shape(values[node])
         before = tuple(values[node].shape)
         return None if wanted == before else _resized(node, before, wanted)
+    if node.name in structure.propagation.groupings:
+        return _regrouped(node, kept.shape(structure.propagation.groupings[node.name])[0])
     source = node.args[0] if node.args else None
     if not isinstance(source, fx.Node) or not isinstance(values.get(source), torch.Tensor):
         return None
@@ -233,6 +235,18 @@ def _indices(index: tuple[Any, ...], x: torch.Tensor, kept: _Kept, values: Any) 
             axis += 1
         new.append(item)
     return tuple(new)
+
+
+def _regrouped(node: fx.Node, groups: int) -> tuple[tuple[Any, ...], dict[str, Any], bool] | None:
+    """The number of groups of a convolution or normalisation that is a call of a function."""
+    norm = getattr(node.target, "__name__", "") == "group_norm"
+    place, name = (1, "num_groups") if norm else (6, "groups")
+    given = node.args[place] if place < len(node.args) else node.kwargs.get(name)
+    if given == groups or not isinstance(given, int):
+        return None
+    if name in node.kwargs:
+        return tuple(node.args), {**node.kwargs, name: groups}, False
+    return (*node.args[:place], groups, *node.args[place + 1 :]), dict(node.kwargs), False
 
 
 def _padded(

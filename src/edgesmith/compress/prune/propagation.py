@@ -78,8 +78,9 @@ class Propagation:
         sizes: attributes of modules that count channels, as (module, attribute, place in a tuple or None), with the
             labels that they count.
         heads: nodes that split an axis into heads: node name to the axes tried; ``marked`` in this round.
-        shrinks: the axis that shrinks of values that came to vary along several, by node, and the scheme of grouped
-            layers, by name; what is there before is obeyed.
+        shrinks: by node, the axis that shrinks of values that came to vary along several, and the scheme of grouped
+            layers; what is there before is obeyed.
+        groupings: one label for each group of layers of which whole groups go, by node.
         splits: such values, with their labels before.
         equal: with ``balance``, parts of values that must lose equally many channels, whichever these are; without,
             such channels are coupled one by one.
@@ -100,6 +101,7 @@ class Propagation:
     heads: dict[str, list[int]] = field(default_factory=dict)
     marked: set[str] = field(default_factory=set)
     shrinks: dict[str, int] = field(default_factory=dict)
+    groupings: dict[str, torch.Tensor] = field(default_factory=dict)
     splits: list[tuple[str, torch.Tensor]] = field(default_factory=list)
     elements: dict[str, torch.Tensor] = field(default_factory=dict)
     equal: list[Equal[torch.Tensor]] = field(default_factory=list)
@@ -139,9 +141,9 @@ class Propagation:
             self.slots[key] = Slot(param.name, axis, self.labels.mint(param.tensor.shape[axis]), role, layer)
         return self.slots[key].labels
 
-    def decide(self, layer: str, choice: int) -> int:
+    def decide(self, node: fx.Node, choice: int) -> int:
         """A choice that must be the same when labels go through the pruned network."""
-        return self.shrinks.setdefault(layer, choice)
+        return self.shrinks.setdefault(node.name, choice)
 
     def rectify(self, labels: torch.Tensor, axis: int, why: str) -> torch.Tensor:
         """Couple labels until they vary along ``axis`` alone."""

@@ -97,7 +97,7 @@ def _disagreement(structure: Structure, pruned: nn.Module, stays: np.ndarray[Any
         p = propagate(trace(pruned, structure.example), before.attention, before.shrinks, before.balance)
     except (EdgesmithError, RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
         return f"{type(error).__name__}: {str(error).strip()}"
-    return _other_shapes(before, p) or _other_couplings(structure, p, stays)
+    return _other_shapes(before, p) or _other_groups(structure, p, stays) or _other_couplings(structure, p, stays)
 
 
 def _other_shapes(before: Propagation, after: Propagation) -> str:
@@ -106,6 +106,16 @@ def _other_shapes(before: Propagation, after: Propagation) -> str:
         node = next(n for n in p.traced.graph.graph.nodes if n.op == "output")
         outputs.append([n.meta["value"] for n in node.all_input_nodes])
     return "" if outputs[0] == outputs[1] else f"outputs were {outputs[0]}, are {outputs[1]}"
+
+
+def _other_groups(structure: Structure, p: Propagation, stays: np.ndarray[Any, np.dtype[np.bool_]]) -> str:
+    """Whether a grouped layer has other groups than those that were to stay."""
+    for node, labels in structure.propagation.groupings.items():
+        units = structure.unit_of_label[labels.numpy()]
+        left, found = int(((units < 0) | stays[units]).sum()), len(p.groupings.get(node, ()))
+        if left != found:
+            return f"{node} has {found} groups instead of {left}"
+    return ""
 
 
 def _other_couplings(structure: Structure, p: Propagation, stays: np.ndarray[Any, np.dtype[np.bool_]]) -> str:

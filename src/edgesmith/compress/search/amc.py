@@ -89,7 +89,8 @@ def amc(
 
 def _reward(trials: Trials, shape: Shape, kind: Reward) -> float:
     problem = trials.problem
-    error = 1.0 - trials.score(shape) / problem.perfect
+    score = trials.score(shape)
+    error = 1.0 - score / problem.perfect if math.isfinite(score) else 1.0
     if kind == "accuracy":
         return -error
     return -error * math.log(1.0 + 1000.0 * trials.cost(shape) / trials.cost(problem.whole))

@@ -43,7 +43,7 @@ def netadapt(
         saving: the first step, as a share of the whole module's cost.
         decay: of the step, from iteration to iteration.
         record: file that keeps costs and scores; the weights that an iteration ended with lie beside it (``.pt``),
-            so an interrupted search goes on there.
+            so an interrupted search goes on there. Without the record it starts anew.
 
     Raises:
         BudgetMissed: no shape is within the budget.
@@ -62,7 +62,7 @@ def netadapt(
         trials.progress("netadapt: cost", round(1000 * (first - here)), round(1000 * (first - problem.budget)))
         walk.descend(goal, iterations, seed)
         iterations += 1
-    score = float(problem.evaluate(walk.module))
+    score = problem.quality(walk.module)
     shape, cost = walk.shape, trials.cost(walk.shape)
     return Found("netadapt", problem.ratios(shape), shape, cost, score, walk.module, walk.evaluated, walk.history)
 
@@ -77,7 +77,7 @@ class _Walk:
         self.history: list[dict[str, float]] = []
         self._steps: list[Shape] = [problem.whole]
         self._saved: list[Shape] = []
-        if file and file.is_file():
+        if file and trials.resumed and file.is_file():
             self._load(file)
 
     def descend(self, goal: float, iteration: int, seed: int) -> None:
@@ -96,7 +96,7 @@ class _Walk:
                 with torch.random.fork_rng():
                     torch.manual_seed(seed * 100_003 + iteration * 1009 + j)
                     self.problem.finetune(module)
-            scored.append((float(self.problem.evaluate(module)), -j, shape, module))
+            scored.append((self.problem.quality(module), -j, shape, module))
             self.evaluated += 1
             self.trials.progress(f"netadapt: iteration {iteration + 1}", j + 1, len(candidates))
         score, _, self.shape, self.module = max(scored, key=lambda s: s[:2])

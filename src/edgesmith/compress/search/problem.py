@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -90,9 +91,12 @@ class Problem:
     def __post_init__(self) -> None:
         names = [g.name for g in self.groups]
         if not names or len(set(names)) < len(names):
-            raise BadInput("needs groups of different names", where="search")
-        if not self.budget > 0 or not 0 < self.most < 1 or not 0 < self.tolerance < 1:
-            raise BadInput("budget, most or tolerance is out of range", where="search")
+            raise BadInput("needs groups of different names", where="search", hint="such as of prune.groups(module, x)")
+        if not self.budget > 0:
+            raise BadInput(f"budget={self.budget}", where="search", hint="give a cost above 0")
+        for name, share in (("most", self.most), ("tolerance", self.tolerance)):
+            if not 0 < share < 1:
+                raise BadInput(f"{name}={share} is outside (0, 1)", where="search", hint="it is a share")
 
     @property
     def whole(self) -> Shape:
@@ -115,6 +119,11 @@ class Problem:
     def pruned(self, shape: Shape) -> nn.Module:
         """The module of a shape, not trained since."""
         return self.prune(self.module, {n: r for n, r in self.ratios(shape).items() if r > 0})
+
+    def quality(self, module: nn.Module) -> float:
+        """What ``evaluate`` gives; what is no number, as after a training that diverged, counts as the worst."""
+        score = float(self.evaluate(module))
+        return -math.inf if math.isnan(score) else score
 
     @property
     def digest(self) -> str:

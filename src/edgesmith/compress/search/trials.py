@@ -28,6 +28,9 @@ class Trials:
         settings: of the search: method, seed and whatever else decides its course.
         record: file of JSON lines where answers are kept; one of another search raises ``BadInput``.
         progress: told of each evaluated shape.
+
+    Attributes:
+        resumed: whether the record was there already.
     """
 
     def __init__(
@@ -46,6 +49,7 @@ class Trials:
         self._known_scores: dict[Shape, float] = {}
         self._record = Path(record) if record else None
         self._best: tuple[Shape, nn.Module] | None = None
+        self.resumed = False
         if self._record:
             self._open({"search": problem.digest, **settings})
 
@@ -67,7 +71,7 @@ class Trials:
         if shape not in self._scores:
             if shape not in self._known_scores:
                 module = self._trained(shape)
-                self._known_scores[shape] = float(self.problem.evaluate(module))
+                self._known_scores[shape] = self.problem.quality(module)
                 self._write({"shape": shape, "score": self._known_scores[shape]})
                 if all(self._known_scores[shape] > s for s in self._scores.values()):
                     self._best = (shape, module)
@@ -117,6 +121,7 @@ class Trials:
                 self._known_costs[shape] = float(row["cost"])
             if "score" in row:
                 self._known_scores[shape] = float(row["score"])
+        self.resumed = bool(rows)
         if not rows:
             self._record.parent.mkdir(parents=True, exist_ok=True)
             self._write(own)

@@ -45,7 +45,7 @@ def _convolution(call: Call, weight: Any, bias: Any, groups: int, transposed: bo
     spatial = (x.shape if transposed else call.out.sizes)[axis + 1 :]
     positions = prod(spatial) * (x.shape[0] if axis else 1) * prod(weight.tensor.shape[2:])
     reads, makes = (0, 1) if transposed else (1, 0)
-    if groups == 1:
+    if groups == 1 and call.node.name not in p.shrinks:  # or a single one of several groups is left
         p.bind(weight, reads, channels, "in", layer)
         made = p.produce(weight, makes, layer)
         call.term(positions, channels, made)
@@ -67,10 +67,11 @@ def _grouped(
     inside = len(channels) // groups
     outside = weight.tensor.shape[1] if transposed else weight.tensor.shape[0] // groups
     why = f"{layer} couples it, in its group, to what is fixed"
-    if p.decide(layer, 0 if groups >= inside else 1) == 0:
+    if p.decide(call.node, 0 if groups >= inside else 1) == 0:
         p.rectify(channels.reshape(groups, inside), 0, why)
         made = p.labels.canonical(channels).reshape(groups, inside)[:, :1].expand(groups, outside).reshape(-1)
         call.follows("groups", made[::outside])
+        p.groupings[call.node.name] = made[::outside]
         along = channels if transposed else made
         p.bind(weight, 0, along, "scale", layer)
         call.term(positions * weight.tensor.shape[1], along)

@@ -83,10 +83,11 @@ def _group_norm_function(call: Call) -> Any:
 def _group_norm(call: Call, groups: int, weight: Any, bias: Any) -> Any:
     """Whole groups are removed, which leaves the statistics of the others as they are; a single group shrinks."""
     x = call.input()
-    if call.p.decide(call.layer, 0 if groups > 1 else 1) == 0:
+    if call.p.decide(call.node, 0 if groups > 1 else 1) == 0:
         channels = call.p.along(x, 1, f"{call.place} normalises along another axis")
         call.p.rectify(channels.reshape(groups, -1), 0, f"{call.place} couples it, in its group, to what is fixed")
         call.follows("num_groups", channels[:: len(channels) // groups])
+        call.p.groupings[call.node.name] = channels[:: len(channels) // groups]
     return _beside(call, x, 1, (weight, bias))
 
 
