@@ -36,10 +36,19 @@ INHERITED_RATE = 0.03
 """The largest learning rate of students whose weights are not random; that of fine-tuning in ``pruning.py``."""
 
 TEACHER = "resnet"
-STUDENTS = ("resnet-half", "mobilenet-half")
-LAST = {"resnet": "features.8", "resnet-half": "features.8", "mobilenet-half": "features.10"}
+STUDENTS = ("resnet-three-quarters", "resnet-half", "mobilenet-half")
+LAST = {
+    "resnet": "features.8",
+    "resnet-three-quarters": "features.8",
+    "resnet-half": "features.8",
+    "mobilenet-half": "features.10",
+}
 """The last block of each network."""
-EXITS = {"resnet-half": ("features.4", "features.6"), "mobilenet-half": ("features.4", "features.7")}
+EXITS = {
+    "resnet-three-quarters": ("features.4", "features.6"),
+    "resnet-half": ("features.4", "features.6"),
+    "mobilenet-half": ("features.4", "features.7"),
+}
 """Blocks behind which a network that teaches itself has classifiers."""
 
 
@@ -130,13 +139,14 @@ def taught(
 
 
 def inherited(experiment: Experiment, teacher: nn.Module, student: nn.Module, seed: int) -> nn.Module:
-    """The student's architecture with those channels of the teacher, every second one, that Taylor holds dearest."""
+    """The student's architecture with those of the teacher's channels that Taylor holds dearest."""
     data = experiment.some(BATCHES, BATCH, seed)
-    ratios = {group.name: 0.5 for group in groups(teacher, experiment.example)}
+    narrower = 1 - student.classifier.in_features / teacher.classifier.in_features
+    ratios = {group.name: narrower for group in groups(teacher, experiment.example)}
     module = stepwise(teacher, experiment.example, ratios=ratios, data=data).module
     shapes = ({n: p.shape for n, p in m.state_dict().items()} for m in (module, student))
     if next(shapes) != next(shapes):
-        raise ValueError(f"{type(teacher).__name__} does not become the student when every group is halved")
+        raise ValueError(f"{type(teacher).__name__} does not become the student when every group is narrowed alike")
     return module
 
 
@@ -145,6 +155,6 @@ if __name__ == "__main__":
         students = [name for name in STUDENTS if name in experiment.networks]
         ways = (*LESSONS, MUTUAL, SELF, MOVING) if experiment.data == "sign_language_digits" else MAIN
         for way, name, seed in product(ways, students, experiment.seeds):
-            if name == STUDENTS[0] or not (way in LESSONS and LESSONS[way].inherits):
+            if name.startswith(TEACHER) or not (way in LESSONS and LESSONS[way].inherits):
                 compute = partial(distilled, experiment, name, way, seed)
                 experiment.once("distillation", f"{name} {way} {seed}", compute)
