@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from chain.conftest import HEAD, Place
+from edgesmith.chain.models import built
 from edgesmith.chain.recipe import load, model_spec
 from edgesmith.chain.stage import STAGES
 from edgesmith.errors import BadInput
 
 pytestmark = pytest.mark.torch
 
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples" / "compression"
 TRAIN = '\n[[stage]]\nmethod = "train"\nepochs = 2\n'
 DISTIL = TRAIN + '\n[[stage]]\nmethod = "distil"\nteacher = 1\n'
 PRUNE = "\n[budget]\nmacs = 1000\n" + TRAIN + '\n[[stage]]\nmethod = "prune"\n'
@@ -160,3 +163,12 @@ def test_parameters_of_stages_are_plain_data() -> None:
     for kind in STAGES.values():
         required: dict[str, Any] = {"teacher": 0} if kind.method == "distil" else {}
         assert json.dumps(kind(**required).parameters)
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.toml")), ids=lambda p: p.stem)
+def test_recipes_of_the_examples_are_read_and_their_networks_built(path: Path) -> None:
+    recipe = load(path)
+    assert recipe.stages and recipe.budget.has_costs
+    spec = replace(recipe.model, checkpoint="")
+    module = built(spec, recipe.path, classes=10, size=(1, 28, 28), seed=0)
+    assert sum(p.numel() for p in module.parameters()) > 1000
