@@ -121,7 +121,7 @@ def distilled(experiment: Experiment, name: str, way: str, seed: int) -> dict[st
         student = taught(experiment, LESSONS[way], student, name, seed, learn)
     rates["distilled"] = experiment.top1(student)
     gap = rates["teacher"] - rates["alone"]
-    return rates | {"recovered": (rates["distilled"] - rates["alone"]) / gap if gap > 0 else float("nan")}
+    return rates | ({"recovered": (rates["distilled"] - rates["alone"]) / gap} if gap > 0 else {})
 
 
 def taught(
