@@ -6,7 +6,7 @@ python benchmarks/compression/distillation.py --data fashion_mnist --seeds 0 1 2
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from itertools import product
 
@@ -32,11 +32,9 @@ from edgesmith.compress.prune import groups, stepwise
 
 BATCHES, BATCH = 20, 128
 """Of training pictures by which a student's channels are chosen."""
-INHERITED_RATE = 0.03
-"""The largest learning rate of students whose weights are not random; that of fine-tuning in ``pruning.py``."""
 
 TEACHER = "resnet"
-STUDENTS = ("resnet-three-quarters", "resnet-half", "mobilenet-half")
+STUDENTS = ("resnet-half", "resnet-three-quarters", "mobilenet-half")
 LAST = {
     "resnet": "features.8",
     "resnet-three-quarters": "features.8",
@@ -59,16 +57,18 @@ class Lesson:
     Attributes:
         terms: from the teacher's last block and the student's; None: the labels alone.
         inherits: the student begins with the teacher's best channels and not with random weights.
+        hard: weight of the labels beside the terms; None: the terms' own.
         teachers: how many.
     """
 
     terms: Callable[[dict[str, str]], list[Term]] | None
     inherits: bool = False
+    hard: float | None = None
     teachers: int = 1
 
 
 LESSONS = {
-    "inherited channels, soft logits": Lesson(lambda layers: [SoftLogits(T=4)], inherits=True),
+    "inherited channels, soft logits": Lesson(lambda layers: [SoftLogits(T=2, weight=0.5)], inherits=True, hard=0.5),
     "soft logits": Lesson(lambda layers: [SoftLogits(T=4)]),
     "inherited channels": Lesson(None, inherits=True),
     "soft logits of three teachers": Lesson(lambda layers: [SoftLogits(T=4)], teachers=3),
@@ -91,13 +91,10 @@ def distilled(experiment: Experiment, name: str, way: str, seed: int) -> dict[st
         "alone": experiment.top1(experiment.trained(name, seed)),
     }
     student = experiment.fresh(name, seed)
-    schedule = BASELINES[experiment.data]
-    if way in LESSONS and LESSONS[way].inherits:
-        schedule = replace(schedule, rate=INHERITED_RATE)
     learn = partial(
         train,
         data=experiment.pictures[0],
-        schedule=schedule,
+        schedule=BASELINES[experiment.data],
         seed=seed,
         checkpoint=experiment.checkpoint(f"distilled-{name}-{way}-{seed}"),
     )
@@ -134,7 +131,8 @@ def taught(
         student = inherited(experiment, teachers[0], student, seed)
     if lesson.terms is None:
         return learn(student)
-    with Distiller(teachers, student, lesson.terms({LAST[TEACHER]: LAST[name]}), example=experiment.example) as kd:
+    terms = lesson.terms({LAST[TEACHER]: LAST[name]})
+    with Distiller(teachers, student, terms, hard=lesson.hard, example=experiment.example) as kd:
         return learn(student, loss=lambda module, x, labels: kd(x, labels, module(x)), extra=kd.adapters)
 
 
