@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from chain.conftest import torch
 from compress.search.toy import Toy, Widths
 from edgesmith.chain.shrinking import Shrinking
+from edgesmith.compress.search import Problem
 from edgesmith.errors import BudgetMissed
 
 pytestmark = pytest.mark.torch
@@ -31,12 +33,14 @@ class WrongCosts:
         self.toy, self.budget, self.factor, self.bend = toy, budget, factor, bend
         self.known = 1.0
         self.measurements = 0
+        self.recalibrated: list[bool] = []
 
     def __call__(self, module: Any) -> float:
         return self.known * self.toy.cost(module) / self.budget
 
     def measured(self, module: Any) -> float:
         self.measurements += 1
+        self.recalibrated.append(getattr(module, "is_recalibrated", False))
         predicted = self.toy.cost(module) / self.budget
         taken = self.factor * predicted**self.bend
         self.known = taken / predicted
@@ -50,6 +54,27 @@ class WrongCosts:
         self.known = corrections["known"]
 
 
+class ToyChannels:
+    """Groups of a toy's channels; modules that a stage gives are marked."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem, self.groups = problem, tuple(problem.groups)
+        self.prune = problem.prune
+
+    def in_steps(self, ratios: Mapping[str, float]) -> Any:
+        return self.recalibrated(self.prune(self.problem.module, ratios))
+
+    def recalibrated(self, module: Any) -> Any:
+        module = copy.deepcopy(module)
+        module.is_recalibrated = True
+        return module
+
+    def globally(self, place: float) -> tuple[int, ...]:
+        if place >= 1:
+            return self.problem.smallest
+        return self.problem.shape([place * share for share in (0.4, 0.8, 0.4, 0.8)])
+
+
 Make = Callable[..., Shrinking]
 
 
@@ -57,14 +82,9 @@ Make = Callable[..., Shrinking]
 def shrinking(tmp_path: Path) -> Make:
     def make(costs: WrongCosts, **options: Any) -> Shrinking:
         problem = costs.toy.problem(step=options.pop("step", 2))
-        functions = (costs.toy.evaluate, costs.toy.finetune)
-        folder = options.pop("folder", tmp_path)
-
-        def globally(place: float) -> tuple[int, ...]:
-            return problem.smallest if place >= 1 else problem.shape([place * share for share in (0.4, 0.8, 0.4, 0.8)])
-
-        places = (problem.module, tuple(problem.groups), costs.toy.prune, globally, costs)
-        return Shrinking(*places, *functions, 0.8, 0, folder, lambda *_: None)  # type: ignore[arg-type]
+        toy, folder = costs.toy, options.pop("folder", tmp_path)
+        places: Any = (problem.module, ToyChannels(problem), costs, toy.evaluate, toy.finetune)
+        return Shrinking(*places, 0.8, 0, folder, lambda *_: None)
 
     return make
 
@@ -80,6 +100,8 @@ def test_the_program_is_within_the_budget_and_near_it(shrinking: Make, factor: f
     assert 0.95 <= shrunk.measured <= 1
     assert costs.measurements <= 7
     assert tuple(shrunk.module.widths) == shrunk.shape
+    assert shrunk.module.is_recalibrated
+    assert all(costs.recalibrated[1:]), "only the whole network is measured as it is"
 
 
 def test_nothing_is_pruned_where_the_program_is_within_the_budget(shrinking: Make) -> None:

@@ -1,4 +1,4 @@
-"""Costs of modules as a share of the budget: predicted for searches, corrected by what is measured."""
+"""Costs as a share of the budget: of modules, predicted for searches and corrected by what is measured; of programs."""
 
 from __future__ import annotations
 
@@ -13,9 +13,33 @@ from edgesmith.chain.work import Work
 from edgesmith.compress.counting import macs
 from edgesmith.pipeline.latency import size_of
 
-__all__ = ["Costs"]
+__all__ = ["Costs", "program_figures"]
 
 FLOAT = "f32"
+OF_PROGRAMS = ("latency_ms", "size_kb")
+"""Figures that compiling decides."""
+
+
+def program_figures(work: Work, limits: tuple[Limit, ...], model: Path, folder: Path) -> dict[str, float]:
+    """Those that have limits, of a model's program: kilobytes; milliseconds, in turns with the program that the budget
+    refers to.
+
+    Args:
+        folder: of the program.
+    """
+    wanted = [limit.figure for limit in limits if limit.figure in OF_PROGRAMS]
+    if not wanted:
+        return {}
+    program = work.bench.compiled(model, folder)
+    found = {"size_kb": size_of(program).nbytes / 1000}
+    if "latency_ms" in wanted:
+        first = work.before[work.first]
+        if first.program is None or first.metrics is None:
+            found["latency_ms"] = work.bench.milliseconds({"": (program, model)})[""]
+        else:
+            taken = work.bench.milliseconds({"first": (first.program, first.onnx), "": (program, model)})
+            found["latency_ms"] = first.metrics.latency_ms * taken[""] / taken["first"]
+    return {figure: found[figure] for figure in wanted}
 
 
 class Costs:
@@ -49,23 +73,13 @@ class Costs:
 
     def measured(self, module: Any) -> float:
         """The same of the compiled program; the corrections follow from it."""
-        ratios = []
         with tempfile.TemporaryDirectory(prefix="edgesmith-cost-") as name:
-            milliseconds = size_kb = 0.0
-            if any(limit.figure != "macs" for limit in self._limits):
-                milliseconds, size_kb = self._program(module, Path(name))
-                if self._needs("latency_ms"):
-                    self._factor = milliseconds / self._predicted(module)
-                if self._needs("size_kb"):
-                    self._code_kb = size_kb - self._predicted.size(module).weights / 1000
-            known = {"latency_ms": milliseconds, "size_kb": size_kb}
-            for limit in self._limits:
-                value = known.get(limit.figure)
-                ratios.append((self._figure(limit.figure, module) if value is None else value) / limit.most)
-        return max(ratios)
-
-    def _needs(self, figure: str) -> bool:
-        return any(limit.figure == figure for limit in self._limits)
+            found = self._of_program(module, Path(name))
+        if "latency_ms" in found:
+            self._factor = found["latency_ms"] / self._predicted(module)
+        if "size_kb" in found:
+            self._code_kb = found["size_kb"] - self._predicted.size(module).weights / 1000
+        return self(module)
 
     def _figure(self, figure: str, module: Any) -> float:
         if figure == "macs":
@@ -74,20 +88,13 @@ class Costs:
             return self._factor * self._predicted(module)
         return self._code_kb + self._predicted.size(module).weights / 1000
 
-    def _program(self, module: Any, folder: Path) -> tuple[float, float]:
-        """Milliseconds, in turns with the program that the budget refers to, and kilobytes."""
+    def _of_program(self, module: Any, folder: Path) -> dict[str, float]:
         work = self._work
+        if not any(limit.figure in OF_PROGRAMS for limit in self._limits):
+            return {}
         path = folder / "model.onnx"
         work.export(module, path)
         if work.recipe.precision != FLOAT:
             last = next(s for s in reversed(work.recipe.stages) if s.precision)
             path = last.preview(path, work) or quantised_stand_in(path, work.recipe.precision)
-        program = work.bench.compiled(path, folder / "program")
-        size_kb = size_of(program).nbytes / 1000
-        if not self._needs("latency_ms"):
-            return 0.0, size_kb
-        first = work.before[work.first]
-        if first.program is None or first.metrics is None:
-            return work.bench.milliseconds({"": (program, path)})[""], size_kb
-        taken = work.bench.milliseconds({"first": (first.program, first.onnx), "": (program, path)})
-        return first.metrics.latency_ms * taken[""] / taken["first"], size_kb
+        return program_figures(work, self._limits, path, folder / "program")

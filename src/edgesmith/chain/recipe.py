@@ -159,7 +159,7 @@ class OptimizeRecipe:
     def __post_init__(self) -> None:
         if not self.budget.has_costs:
             for i, stage in enumerate(self.stages, 1):
-                if stage.uses_budget or stage.if_needed:
+                if stage.needs_budget or stage.if_needed:
                     why = f"there is no limit that stage {i} {stage.method} could refer to"
                     raise BadInput(why, where="[budget]", hint="latency_ms, size_kb or macs")
         if self.stock_models:

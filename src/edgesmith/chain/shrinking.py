@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from edgesmith.atomic import write_file
 from edgesmith.chain.budget import TOLERANCE
@@ -14,13 +14,32 @@ from edgesmith.chain.costs import Costs
 from edgesmith.compress.search import Found, Group, Problem, Trials, along, fit, search, uniform
 from edgesmith.compress.search.problem import Progress, Shape
 
-__all__ = ["GLOBAL", "UNIFORM", "Shrinking", "Shrunk"]
+__all__ = ["GLOBAL", "UNIFORM", "Channels", "Shrinking", "Shrunk"]
 
 CORRECTIONS = 4
 MARGIN = 0.98
 """Of the budget is aimed at, once more for every time that a program took longer than predicted."""
 UNIFORM, GLOBAL = "uniform", "global"
 """The same share of every group; channels by one threshold of importance for all groups."""
+
+
+class Channels(Protocol):
+    """What can be taken from the network that is pruned, and how."""
+
+    @property
+    def groups(self) -> Sequence[Group]: ...
+
+    def prune(self, module: Any, ratios: Mapping[str, float]) -> Any:
+        """A smaller module, at once, as predictions need it."""
+
+    def in_steps(self, ratios: Mapping[str, float]) -> Any:
+        """The network with so much gone, cut by cut, as it will be kept."""
+
+    def recalibrated(self, module: Any) -> Any:
+        """A copy whose statistics are those of the channels that are left."""
+
+    def globally(self, place: float) -> Shape:
+        """On the way from nothing pruned (0) to everything that may be (1), by one threshold of importance."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +49,7 @@ class Shrunk:
     Args:
         ratios: by group, of the whole network.
         shape: channels that are kept, in the groups' order.
-        module: pruned; trained as far as the search trained it.
+        module: pruned, its statistics measured anew; trained as far as the search trained it.
         measured: its program's cost as a share of the budget.
         trials: networks that the search trained and evaluated.
     """
@@ -48,15 +67,11 @@ class Shrinking:
 
     Args:
         costs: as shares of the budget.
-        prune: gives a smaller module.
-        globally: the shape on the way from nothing (0) to everything (1) by a threshold of importance for all groups.
         folder: keeps corrections and the search's record, for the next process after an interruption.
     """
 
     module: Any
-    groups: tuple[Group, ...]
-    prune: Callable[[Any, Mapping[str, float]], Any]
-    globally: Callable[[float], Shape]
+    channels: Channels
     costs: Costs
     evaluate: Callable[[Any], float]
     finetune: Callable[[Any], None] | None
@@ -88,7 +103,7 @@ class Shrinking:
         return self._settled(found.shape, found, found.trials, lambda trials: fit(trials, ratios))
 
     def _globally(self, trials: Trials) -> Shape:
-        return along(trials, self.globally)
+        return along(trials, self.channels.globally)
 
     def _corrected(self) -> None:
         """Corrections of predictions near the budget, the same ones after an interruption."""
@@ -99,8 +114,8 @@ class Shrinking:
         self.progress("programs measured", 0, 2)
         if self.costs.measured(self.module) > 1:
             self.progress("programs measured", 1, 2)
-            problem = self._problem(1.0)
-            self.costs.measured(problem.pruned(uniform(self._trials(1.0))))
+            pruned = self._problem(1.0).pruned(uniform(self._trials(1.0)))
+            self.costs.measured(self.channels.recalibrated(pruned))
         self.progress("programs measured", 2, 2)
         self.folder.mkdir(parents=True, exist_ok=True)
         write_file(file, json.dumps(self.costs.corrections).encode())
@@ -125,19 +140,23 @@ class Shrinking:
         return max(within, key=lambda s: s.measured) if within else min(tried.values(), key=lambda s: s.measured)
 
     def _module(self, shape: Shape, found: Found | None) -> Any:
-        """Of the search's module where it only has to lose more, else of the whole one."""
-        problem = self._problem(1.0)
-        if found is None or any(new > old for new, old in zip(shape, found.shape, strict=True)):
-            return problem.pruned(shape)
-        pairs = zip(self.groups, shape, found.shape, strict=True)
+        """Of the search's module where it only has to lose more, else of the whole one, as the stage will give it.
+
+        Weights count: by them quantisation decides what stays in floats, which takes time.
+        """
+        if found is None:
+            return self.channels.in_steps(self._problem(1.0).ratios(shape))
+        if any(new > old for new, old in zip(shape, found.shape, strict=True)):
+            return self.channels.recalibrated(self._problem(1.0).pruned(shape))
+        pairs = zip(self.channels.groups, shape, found.shape, strict=True)
         ratios = {g.name: 1 - new / old for g, new, old in pairs if new < old}
-        return self.prune(found.module, ratios) if ratios else found.module
+        return self.channels.recalibrated(self.channels.prune(found.module, ratios) if ratios else found.module)
 
     def _problem(self, budget: float) -> Problem:
         return Problem(
             self.module,
-            self.groups,
-            self.prune,
+            self.channels.groups,
+            self.channels.prune,
             self.costs,
             budget,
             self.evaluate,

@@ -64,9 +64,14 @@ class Stage:
         return ""
 
     @property
+    def needs_budget(self) -> bool:
+        """Whether it cannot do without a limit of a cost."""
+        return False
+
+    @property
     def uses_budget(self) -> bool:
         """Whether the limits of the recipe's costs decide the outcome, too."""
-        return False
+        return self.needs_budget
 
     @property
     def uses_target(self) -> bool:

@@ -7,7 +7,7 @@ import inspect
 import math
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -116,7 +116,7 @@ class Prune(Stage):
                 raise unknown(name, known, "settings", f"setting of {self.search!r}")
 
     @property
-    def uses_budget(self) -> bool:
+    def needs_budget(self) -> bool:
         return self.target == BUDGET
 
     @property
@@ -146,14 +146,12 @@ class Prune(Stage):
         return apply_shape(module, shape["text"])
 
     def _onto_budget(self, work: Work) -> Outcome:
-        channels, data, multiple = _Channels(self, work), work.data.labelled_batches, self.multiple(work)
+        channels, multiple = _Channels(self, work), self.multiple(work)
         shrinking = Shrinking(
             work.module,
-            channels.groups,
-            lambda module, ratios: channels.pruned(module, ratios).module,
-            channels.globally,
+            channels,
             Costs(work, work.limits),
-            lambda module: work.evaluate(_recalibrated(module, data)),
+            lambda module: work.evaluate(channels.recalibrated(module)),
             self._finetune(work),
             self.most,
             work.recipe.seed,
@@ -165,16 +163,12 @@ class Prune(Stage):
         except BudgetMissed as error:
             finer = f"; or leave multiples of fewer channels: round_to = {multiple // 2}" if multiple > 1 else ""
             raise BudgetMissed(error.why, where=error.where, hint=error.hint + finer) from error
-        if shrunk.trials:
-            pruned = channels.pruned(work.module, {n: r for n, r in shrunk.ratios.items() if r > 0})
-            module = _recalibrated(shrunk.module, data)
-        else:
-            pruned = channels.in_steps(shrunk.ratios)
-            module = pruned.module
+        pruned = channels.pruned(work.module, shrunk.ratios) if shrunk.trials else channels.stepped(shrunk.ratios)
         each = f", {self.short_epochs:g} epochs each" if self.short_epochs else ""
         tried = (f"{self.search}: {shrunk.trials} networks evaluated{each}",) if shrunk.trials else ()
         measured = f"measured at {shrunk.measured:.1%} of the budget"
-        return Outcome(module, {"text": pruned.shape.to_json()}, notes=(*tried, measured, _left(pruned, multiple)))
+        notes = (*tried, measured, _left(pruned, multiple))
+        return Outcome(shrunk.module, {"text": pruned.shape.to_json()}, notes=notes)
 
     def _finetune(self, work: Work) -> Callable[[Any], None] | None:
         if not self.short_epochs:
@@ -193,6 +187,7 @@ class _Channels:
 
     stage: Prune
     work: Work
+    _stepped: dict[tuple[tuple[str, float], ...], Pruned] = field(default_factory=dict)
 
     @cached_property
     def _structure(self) -> Any:
@@ -219,19 +214,34 @@ class _Channels:
 
     def pruned(self, module: Any, ratios: Mapping[str, float]) -> Pruned:
         """A smaller module; ratios are exact, because the groups know the steps."""
+        ratios = {name: ratio for name, ratio in ratios.items() if ratio > 0}
         own: dict[str, Any] = {"importance": self.stage.importance}
         if module is self.work.module:
             scores = self._scores
             own = {"importance": lambda _: scores, "structure": self._structure}
         data = self.work.data.labelled_batches
-        return prune(module, self.work.example, ratios=dict(ratios), data=data, max_ratio=0.999, **own)
+        return prune(module, self.work.example, ratios=ratios, data=data, max_ratio=0.999, **own)
 
-    def in_steps(self, ratios: Mapping[str, float]) -> Pruned:
-        """The stage's module with so much gone, cut by cut."""
-        wanted = {name: ratio for name, ratio in ratios.items() if ratio > 0}
+    def prune(self, module: Any, ratios: Mapping[str, float]) -> Any:
+        return self.pruned(module, ratios).module
+
+    def stepped(self, ratios: Mapping[str, float]) -> Pruned:
+        """The stage's module with so much gone, cut by cut; computed once."""
+        wanted = tuple(sorted((name, ratio) for name, ratio in ratios.items() if ratio > 0))
         if not wanted:
             return self.pruned(self.work.module, {})
-        return stepwise(self.work.module, self.work.example, ratios=wanted, **self._options)
+        if wanted not in self._stepped:
+            module, example = self.work.module, self.work.example
+            self._stepped[wanted] = stepwise(module, example, ratios=dict(wanted), **self._options)
+        return self._stepped[wanted]
+
+    def in_steps(self, ratios: Mapping[str, float]) -> Any:
+        return self.stepped(ratios).module
+
+    def recalibrated(self, module: Any) -> Any:
+        module = copy.deepcopy(module)
+        recalibrate(module, self.work.data.labelled_batches)
+        return module
 
     def globally(self, place: float) -> Shape:
         """Numbers of units on the way of cuts by one threshold of importance; 0: all, 1: as few as may be."""
@@ -261,13 +271,6 @@ class _Channels:
     def _options(self) -> dict[str, Any]:
         data, seed = self.work.data.labelled_batches, self.work.recipe.seed
         return {"data": data, "importance": self.stage.importance, "seed": seed}
-
-
-def _recalibrated(module: Any, data: list[tuple[Any, Any]]) -> Any:
-    """A copy whose statistics are those of the channels that are left."""
-    module = copy.deepcopy(module)
-    recalibrate(module, data)
-    return module
 
 
 def vector_channels(target: Target, precision: str) -> int:

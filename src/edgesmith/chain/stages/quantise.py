@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import tempfile
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 from edgesmith import api
+from edgesmith.chain.costs import program_figures
 from edgesmith.chain.schema import unknown
 from edgesmith.chain.stage import Outcome, Stage, stage
 from edgesmith.chain.work import Work
@@ -23,6 +25,9 @@ __all__ = ["Quantise"]
 @dataclass(frozen=True, kw_only=True)
 class Quantise(Stage):
     """Weights and activations of the exported model in fewer bits; scales from training pictures.
+
+    What stays in floats for accuracy's sake (recovery ``wide-values``) takes time and bytes. Where the program is not
+    within the budget, fewer values stay so, and none at last.
 
     Args:
         to: name of a precision.
@@ -54,6 +59,10 @@ class Quantise(Stage):
         return self.to
 
     @property
+    def uses_budget(self) -> bool:
+        return "wide-values" in self._settings().recovery
+
+    @property
     def of_preview(self) -> dict[str, Any]:
         return self.parameters
 
@@ -67,12 +76,26 @@ class Quantise(Stage):
         return path
 
     def run(self, work: Work) -> Outcome:
-        path = work.folder / "quantised.onnx"
+        path, most = work.folder / "quantised.onnx", self._settings().wide_work
         found = self._quantised(work.before[-1].onnx, path, work)
-        return Outcome(onnx=path, notes=tuple(str(n) for n in found.notices[:3]))
+        notes = [str(n) for n in found.notices[:3]]
+        for wide_work in (most / 2, most / 4, 0.0):
+            if not found.draft.parameters.wide or self._is_within_budget(work, path):
+                break
+            found = self._quantised(work.before[-1].onnx, path, work, wide_work)
+            notes = [f"for the budget, at most {wide_work:.0%} of the work stays in floats instead of {most:.0%}"]
+            notes += [str(n) for n in found.notices[:3]]
+        return Outcome(onnx=path, notes=tuple(notes))
 
-    def _quantised(self, model: Path, path: Path, work: Work) -> Quantized:
+    def _is_within_budget(self, work: Work, model: Path) -> bool:
+        with tempfile.TemporaryDirectory(prefix="edgesmith-quantise-") as name:
+            found = program_figures(work, work.limits, model, Path(name))
+        return all(found[limit.figure] <= limit.most for limit in work.limits if limit.figure in found)
+
+    def _quantised(self, model: Path, path: Path, work: Work, wide_work: float | None = None) -> Quantized:
         data, settings = work.data.calibration, self._settings()
+        if wide_work is not None:
+            settings = replace(settings, wide_work=wide_work)
         progress = work.progress
         return api.quantize(model, data, precision=self.to, settings=settings, output=path, progress=progress)
 
