@@ -54,6 +54,14 @@ def test_statistics() -> None:
     assert Times.from_json(times.to_json()) == times
 
 
+def test_rounds_go_on_until_enough_time_has_passed() -> None:
+    pieces = {"a": timer(partial(time.sleep, 0.001))}
+    (taken,) = interleaved(pieces, rounds=2, round_seconds=0.002, seconds=0.2).values()
+    assert len(taken.rounds) > 2
+    (taken,) = interleaved(pieces, rounds=2, round_seconds=0.002, seconds=0.001).values()
+    assert len(taken.rounds) == 2
+
+
 def test_progress_is_told() -> None:
     heard: list[tuple[int, int]] = []
     interleaved({"a": timer(lambda: None)}, rounds=3, round_seconds=0.0, progress=lambda i, n: heard.append((i, n)))

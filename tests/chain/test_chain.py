@@ -56,7 +56,7 @@ class FakeBench:
     def figures(self, artifact: Any, model: Path, data: Any) -> Figures:
         return Figures(90.0, artifact.size / 1000, artifact.size)
 
-    def milliseconds(self, programs: Mapping[str, Any], rounds: int = 7) -> dict[str, float]:
+    def milliseconds(self, programs: Mapping[str, Any]) -> dict[str, float]:
         return {name: program.size / 1e4 for name, (program, _) in programs.items()}
 
     def metrics(self, figures: Figures, milliseconds: float, parameters: int) -> Metrics:

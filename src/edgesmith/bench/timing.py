@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -83,6 +84,7 @@ def interleaved(
     rounds: int = 7,
     *,
     round_seconds: float = ROUND_SECONDS,
+    seconds: float = 0.0,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Times]:
     """Times of several pieces of work: A B A B ..., so that a slow spell of the machine meets all of them.
@@ -93,15 +95,19 @@ def interleaved(
     Args:
         work: name to what is timed.
         rounds: number of rounds, at least one.
+        seconds: rounds go on until so much time has passed; a few rounds of microseconds may all lie in a slow spell.
         progress: called with (rounds done, rounds in all).
     """
     counts = {name: _runs_per_round(run, round_seconds) for name, run in work.items()}
     taken: dict[str, list[tuple[float, ...]]] = {name: [] for name in work}
-    for i in range(rounds):
+    began = time.monotonic()
+    for i in count():
+        if i >= rounds and time.monotonic() - began >= seconds:
+            break
         for name, run in work.items():
             taken[name].append(tuple(run(counts[name] + 1)[1:]))
         if progress:
-            progress(i + 1, rounds)
+            progress(min(i + 1, rounds), rounds)
     return {name: Times(tuple(parts)) for name, parts in taken.items()}
 
 

@@ -24,7 +24,8 @@ from edgesmith.target import parse
 __all__ = ["Bench", "Figures", "quantised_stand_in"]
 
 Progress = Callable[[str, int, int], None]
-ROUNDS = 7
+ROUNDS, SECONDS = 7, 1.5
+"""Programs take turns so often and so long, at least."""
 
 
 def quantised_stand_in(model: Path, precision: str) -> Path:
@@ -83,7 +84,7 @@ class Bench:
         macs = sum(int(step["macs"]) for step in artifact.manifest["steps"])
         return Figures(accuracy, size_of(artifact).nbytes / 1000, macs)
 
-    def milliseconds(self, programs: Mapping[str, tuple[Artifact, Path]], rounds: int = ROUNDS) -> dict[str, float]:
+    def milliseconds(self, programs: Mapping[str, tuple[Artifact, Path]]) -> dict[str, float]:
         """Times of programs that take turns, so that their ratios are those of the programs.
 
         The first one's is its median; the others' are it times the median of the rounds' ratios.
@@ -96,19 +97,19 @@ class Bench:
         if not self.timing.is_measured:
             return {name: self.timing(model) for name, (_, model) in programs.items()}
         artifacts = {name: artifact for name, (artifact, _) in programs.items()}
-        found = self._times(artifacts, rounds)
+        found = self._times(artifacts)
         first, *_ = found.values()
         return {
             name: first.median / 1e6 * (times.over(first) if times is not first else 1.0)
             for name, times in found.items()
         }
 
-    def _times(self, artifacts: Mapping[str, Artifact], rounds: int) -> dict[str, Times]:
+    def _times(self, artifacts: Mapping[str, Artifact]) -> dict[str, Times]:
         self._progress("times", 0, 1)
         try:
             if self._spec.on:
-                return on_device(self._spec.on, parse(self._spec.name), artifacts, rounds)
-            return on_this_machine(artifacts, rounds)
+                return on_device(self._spec.on, parse(self._spec.name), artifacts, ROUNDS, SECONDS)
+            return on_this_machine(artifacts, ROUNDS, SECONDS)
         finally:
             self._progress("times", 1, 1)
 

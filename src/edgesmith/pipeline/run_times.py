@@ -27,15 +27,21 @@ SPARE_RUNS = 3
 """For each run that counts, runs that may be dropped because something else interrupted them."""
 
 
-def on_this_machine(artifacts: Mapping[str, Artifact], rounds: int = 7) -> dict[str, Times]:
+def on_this_machine(artifacts: Mapping[str, Artifact], rounds: int = 7, seconds: float = 0.0) -> dict[str, Times]:
     """Nanoseconds of whole runs in this process, in interleaved rounds, without what a call costs here.
 
     A run during which the system gave the processor to something else is repeated.
+
+    Args:
+        rounds, seconds: how many rounds and how long at least; see ``interleaved``.
     """
-    return interleaved({name: _in_process(artifact) for name, artifact in artifacts.items()}, rounds)
+    work = {name: _in_process(artifact) for name, artifact in artifacts.items()}
+    return interleaved(work, rounds, seconds=seconds)
 
 
-def on_device(address: str, target: Target, artifacts: Mapping[str, Artifact], rounds: int = 7) -> dict[str, Times]:
+def on_device(
+    address: str, target: Target, artifacts: Mapping[str, Artifact], rounds: int = 7, seconds: float = 0.0
+) -> dict[str, Times]:
     """The same on a device, by its own clock.
 
     Raises:
@@ -50,7 +56,7 @@ def on_device(address: str, target: Target, artifacts: Mapping[str, Artifact], r
         for name, artifact in artifacts.items():
             running = device.chosen(artifact)
             work[name] = _there(stack.enter_context(device.open(running, running.threads)), running)
-        return interleaved(work, rounds)
+        return interleaved(work, rounds, seconds=seconds)
 
 
 def can_be_modelled(target: Target) -> bool:
