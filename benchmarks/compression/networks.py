@@ -88,9 +88,34 @@ class ResNet(nn.Module):
         return self.classifier(self.features(x).mean((2, 3)))
 
 
+class SignNet(nn.Module):
+    """A plain network after that of BinaryConnect and BNN (arXiv:1602.02830), narrower, with a mean at the end: what
+    layers read is negative as often as positive, so that its signs say something."""
+
+    def __init__(self, channels: int, classes: int, *, width: int = 32) -> None:
+        super().__init__()
+        layers: list[nn.Module] = [*conv_norm(channels, width, 3, 2), nn.Hardtanh()]
+        inputs = width
+        for outputs, shrinks in (
+            (width, True),
+            (2 * width, False),
+            (2 * width, True),
+            (4 * width, False),
+            (4 * width, False),
+        ):
+            layers += [*conv_norm(inputs, outputs, 3), *([nn.MaxPool2d(2)] if shrinks else []), nn.Hardtanh()]
+            inputs = outputs
+        self.features = nn.Sequential(*layers)
+        self.classifier = nn.Linear(inputs, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.classifier(self.features(x).mean((2, 3)))
+
+
 NETWORKS: dict[str, Callable[[int, int], nn.Module]] = {
     "mobilenet": MobileNet,
     "resnet": ResNet,
+    "signs": SignNet,
     "mobilenet-half": lambda channels, classes: MobileNet(channels, classes, width=0.5),
     "resnet-half": lambda channels, classes: ResNet(channels, classes, width=8),
     "resnet-three-quarters": lambda channels, classes: ResNet(channels, classes, width=12),

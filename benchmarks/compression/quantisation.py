@@ -27,11 +27,13 @@ class Way:
 
     Attributes:
         epochs: by data set.
+        networks: for which it makes sense: few bits are too few for depthwise layers, and signs need values around 0.
     """
 
     settings: qat.Settings
     epochs: dict[str, int]
     rate: float
+    networks: tuple[str, ...] = NETWORKS
 
 
 SHORT = {"fashion_mnist": 1, "sign_language_digits": 10}
@@ -45,9 +47,9 @@ WAYS = {
     "int4 weights, ends int8": Way(qat.Settings(weight_bits=4, keep=ENDS), MIDDLE, 0.01),
     "int8, PACT": Way(qat.Settings(activations="pact"), SHORT, 0.005),
     "5 bits, INQ": Way(qat.Settings(weights="inq", weight_bits=5), MIDDLE, 0.01),
-    "ternary (TWN)": Way(qat.Settings(weights="twn", keep=ENDS), LONG, 0.02),
-    "binary weights": Way(qat.Settings(weights="binary", keep=ENDS), LONG, 0.02),
-    "XNOR": Way(qat.Settings(weights="binary", activations="signs", keep=ENDS), LONG, 0.02),
+    "ternary (TWN)": Way(qat.Settings(weights="twn", keep=ENDS), LONG, 0.02, ("resnet",)),
+    "binary weights": Way(qat.Settings(weights="binary", keep=ENDS), LONG, 0.02, ("resnet",)),
+    "XNOR": Way(qat.Settings(weights="binary", activations="signs", keep=ENDS), LONG, 0.02, ("signs",)),
 }
 
 
@@ -107,9 +109,13 @@ def program_top1(experiment: Experiment, module: qat.QuantizedModule) -> float:
 
 if __name__ == "__main__":
     for experiment in parsed(__doc__):
-        networks = [name for name in NETWORKS if name in experiment.networks]
         ways = WAYS if experiment.data == "sign_language_digits" else MAIN
-        rows = list(product(experiment.seeds, networks, ways))
+        rows = [
+            (seed, name, way)
+            for seed, way in product(experiment.seeds, ways)
+            for name in WAYS[way].networks
+            if name in experiment.networks
+        ]
         for seed, name, way in rows:
             compute = partial(training, experiment, name, way, seed)
             experiment.once("quantisation-aware training", f"{name} {way} {seed}", compute)

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
-__all__ = ["Attending", "Concatenating", "Depthwise", "Plain", "Residual", "Shuffled", "inputs", "trained"]
+__all__ = ["Attending", "Concatenating", "Depthwise", "Plain", "Residual", "Shuffled", "Signed", "inputs", "trained"]
 
 
 class Plain(nn.Module):
@@ -42,6 +42,14 @@ class Residual(nn.Module):
         y = self.norm2(self.conv2(self.relu(self.norm1(self.conv1(x)))))
         y += x
         return self.fc(self.drop(self.relu(y).mean((2, 3))))
+
+
+class Signed(Residual):
+    """What its layers read is negative as often as positive."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.relu = nn.Hardtanh(inplace=True)
 
 
 class Depthwise(nn.Module):

@@ -14,6 +14,7 @@ torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.torch
 
 from edgesmith.compress.qat.quantizers import ACTIVATIONS, WEIGHTS  # noqa: E402
+from edgesmith.compress.qat.quantizers.learned_scale import LEAST_FACTOR  # noqa: E402
 from edgesmith.compress.qat.rounding import ScaleGradient, rounded  # noqa: E402
 
 ONE, NOTHING = torch.ones(4), torch.zeros(4)
@@ -95,6 +96,29 @@ def test_lsq_steps_as_if_the_scale_were_the_parameter() -> None:
     assert scale.grad is not None
     expected = 0.05 - 0.1 * scale.grad.flatten() / (27 * 127) ** 0.5
     torch.testing.assert_close(quantizer.coded(w, ONE, NOTHING).scale, expected, rtol=1e-5, atol=0)
+
+
+def test_one_step_does_not_ruin_a_scale() -> None:
+    """However large the gradient is, and a scale that has become the smallest one comes back."""
+    w = weights()
+    quantizer = WEIGHTS["lsq"](start(0.01), w, 8)
+    rate = 0.1
+    optimizer = torch.optim.SGD(quantizer.parameters(), lr=rate)
+    for direction in (1e6, -1e6):
+        quantizer.zero_grad()
+        (direction * quantizer(w, ONE, NOTHING)).abs().sum().backward()
+        optimizer.step()
+        assert (quantizer.factor - 1).abs().max() <= 2 * rate + 1e-6
+    with torch.no_grad():
+        quantizer.factor.fill_(LEAST_FACTOR)
+    for sign, moves in ((-1, False), (1, True)):
+        before = quantizer.factor.detach().clone()
+        quantizer.zero_grad()
+        scales = quantizer(torch.full_like(w, 9.0), ONE, NOTHING)
+        (-sign * scales).sum().backward()
+        optimizer.step()
+        assert bool((quantizer.factor > before).all()) is moves
+        assert torch.equal(quantizer.factor, before) is not moves
 
 
 def test_a_scale_follows_what_normalisation_multiplies_by() -> None:

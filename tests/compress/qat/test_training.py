@@ -15,6 +15,7 @@ from torch import Tensor, nn  # noqa: E402
 
 import edgesmith  # noqa: E402
 from edgesmith.compress import qat  # noqa: E402
+from edgesmith.compress.qat.layer import QuantizedLayer  # noqa: E402
 from edgesmith.compress.qat.quantizers import base, lsq  # noqa: E402
 from edgesmith.compress.training import Ema  # noqa: E402
 from edgesmith.errors import BadInput  # noqa: E402
@@ -22,7 +23,7 @@ from edgesmith.frontend.onnx import read  # noqa: E402
 from edgesmith.passes import optimize  # noqa: E402
 from edgesmith.verify import wrong_integers  # noqa: E402
 
-from .qat_networks import Concatenating, Depthwise, Plain, Residual, inputs, trained  # noqa: E402
+from .qat_networks import Concatenating, Depthwise, Plain, Residual, Signed, inputs, trained  # noqa: E402
 
 pytestmark = pytest.mark.torch
 
@@ -182,10 +183,10 @@ SIGNS = {
 @pytest.mark.toolchain
 @pytest.mark.parametrize("name", SIGNS)
 def test_binary_and_ternary_networks_compile(name: str, tmp_path: Path) -> None:
-    module = prepared(Residual, **SIGNS[name])
+    module = prepared(Signed, **SIGNS[name])
     losses = train(module, 20)
     assert losses[-1] < losses[0]
-    converted, x = qat.convert(module.eval()), inputs(Residual, 2, 8)
+    converted, x = qat.convert(module.eval()), inputs(Signed, 2, 8)
     options: dict[str, Any] = {"tune": "off", "verify": False, "cache": False, "emit": ("shared",)}
     artifact = edgesmith.compile(converted.model, output=tmp_path / "out", **options)
     graph, _ = optimize(read(converted.model))
@@ -200,6 +201,24 @@ def test_binary_and_ternary_networks_compile(name: str, tmp_path: Path) -> None:
     simulated = qat.simulate(module)(x).numpy()
     np.testing.assert_allclose(program, simulated, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(outputs(module, x).numpy(), simulated, rtol=1e-5, atol=1e-6)
+
+
+def test_signs_of_what_is_never_negative_are_refused() -> None:
+    with pytest.raises(BadInput, match="conv1, conv2 are never negative") as error:
+        prepared(Residual, **SIGNS["xnor"])
+    assert "Hardtanh" in error.value.hint
+    signs = SIGNS["xnor"] | {"keep": ("stem", "fc", "conv*")}
+    assert prepared(Residual, **signs).quantization.settings.keep
+
+
+def test_normalisation_behind_signs_is_frozen_last() -> None:
+    """Other layers' are frozen for the last third."""
+    module = prepared(Signed, **SIGNS["xnor"])
+    layers = {n: m for n, m in module.named_modules() if isinstance(m, QuantizedLayer)}
+    schedule = qat.Schedule(3)
+    for epoch, frozen in ((1, set()), (2, {"stem", "fc"}), (3, {"stem", "conv1", "conv2", "fc"})):
+        schedule.on_epoch(module, epoch)
+        assert {name for name, layer in layers.items() if layer.frozen} == frozen
 
 
 @pytest.mark.toolchain

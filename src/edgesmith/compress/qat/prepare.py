@@ -19,6 +19,7 @@ from edgesmith.compress.qat.quantized_module import Quantization, QuantizedModul
 from edgesmith.compress.qat.quantizers import ACTIVATIONS, ActivationQuantizer
 from edgesmith.compress.qat.scales import Stored, stored_values
 from edgesmith.compress.qat.settings import BLOCKS, LayerBits, Reads, Settings
+from edgesmith.compress.qat.sign_inputs import check_signs
 from edgesmith.compress.qat.trace import traced
 from edgesmith.compress.qat.weights_start import has_blocks, weights_started
 from edgesmith.errors import BadInput
@@ -53,7 +54,8 @@ def prepare(
         init: calibration data: batches of inputs (a tensor, or a tuple that begins with the inputs); None: the example.
 
     Raises:
-        BadInput: the module cannot be traced, the settings fit nothing, or the data do not fit.
+        BadInput: the module cannot be traced, the settings fit nothing, the data do not fit, or layers would read the
+            signs of numbers that are never negative.
         ModelError: PyTorch cannot export the module.
     """
     settings = settings or Settings()
@@ -80,6 +82,8 @@ def prepare(
         [name for name, c in calls.items() if c.bits.reads is not Reads.INTEGERS],
         settings.post_training,
     )
+    signs = [name for name in found.others if calls[name].bits.reads is Reads.SIGNS]
+    check_signs(found.exported.graph, [(calls[name].path, found.others[name].input) for name in signs])
     values = {} if not found.products else stored_values(found, [example] if init is None else init)
     quantizers = _value_quantizers(values, settings)
     products = {n: f for n, f in found.products.items() if f.input in values}

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["ScaleGradient", "replaced", "rounded", "scaled_gradient"]
+__all__ = ["ScaleGradient", "replaced", "rounded"]
 
 
 _AT_BOUND = 1e-3
@@ -34,12 +34,6 @@ def rounded(x: Tensor, scale: Tensor, low: int, high: int, gradient: ScaleGradie
         low, high: bounds in steps, less the zero point.
     """
     found: Tensor = _Rounded.apply(x, scale, low, high, gradient)  # type: ignore[no-untyped-call]
-    return found
-
-
-def scaled_gradient(x: Tensor, factor: Tensor) -> Tensor:
-    """``x``, whose gradient is multiplied by ``factor``."""
-    found: Tensor = _ScaledGradient.apply(x, factor)  # type: ignore[no-untyped-call]
     return found
 
 
@@ -82,17 +76,6 @@ def _product_sum(a: Tensor, b: Tensor, like: Tensor) -> Tensor:
     if not like.ndim and a.stride() == b.stride() and torch.ops.aten.is_non_overlapping_and_dense(a):
         return torch.dot(*(t.as_strided((t.numel(),), (1,), t.storage_offset()) for t in (a, b)))
     return (a * b).sum_to_size(like.shape)
-
-
-class _ScaledGradient(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, factor: Tensor) -> Tensor:
-        ctx.save_for_backward(factor)
-        return x.view_as(x)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        return gradients[0] * ctx.saved_tensors[0], None
 
 
 class _Replaced(torch.autograd.Function):

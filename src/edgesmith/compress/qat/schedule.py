@@ -19,14 +19,20 @@ SHARES = (0.5, 0.75, 0.875, 1.0)
 """Of weights that incremental quantisation fixes, step by step (arXiv:1702.03044, section 3.1)."""
 
 
-def freeze(module: nn.Module) -> None:
+def freeze(module: nn.Module, *, signs: bool = True) -> None:
     """Keep the statistics of batch normalisation and of values as they are from here on.
 
     Training then computes what evaluation computes, but for the last bits of sums. Weights and learned scales are
     trained on.
+
+    Args:
+        signs: those behind ternary and binary weights, too. A sign that flips moves what a channel gives so far that
+            training diverges without normalisation by batches; freeze these when it is over.
     """
     for part in module.modules():
-        if isinstance(part, QuantizedLayer | ActivationQuantizer):
+        if isinstance(part, ActivationQuantizer) or (
+            isinstance(part, QuantizedLayer) and (signs or not part.quantizer.are_signs)
+        ):
             part.freeze()
 
 
@@ -48,7 +54,7 @@ class Schedule:
 
     Args:
         epochs: in all.
-        freeze_at: share of them after which statistics are kept.
+        freeze_at: share of them after which statistics are kept; behind ternary and binary weights, after the last.
         shares: of weights fixed by ``inq``, at equal distances; the last before the last step.
     """
 
@@ -60,7 +66,7 @@ class Schedule:
     def on_epoch(self, module: nn.Module, epoch: int) -> None:
         """To be called before each epoch, counted from 0, and once more at the end, with ``epochs``."""
         if epoch >= self._epochs * self._freeze_at:
-            freeze(module)
+            freeze(module, signs=epoch >= self._epochs)
         steps = len(self._shares)
         done = min(epoch * steps // self._epochs + 1, steps) if epoch < self._epochs else steps
         if steps and done:
