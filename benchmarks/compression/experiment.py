@@ -54,6 +54,11 @@ class Experiment:
     share: tuple[int, int]
 
     @cached_property
+    def failed(self) -> list[str]:
+        """Rows that could not be computed."""
+        return []
+
+    @cached_property
     def pictures(self) -> tuple[Pictures, Pictures]:
         """For training and for testing."""
         train_set, test_set = DATA[self.data](self.material / self.data)
@@ -120,6 +125,7 @@ class Experiment:
             row = compute()
         except Exception:
             print(f"{self.data} {experiment} {key} failed:\n{traceback.format_exc()}", file=sys.stderr, flush=True)
+            self.failed.append(f"{experiment} {key}")
             return
         self.record(experiment, key, row | self._spent(began))
 
@@ -132,8 +138,8 @@ class Experiment:
         return count()
 
 
-def parsed(description: str, *, data: Iterable[str] = DATA) -> list[Experiment]:
-    """The experiments that the command line asks for, one for each data set."""
+def parsed(description: str, *, data: Iterable[str] = DATA) -> Iterator[Experiment]:
+    """The experiments that the command line asks for, one for each data set; ends the script where a row failed."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     root = Path(__file__).resolve().parents[2]
     parser.add_argument("--material", type=Path, default=root.parent / "shared" / "material" / "datasets")
@@ -149,8 +155,9 @@ def parsed(description: str, *, data: Iterable[str] = DATA) -> list[Experiment]:
     part, parts = (int(word) for word in given.share.split("/"))
     torch.set_num_threads(given.threads)
     os.environ.setdefault("OMP_NUM_THREADS", str(given.threads))
-    return [
-        Experiment(
+    failed: list[str] = []
+    for data in given.data:
+        experiment = Experiment(
             given.work,
             given.material,
             data,
@@ -160,8 +167,10 @@ def parsed(description: str, *, data: Iterable[str] = DATA) -> list[Experiment]:
             given.train_only,
             (part, parts),
         )
-        for data in given.data
-    ]
+        yield experiment
+        failed += [f"{data} {row}" for row in experiment.failed]
+    if failed:
+        raise SystemExit(f"failed: {', '.join(failed)}")
 
 
 def _rounded(row: dict[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Low-rank factors of a ResNet's layers at 70 % and half of its multiply-adds: without training, and fine-tuned.
+"""Low-rank factors of a ResNet's layers by method and by rule for ranks: without training, and fine-tuned.
 
 python benchmarks/compression/lowrank.py --data fashion_mnist --seeds 0 1 2
 """
@@ -12,23 +12,31 @@ from experiment import Experiment, parsed
 from training import Schedule, train
 
 from edgesmith.compress.counting import macs, parameters
-from edgesmith.compress.lowrank import MacsTarget, factorize
+from edgesmith.compress.lowrank import VBMF, Energy, MacsTarget, RankRule, factorize
 
 NETWORK = "resnet"
-METHODS = ("channel", "spatial", "tucker2", "block_term")
-SHARES = (0.7, 0.5)
+WAYS: dict[str, tuple[str, RankRule]] = {
+    **{
+        f"{method} 0.5": (method, MacsTarget(share=0.5))
+        for method in ("channel", "spatial", "tucker2", "block_term", "cp")
+    },
+    "channel by energy of 99 %": ("channel", Energy(0.99)),
+    "channel by VBMF": ("channel", VBMF()),
+    "tucker2 by VBMF": ("tucker2", VBMF()),
+}
+"""Method, and rule for ranks; 0.5 is the share of the network's multiply-adds that stays."""
 FINE_TUNING = {"fashion_mnist": Schedule(2, 0.01), "sign_language_digits": Schedule(20, 0.01, batch=64)}
 PICTURES, BATCH = 512, 64
 
 
-def factored(experiment: Experiment, method: str, share: float, seed: int) -> dict[str, float]:
+def factored(experiment: Experiment, way: str, seed: int) -> dict[str, float]:
     """Accuracies of factors of the weights alone, of factors that look at data, and of these fine-tuned."""
     network = experiment.trained(NETWORK, seed)
     data = experiment.some(PICTURES // BATCH, BATCH, seed)
+    method, rule = WAYS[way]
     methods = tuple(dict.fromkeys((method, "channel", "svd")))
     plain, informed = (
-        factorize(network, experiment.example, method=methods, rank=MacsTarget(share=share), data=given)
-        for given in (None, data)
+        factorize(network, experiment.example, method=methods, rank=rule, data=given) for given in (None, data)
     )
     module = informed.module
     row = {
@@ -38,7 +46,7 @@ def factored(experiment: Experiment, method: str, share: float, seed: int) -> di
         "weights alone": experiment.top1(plain.module),
         "with data": experiment.top1(module),
     }
-    key = f"lowrank-{method}-{share}-{seed}"
+    key = f"lowrank-{way}-{seed}"
     checkpoint = experiment.checkpoint(key)
     train(module, experiment.pictures[0], FINE_TUNING[experiment.data], seed, checkpoint=checkpoint)
     experiment.keep(key, module)
@@ -47,5 +55,5 @@ def factored(experiment: Experiment, method: str, share: float, seed: int) -> di
 
 if __name__ == "__main__":
     for experiment in parsed(__doc__):
-        for seed, share, method in product(experiment.seeds, SHARES, METHODS):
-            experiment.once("low rank", f"{method} {share} {seed}", partial(factored, experiment, method, share, seed))
+        for seed, way in product(experiment.seeds, WAYS):
+            experiment.once("low rank", f"{way} {seed}", partial(factored, experiment, way, seed))
