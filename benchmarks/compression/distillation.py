@@ -34,15 +34,20 @@ BATCHES, BATCH = 20, 128
 """Of training pictures by which a student's channels are chosen."""
 
 TEACHER = "resnet"
-STUDENTS = ("resnet-half", "resnet-three-quarters", "mobilenet-half")
+STUDENTS = {
+    "fashion_mnist": ("resnet-half", "resnet-three-quarters", "mobilenet-half"),
+    "sign_language_digits": ("resnet-quarter",),
+}
 LAST = {
     "resnet": "features.8",
+    "resnet-quarter": "features.8",
     "resnet-three-quarters": "features.8",
     "resnet-half": "features.8",
     "mobilenet-half": "features.10",
 }
 """The last block of each network."""
 EXITS = {
+    "resnet-quarter": ("features.4", "features.6"),
     "resnet-three-quarters": ("features.4", "features.6"),
     "resnet-half": ("features.4", "features.6"),
     "mobilenet-half": ("features.4", "features.7"),
@@ -125,8 +130,7 @@ def taught(
     experiment: Experiment, lesson: Lesson, student: nn.Module, name: str, seed: int, learn: Callable[..., nn.Module]
 ) -> nn.Module:
     """The student, trained by its teachers."""
-    seeds = [seed, *(s for s in experiment.seeds if s != seed)][: lesson.teachers]
-    teachers = [experiment.trained(TEACHER, s) for s in seeds]
+    teachers = [experiment.trained(TEACHER, seed + i) for i in range(lesson.teachers)]
     if lesson.inherits:
         student = inherited(experiment, teachers[0], student, seed)
     if lesson.terms is None:
@@ -150,7 +154,7 @@ def inherited(experiment: Experiment, teacher: nn.Module, student: nn.Module, se
 
 if __name__ == "__main__":
     for experiment in parsed(__doc__):
-        students = [name for name in STUDENTS if name in experiment.networks]
+        students = [name for name in STUDENTS[experiment.data] if name in experiment.networks]
         ways = (*LESSONS, MUTUAL, SELF, MOVING) if experiment.data == "sign_language_digits" else MAIN
         for way, name, seed in product(ways, students, experiment.seeds):
             if name.startswith(TEACHER) or not (way in LESSONS and LESSONS[way].inherits):

@@ -118,6 +118,7 @@ NETWORKS: dict[str, Callable[[int, int], nn.Module]] = {
     "signs": SignNet,
     "mobilenet-half": lambda channels, classes: MobileNet(channels, classes, width=0.5),
     "resnet-half": lambda channels, classes: ResNet(channels, classes, width=8),
+    "resnet-quarter": lambda channels, classes: ResNet(channels, classes, width=4),
     "resnet-three-quarters": lambda channels, classes: ResNet(channels, classes, width=12),
 }
 
