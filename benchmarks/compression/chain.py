@@ -33,17 +33,22 @@ def optimized(experiment: Experiment, name: str, recipe: Path, seed: int) -> dic
     return json.loads(done.stdout) | {"status": done.returncode}
 
 
-def to_a_third(experiment: Experiment, seed: int) -> dict[str, float | bool]:
-    """Before and after."""
+def to_a_third(experiment: Experiment, seed: int) -> dict[str, Any]:
+    """Before and after, and the same network made narrower in the plain way, as fast and trained as long."""
     report = optimized(experiment, "chain", RECIPES / "third.toml", seed)
-    first, last = report["rows"][0], report["rows"][-1]
-    row: dict[str, float | bool] = {"within the budget": report["status"] == 0}
+    *_, last, stock = report["rows"]
+    first = report["rows"][0]
+    row: dict[str, Any] = {"within the budget": report["status"] == 0}
     for name, key in (("top1", "accuracy"), ("ms", "latency_ms"), ("kB", "size_kb"), ("MACs", "macs")):
         row |= {f"{name} before": first[key], f"{name} after": last[key]}
     return row | {
         "points lost": first["accuracy"] - last["accuracy"],
         "MACs left": last["macs"] / first["macs"],
         "times as fast": first["latency_ms"] / last["latency_ms"],
+        "stock": stock["title"].rpartition(":")[2],
+        "top1 stock": stock["accuracy"],
+        "ms stock": stock["latency_ms"],
+        "kB stock": stock["size_kb"],
     }
 
 
