@@ -5,6 +5,7 @@ python benchmarks/compression/search.py --data fashion_mnist --seeds 0
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from itertools import product
@@ -17,7 +18,8 @@ from training import accuracy, train
 
 import edgesmith
 from edgesmith.compress.counting import macs
-from edgesmith.compress.prune import groups, prune, recalibrate
+from edgesmith.compress.prune import IMPORTANCE, analyse, prune, recalibrate
+from edgesmith.compress.prune.scoring import Scoring, cross_entropy
 from edgesmith.compress.search import Group, Problem, Trials, search, uniform
 
 NETWORK = "resnet"
@@ -26,6 +28,7 @@ BUDGET = 0.5
 VALIDATION = 2000
 """Training pictures by which searches decide."""
 STEP = 8
+"""Channels that go together."""
 METHODS: dict[str, dict[str, Any]] = {
     "uniform": {},
     "netadapt": {"saving": 0.04},
@@ -42,7 +45,12 @@ def problem(experiment: Experiment, network: nn.Module, seed: int) -> Problem:
     held_out = replace(train_set, images=train_set.images[-VALIDATION:], labels=train_set.labels[-VALIDATION:])
     milliseconds = edgesmith.latency(example=experiment.example)
     whole = milliseconds(network)
-    found = groups(network, experiment.example)
+    structure = analyse(network, experiment.example)
+    scores = IMPORTANCE["taylor"](Scoring(structure, data, cross_entropy, seed))
+
+    def pruned(module: nn.Module, ratios: Mapping[str, float]) -> nn.Module:
+        known = {"importance": lambda _: scores, "structure": structure}
+        return prune(module, experiment.example, ratios=dict(ratios), max_ratio=0.999, **known).module
 
     def evaluate(module: nn.Module) -> float:
         recalibrate(module, data)
@@ -50,8 +58,8 @@ def problem(experiment: Experiment, network: nn.Module, seed: int) -> Problem:
 
     return Problem(
         network,
-        [Group(g.name, g.size, STEP, STEP) for g in found],
-        lambda module, ratios: prune(module, experiment.example, ratios=dict(ratios), max_ratio=0.999).module,
+        [Group(g.name, g.size, STEP, STEP) for g in structure.groups],
+        pruned,
         lambda module: milliseconds(module) / whole,
         BUDGET,
         evaluate,
