@@ -1,19 +1,31 @@
-"""The blocks of docs/compression.md run in their order."""
+"""docs/compression.md: its blocks run in their order, its tables are those of the results."""
 
 from __future__ import annotations
 
+import json
 import re
+import runpy
 from pathlib import Path
 
 import pytest
 
-torch = pytest.importorskip("torch", reason="PyTorch is not installed (extra 'train')")
-PAGE = Path(__file__).parents[2] / "docs" / "compression.md"
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "compression.md"
+MEASURED = ROOT / "benchmarks" / "compression"
+
+
+def test_tables_are_those_of_the_results() -> None:
+    page = runpy.run_path(str(MEASURED / "page.py"))
+    text = PAGE.read_text(encoding="utf-8")
+    assert set(re.findall(r"<!-- table ([\w-]+) -->", text)) == set(page["TABLES"])
+    made = page["filled"](text, json.loads((MEASURED / "results.json").read_text(encoding="utf-8")))
+    assert made == text, "run benchmarks/compression/page.py"
 
 
 @pytest.mark.torch
 @pytest.mark.toolchain
 def test_blocks_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed (extra 'train')")
     monkeypatch.chdir(tmp_path)
     torch.manual_seed(0)
     names = {"images": torch.rand(64, 1, 28, 28), "labels": torch.arange(64) % 10}
