@@ -45,6 +45,7 @@ def test_pictures_become_a_verified_program_and_a_report(place: Place) -> None:
     path = place.recipe(STAGES)
     planned = CliRunner().invoke(app, ["optimize", str(path), "--dry-run"])
     assert planned.exit_code == 0 and "to be done" in planned.stdout
+    assert "beside it, trained for 7 epochs" in planned.stdout and "width=12" in planned.stdout
     plan = json.loads(CliRunner().invoke(app, ["optimize", str(path), "--dry-run", "--json"]).stdout)
     assert [stage["title"] for stage in plan] == ["1 train", "2 prune", "3 finetune", "4 quantise"]
     done = CliRunner().invoke(app, ["optimize", str(path), "--json"])

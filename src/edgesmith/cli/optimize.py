@@ -98,6 +98,10 @@ def _print_plan(chain: Chain, as_json: bool) -> None:
     for stage in chain.plan():
         shown.add_row(stage.title, stage.what, stage.state or "to be done", str(stage.folder))
     console().print(shown)
+    if stock := chain.recipe.stock_models:
+        epochs = chain.recipe.compare.epochs or sum(s.planned_epochs for s in chain.recipe.stages)
+        labels = ", ".join(spec.label for spec in stock)
+        console().print(f"beside it, trained for {epochs} epochs: the one of these that takes as long ({labels})")
 
 
 def _print(result: Result, files: list[Path]) -> None:
