@@ -27,6 +27,8 @@ BUDGET = 0.5
 """Of the whole network's predicted milliseconds."""
 VALIDATION = 2000
 """Training pictures by which searches decide."""
+SCORING = 4
+"""Batches by which what is left of a network is scored anew."""
 STEP = 8
 """Channels that go together."""
 METHODS: dict[str, dict[str, Any]] = {
@@ -49,8 +51,10 @@ def problem(experiment: Experiment, network: nn.Module, seed: int) -> Problem:
     scores = IMPORTANCE["taylor"](Scoring(structure, data, cross_entropy, seed))
 
     def pruned(module: nn.Module, ratios: Mapping[str, float]) -> nn.Module:
-        known = {"importance": lambda _: scores, "structure": structure}
-        return prune(module, experiment.example, ratios=dict(ratios), max_ratio=0.999, **known).module
+        own: dict[str, Any] = {"importance": "taylor", "data": data[:SCORING]}
+        if module is network:
+            own = {"importance": lambda _: scores, "structure": structure}
+        return prune(module, experiment.example, ratios=dict(ratios), max_ratio=0.999, **own).module
 
     def evaluate(module: nn.Module) -> float:
         recalibrate(module, data)
