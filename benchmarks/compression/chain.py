@@ -16,6 +16,8 @@ from typing import Any
 from experiment import Experiment, parsed
 
 NETWORK = "mobilenet"
+MISSED = 1
+"""Exit status where the outcome is not within the budget."""
 RECIPES = Path(__file__).resolve().parents[2] / "examples" / "compression"
 
 
@@ -30,6 +32,8 @@ def optimized(experiment: Experiment, name: str, recipe: Path, seed: int) -> dic
     command = [sys.executable, "-m", "edgesmith", "optimize", recipe, "--output", output, "--json"]
     own = {**os.environ, **{key: str(path.resolve()) for key, path in names.items()}}
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False, env=own)
+    if done.returncode not in (0, MISSED):
+        raise RuntimeError(f"edgesmith optimize {recipe} ended with status {done.returncode}")
     return json.loads(done.stdout) | {"status": done.returncode}
 
 
