@@ -40,20 +40,20 @@ def optimized(experiment: Experiment, name: str, recipe: Path, seed: int) -> dic
 def to_a_third(experiment: Experiment, seed: int) -> dict[str, Any]:
     """Before and after, and the same network made narrower in the plain way, as fast and trained as long."""
     report = optimized(experiment, "chain", RECIPES / "third.toml", seed)
-    *_, last, stock = report["rows"]
-    first = report["rows"][0]
+    stages = [r for r in report["rows"] if r["kind"] == "stage"]
+    first, last = stages[0], stages[-1]
     row: dict[str, Any] = {"within the budget": report["status"] == 0}
     for name, key in (("top1", "accuracy"), ("ms", "latency_ms"), ("kB", "size_kb"), ("MACs", "macs")):
         row |= {f"{name} before": first[key], f"{name} after": last[key]}
-    return row | {
+    row |= {
         "points lost": first["accuracy"] - last["accuracy"],
         "MACs left": last["macs"] / first["macs"],
         "times as fast": first["latency_ms"] / last["latency_ms"],
-        "stock": stock["title"].rpartition(":")[2],
-        "top1 stock": stock["accuracy"],
-        "ms stock": stock["latency_ms"],
-        "kB stock": stock["size_kb"],
     }
+    for stock in (r for r in report["rows"] if r["kind"] == "stock"):
+        row |= {"stock": stock["title"].rpartition(":")[2]}
+        row |= {"top1 stock": stock["accuracy"], "ms stock": stock["latency_ms"], "kB stock": stock["size_kb"]}
+    return row
 
 
 if __name__ == "__main__":
