@@ -112,7 +112,7 @@ def distilled(experiment: Experiment, name: str, way: str, seed: int) -> dict[st
         own.close()
     elif way == MOVING:
         moving = MovingTeacher(student, 0.995)
-        with Distiller(moving.module, student, [SoftLogits(T=2)]) as kd:
+        with Distiller(moving.module, student, [SoftLogits(T=1, weight=0.5)], hard=0.5) as kd:
 
             def following(module: nn.Module, x: Tensor, labels: Tensor) -> Tensor:
                 moving.update(module)
@@ -136,7 +136,8 @@ def taught(
     if lesson.terms is None:
         return learn(student)
     terms = lesson.terms({LAST[TEACHER]: LAST[name]})
-    with Distiller(teachers, student, terms, hard=lesson.hard, example=experiment.example) as kd:
+    teacher = teachers if len(teachers) > 1 else teachers[0]
+    with Distiller(teacher, student, terms, hard=lesson.hard, example=experiment.example) as kd:
         return learn(student, loss=lambda module, x, labels: kd(x, labels, module(x)), extra=kd.adapters)
 
 

@@ -116,6 +116,18 @@ def _before_after(results: Mapping[str, Any]) -> str:
     return "\n".join([*lines, "", f"{lost} points lost, {faster} times as fast, {len(rows)} seeds."])
 
 
+def _criteria(results: Mapping[str, Any]) -> str:
+    """Both data sets beside each other."""
+    found: dict[str, dict[str, list[Mapping[str, Any]]]] = defaultdict(lambda: defaultdict(list))
+    for data in (FASHION, HANDS):
+        for key, row in results[data]["criteria"].items():
+            found[key.rpartition(" ")[0].removeprefix("resnet stepwise ")][data].append(row)
+    ordered = sorted(found, key=lambda name: -mean(r["pruned"] for r in found[name][FASHION]))
+    lines = ["| | Fashion-MNIST, % | digits, % |", "|---|---|---|"]
+    lines += [f"| `{n}` | {of('pruned', 1)(found[n][FASHION])} | {of('pruned', 1)(found[n][HANDS])} |" for n in ordered]
+    return "\n".join(lines)
+
+
 PRUNED = {
     "seeds": seeds,
     "multiply-adds left": of("MACs left", 3),
@@ -137,7 +149,13 @@ TABLES: dict[str, Table | Callable[[Mapping[str, Any]], str]] = {
         beside="speed",
         only="(resnet|mobilenet) (torch-pruning( global)?|stepwise taylor(, multiples of 16)?)",
     ),
-    "criteria": Table(HANDS, "pruning", PRUNED, only="resnet .*"),
+    "criteria": _criteria,
+    "ways": Table(
+        HANDS,
+        "pruning",
+        PRUNED,
+        only="resnet (torch-pruning.*|at once.*|gradual.*|BN L1.*|group lasso.*|stepwise taylor.*)",
+    ),
     "search": Table(
         FASHION,
         "search",

@@ -114,9 +114,17 @@ OTHERS: dict[str, Way] = {
     "gradual taylor, half as many epochs more": with_training,
     "BN L1, half as many epochs more": partial(after_penalty, penalty="bn_scale"),
     "group lasso, half as many epochs more": partial(after_penalty, penalty="lasso"),
-    **{f"stepwise {name}": partial(in_steps, importance=name) for name in IMPORTANCE if name != "taylor"},
 }
-WAYS = MAIN | OTHERS
+CRITERIA: dict[str, Way] = {f"stepwise {name}": partial(in_steps, importance=name) for name in IMPORTANCE}
+WAYS = MAIN | OTHERS | CRITERIA
+
+
+def cut(experiment: Experiment, name: str, way: str, seed: int) -> dict[str, float]:
+    """Accuracy without fine-tuning, which a criterion alone decides."""
+    network = experiment.trained(name, seed)
+    module = WAYS[way](experiment, network, seed).eval()
+    left = macs(module, experiment.example) / macs(network, experiment.example)
+    return {"MACs left": left, "pruned": experiment.top1(module)}
 
 
 def pruned(experiment: Experiment, name: str, way: str, seed: int) -> dict[str, float]:
@@ -143,3 +151,6 @@ if __name__ == "__main__":
         for seed, name, way in product(experiment.seeds, networks, WAYS):
             if way in MAIN or (experiment.data, name) == ("sign_language_digits", NETWORKS[0]):
                 experiment.once("pruning", f"{name} {way} {seed}", partial(pruned, experiment, name, way, seed))
+        for seed, way in product(experiment.seeds, CRITERIA):
+            compute = partial(cut, experiment, NETWORKS[0], way, seed)
+            experiment.once("criteria", f"{NETWORKS[0]} {way} {seed}", compute)
