@@ -136,8 +136,7 @@ def taught(
     if lesson.terms is None:
         return learn(student)
     terms = lesson.terms({LAST[TEACHER]: LAST[name]})
-    teacher = teachers if len(teachers) > 1 else teachers[0]
-    with Distiller(teacher, student, terms, hard=lesson.hard, example=experiment.example) as kd:
+    with Distiller(teachers, student, terms, hard=lesson.hard, example=experiment.example) as kd:
         return learn(student, loss=lambda module, x, labels: kd(x, labels, module(x)), extra=kd.adapters)
 
 

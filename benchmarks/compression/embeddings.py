@@ -58,7 +58,7 @@ def parted(experiment: Experiment) -> Classes:
     )
 
 
-def found(module: nn.Module, data: Pictures) -> float:
+def recall_at_1(module: nn.Module, data: Pictures) -> float:
     """Percent of pictures whose nearest one is of the same class."""
     module.eval()
     with torch.no_grad():
@@ -105,7 +105,7 @@ def taught(experiment: Experiment, lesson: str, seed: int) -> dict[str, float]:
                 return kd(x, labels, module(x))
 
             train(student, classes.seen, SCHEDULE, seed, loss=loss, extra=kd.adapters)
-    return {"teacher": found(teacher, classes.unseen), "student": found(student, classes.unseen)}
+    return {"teacher": recall_at_1(teacher, classes.unseen), "student": recall_at_1(student, classes.unseen)}
 
 
 if __name__ == "__main__":

@@ -62,7 +62,9 @@ class ToyChannels:
         self.prune = problem.prune
 
     def in_steps(self, ratios: Mapping[str, float]) -> Any:
-        return self.recalibrated(self.prune(self.problem.module, ratios))
+        module = self.recalibrated(self.prune(self.problem.module, ratios))
+        module.is_in_steps = True
+        return module
 
     def recalibrated(self, module: Any) -> Any:
         module = copy.deepcopy(module)
@@ -101,6 +103,7 @@ def test_the_program_is_within_the_budget_and_near_it(shrinking: Make, factor: f
     assert costs.measurements <= 7
     assert tuple(shrunk.module.widths) == shrunk.shape
     assert shrunk.module.is_recalibrated
+    assert hasattr(shrunk.module, "is_in_steps") is (method in ("uniform", "global"))
     assert all(costs.recalibrated[1:]), "only the whole network is measured as it is"
 
 

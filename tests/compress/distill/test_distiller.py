@@ -164,6 +164,15 @@ def test_wrong_layers_list_similar_names(teacher):
     assert hooks(teacher) == hooks(student) == 0
 
 
+def test_layers_of_one_teacher_in_a_list_have_their_own_names(teacher, batch):
+    student = Network(4, seed=1)
+    losses = []
+    for given in (teacher, [teacher]):
+        with Distiller(given, student, [AttentionTransfer({"blocks.1": "blocks.1"})]) as kd:
+            losses.append(kd(*batch, student.eval()(batch[0])))
+    assert torch.equal(*losses)
+
+
 def test_mistakes_are_errors_and_leave_no_hooks(teacher, batch):
     student = Network(4)
     with pytest.raises(BadInput, match="example=inputs"):

@@ -72,7 +72,7 @@ class Distiller:
             if term.needs_layers and not term.layers:
                 raise BadInput("no layers", where=f"distillation: {type(term).__name__}")
         names = [pair for term in terms for pair in term.layers.items()]
-        hooked = teacher if isinstance(teacher, nn.Module) else self._teachers
+        hooked = self._teachers if len(self._teachers) > 1 else self._teachers[0]
         self._theirs = Features(hooked, (name for name, _ in names), "the teacher")
         try:
             self._own = Features(student, (own for _, own in names), "the student")

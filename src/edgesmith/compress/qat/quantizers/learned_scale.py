@@ -13,8 +13,8 @@ LEAST_FACTOR = 2.0**-6
 """Of the start: a scale never gets smaller."""
 LARGEST_GRADIENT = 1.0
 """Of a factor: without momentum, plain gradient descent changes a scale at most by its learning rate's share in a step.
-Gradients of a network that works are smaller; those of one that binary weights have broken are not, and one step by
-them leaves a scale that represents nothing."""
+Gradients of a network that works are mostly smaller; those of one that binary weights have broken are not, and one step
+by them leaves a scale that represents nothing."""
 
 
 def factor_like(start: Tensor) -> nn.Parameter:
