@@ -169,7 +169,7 @@ def test_layers_of_one_teacher_in_a_list_have_their_own_names(teacher, batch):
     losses = []
     for given in (teacher, [teacher]):
         with Distiller(given, student, [AttentionTransfer({"blocks.1": "blocks.1"})]) as kd:
-            losses.append(kd(*batch, student.eval()(batch[0])))
+            losses.append(kd(batch.inputs, batch.labels, student.eval()(batch.inputs)))
     assert torch.equal(*losses)
 
 
