@@ -12,6 +12,7 @@ from typing import Any
 
 import onnx
 import pytest
+from typer.testing import CliRunner
 
 from chain.conftest import Place
 from edgesmith.chain import learning
@@ -22,8 +23,10 @@ from edgesmith.chain.metrics import Metrics
 from edgesmith.chain.recipe import TargetSpec, load
 from edgesmith.chain.result import _verdicts
 from edgesmith.chain.run import Chain, Point
+from edgesmith.chain.stages import prune as pruning
 from edgesmith.chain.stages.prune import vector_channels
 from edgesmith.chain.store import Store
+from edgesmith.cli.app import app
 from edgesmith.compress.training import Callback, RunState
 from edgesmith.errors import BadInput, BudgetMissed
 from edgesmith.target import parse
@@ -439,6 +442,32 @@ def test_pruning_onto_a_budget_of_multiply_adds(place: Place, faked: Any, search
     assert 300_000 - STEP < macs(module, example) <= 300_000
     assert all(layer.out_channels % 2 == 0 for layer in module if hasattr(layer, "out_channels"))
     assert faked(path).cached == [True] * 3
+
+
+def test_every_training_is_on_the_device_that_is_asked_for(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(running, "Bench", FakeBench)
+    asked: list[str] = []
+    original = learning.fit
+
+    def fit(*args: Any, **named: Any) -> Any:
+        asked.append(named.pop("device"))
+        return original(*args, **named)
+
+    for module in (learning, pruning):
+        monkeypatch.setattr(module, "fit", fit)
+    taught = '\n[[stage]]\nmethod = "{}"\nepochs = 1\nteacher = 1\n'
+    search = 'search = "netadapt"\nsettings = { saving = 0.2 }\nshort_epochs = 0.2\n'
+    path = place.recipe(PRUNE + search + taught.format("finetune") + taught.format("qat"))
+    points = Chain(load(path), lambda *_: None, lambda _: None, shown=False, device="meta").run()
+    assert len(points) == 5 and len(asked) > 4
+    assert set(asked) == {"meta"}
+
+
+def test_a_device_that_cannot_be_used_is_refused_before_training(place: Place) -> None:
+    path = place.recipe(TWO)
+    refused = CliRunner().invoke(app, ["optimize", str(path), "--train-on", "quantum"])
+    assert refused.exit_code == 2 and "cannot train there" in refused.stderr
+    assert not path.with_suffix(".optimized").exists()
 
 
 @pytest.mark.parametrize(

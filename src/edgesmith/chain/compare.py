@@ -57,7 +57,7 @@ def stock(chain: Chain, points: list[Point]) -> Stock | None:
         stages=_stages(recipe, round(sum(p.epochs for p in points))),
         compare=Compare(),
     )
-    other = Chain(own, chain.progress, _indented(chain.say), chain.shown)
+    other = Chain(own, chain.progress, _indented(chain.say), chain.shown, chain.device)
     made = other.run()
     return Stock(spec, made[-1], sum(p.epochs for p in made))
 

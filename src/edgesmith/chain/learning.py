@@ -139,7 +139,9 @@ def train(
         optimiser=optimiser,
         folder=work.folder / KEPT,
         shown=work.shown,
+        device=work.device,
     )
+    module.cpu()
     seconds = sum(e.seconds for e in history.epochs)
     reached = "" if history.top1 is None else f", {history.top1:.2f} % of the validation pictures"
     return f"{settings.epochs} epoch{'s' * (settings.epochs > 1)} in {seconds:.0f} s{reached}"

@@ -22,6 +22,7 @@ from edgesmith.chain.store import MODEL, STATE, Store, digest_of, source_digest
 from edgesmith.chain.work import Before, Work
 from edgesmith.compress.counting import parameters
 from edgesmith.compress.state import load_state, save_state
+from edgesmith.compress.training import usable
 from edgesmith.device import Artifact
 from edgesmith.errors import BudgetMissed
 from edgesmith.target import parse, runs_here, this_processor
@@ -90,12 +91,14 @@ class Chain:
         progress: told about work within a stage.
         say: told what begins and what came out, a line at a time.
         shown: whether training shows its own progress.
+        device: of PyTorch, where networks are trained; it decides nothing about what is cached.
     """
 
     recipe: OptimizeRecipe
     progress: Progress
     say: Say
     shown: bool = True
+    device: str = "cpu"
     skipped: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -209,7 +212,8 @@ class Chain:
         return Point(0, "model", place, digest, (), record, cached)
 
     def _check(self) -> None:
-        """Find out before hours of training whether pictures and models can be had."""
+        """Find out before hours of training whether pictures, models and the device can be had."""
+        usable(self.device)
         self.data.check()
         for spec in (self.recipe.model, *(m for s in self.recipe.stages for m in s.models), *self.recipe.stock_models):
             self._built(spec)
@@ -236,7 +240,8 @@ class Chain:
         first = self._reference(points)
         metrics = points[first].metrics if points else None
         limits = self.recipe.budget.limits(metrics) if metrics else ()
-        return Work(self.recipe, self.data, self.bench, folder, before, first, limits, self.progress, self.shown)
+        said = (self.progress, self.shown)
+        return Work(self.recipe, self.data, self.bench, folder, before, first, limits, *said, self.device)
 
     def _measured(self, point: Point, points: Sequence[Point]) -> Point:
         """A point with its program and figures; its time is taken in turns with the first point's."""

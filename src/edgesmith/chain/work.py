@@ -55,6 +55,7 @@ class Work:
         first: which of them is the trained model that the budget's shares and the accuracy drop refer to.
         limits: of the costs, from the budget.
         shown: whether training shows its progress.
+        device: of PyTorch, where networks are trained; everything else is done on the processor.
     """
 
     recipe: OptimizeRecipe
@@ -66,6 +67,7 @@ class Work:
     limits: tuple[Limit, ...]
     progress: Progress
     shown: bool = True
+    device: str = "cpu"
     _loaded: list[Any] = field(default_factory=list, init=False)
 
     @property

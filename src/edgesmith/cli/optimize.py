@@ -28,6 +28,9 @@ def command(
     ] = None,
     init: Annotated[bool, typer.Option("--init", help="Write a starter recipe with comments to RECIPE.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the stages, and which are there already.")] = False,
+    train_on: Annotated[
+        str, typer.Option("--train-on", help="PyTorch's device for training: cpu, cuda, cuda:1, mps.")
+    ] = "cpu",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Compress a network stage by stage until its program is within a budget of time, size and accuracy.
@@ -48,6 +51,7 @@ def command(
       edgesmith optimize --init recipe.toml
       edgesmith optimize recipe.toml --dry-run
       edgesmith optimize recipe.toml
+      edgesmith optimize recipe.toml --train-on cuda
       edgesmith optimize recipe.toml -o out/ --json | jq '.rows[] | {title, accuracy, latency_ms}'
       edgesmith bench recipe.optimized/artifact
 
@@ -64,14 +68,14 @@ def command(
 
     loaded = load(recipe, output)
     with briefly() as progress:
-        chain = Chain(loaded, progress, error_console().print)
+        chain = Chain(loaded, progress, error_console().print, device=train_on)
         if dry_run:
             _print_plan(chain, as_json)
             return
         try:
             result = optimized(chain)
         except KeyboardInterrupt:
-            where = f" -o {output}" if output else ""
+            where = (f" -o {output}" if output else "") + (f" --train-on {train_on}" if train_on != "cpu" else "")
             error_console().print(f"interrupted; to go on: edgesmith optimize {recipe}{where}", style="yellow")
             raise typer.Exit(EXIT_INTERRUPTED) from None
     files = write(result, loaded.output)

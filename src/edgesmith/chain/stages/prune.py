@@ -176,7 +176,8 @@ class Prune(Stage):
         settings = Settings(epochs=1, lr=self.short_lr, schedule="cosine", seed=work.recipe.seed)
 
         def train(module: Any) -> None:
-            fit(module, work.data.part(self.short_epochs), settings, shown=False)
+            fit(module, work.data.part(self.short_epochs), settings, shown=False, device=work.device)
+            module.cpu()
 
         return train
 

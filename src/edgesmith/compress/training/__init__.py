@@ -4,6 +4,7 @@ from edgesmith.compress.training.augment import Augmentation, Erase, Flip, Shift
 from edgesmith.compress.training.batches import Batch, Batches, Data
 from edgesmith.compress.training.callbacks import BatchLoss, Callback, Loss, RunState, cross_entropy
 from edgesmith.compress.training.data import Normalisation, Pictures
+from edgesmith.compress.training.devices import usable
 from edgesmith.compress.training.ema import Ema
 from edgesmith.compress.training.evaluate import evaluate
 from edgesmith.compress.training.history import Epoch, History
@@ -37,4 +38,5 @@ __all__ = [
     "read_folder",
     "read_idx",
     "seed_everything",
+    "usable",
 ]
