@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -380,6 +381,101 @@ def test_a_model_that_is_none_is_refused(place: Place, faked: Any) -> None:
         faked(place.recipe(TRAIN, head.replace("small", "large")))
 
 
+OTHERS = """
+from torch import nn
+from neighbour import Body
+
+class Wrong(Body):
+    def forward(self, x):
+        return self.missing(x)
+
+class Several(Body):
+    def forward(self, x):
+        y = super().forward(x)
+        return {"logits": y, "more": (y, y)}
+
+class Maps(Body):
+    def forward(self, x):
+        return self.body[:-2](x)
+"""
+NEIGHBOUR = """
+from model import small
+from torch import nn
+
+class Body(nn.Module):
+    def __init__(self, **options):
+        super().__init__()
+        self.body = small(**options)
+
+    def forward(self, x):
+        return self.body(x)
+"""
+
+
+@pytest.fixture
+def others(place: Place) -> Iterator[Path]:
+    (place.folder / "others.py").write_text(OTHERS)
+    (place.folder / "neighbour.py").write_text(NEIGHBOUR)
+    modules = set(sys.modules)
+    yield place.recipe(TRAIN)
+    sys.path[:] = [p for p in sys.path if p != str(place.folder.resolve())]
+    for name in set(sys.modules) - modules:
+        if name in ("neighbour", "model"):
+            del sys.modules[name]
+
+
+@pytest.mark.parametrize(
+    ("model", "says"),
+    [
+        ("others.py:Wrong", r"its forward fails: AttributeError: .*'missing' \(others\.py, line 7\)"),
+        ("others.py:Maps", r"gives \(1, 32, 1, 1\) for one picture"),
+        ("model.py:small classes=3", "tells 3 classes apart, but the training pictures are of 4"),
+    ],
+)
+def test_models_that_do_not_fit_the_pictures_are_refused_before_training(
+    place: Place, others: Path, faked: Any, model: str, says: str
+) -> None:
+    path = place.recipe(TRAIN + f'\n[compare]\nstock = ["{model}"]\n')
+    with pytest.raises(BadInput, match=says):
+        Chain(load(path), lambda *_: None, lambda _: None).plan()
+    with pytest.raises(BadInput, match=says):
+        faked(path)
+    assert not (place.folder / "recipe.optimized").exists()
+
+
+def test_a_teacher_of_other_classes_is_refused_before_training(place: Place, faked: Any) -> None:
+    path = place.recipe(TRAIN + '\n[[stage]]\nmethod = "distil"\nteacher = "model.py:small classes=7"\n')
+    with pytest.raises(BadInput, match="the teacher tells 7 classes apart, the network that it teaches 4"):
+        faked(path)
+
+
+def test_the_first_of_several_outputs_is_that_of_the_classes(place: Place, others: Path, faked: Any) -> None:
+    """And a network's file may import its neighbours."""
+    head = others.read_text().partition("[[stage]]")[0].replace("model.py:small", "others.py:Several")
+    path = place.recipe(TRAIN + '\n[[stage]]\nmethod = "prune"\ntarget = 0.6\nround_to = 2\n', head)
+    assert [p.index for p in faked(path).points] == [0, 1, 2]
+
+
+def test_a_file_of_networks_is_executed_once(place: Place, faked: Any) -> None:
+    counting = "import os\nos.environ['EXECUTED'] = os.environ.get('EXECUTED', '') + 'x'\n"
+    file = place.folder / "model.py"
+    file.write_text(counting + file.read_text())
+    path = place.recipe(TRAIN + '\n[compare]\nstock = ["model.py:small width=8"]\n')
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EXECUTED", "")
+        Chain(load(path), lambda *_: None, lambda _: None).plan()
+        assert os.environ["EXECUTED"] == "x"
+        file.write_text(file.read_text() + "\n")
+        Chain(load(path), lambda *_: None, lambda _: None).plan()
+        assert os.environ["EXECUTED"] == "xx"
+
+
+def test_folders_that_are_not_there_are_said_to_be_so(place: Place, faked: Any) -> None:
+    head = place.recipe(TRAIN).read_text().partition("[[stage]]")[0].replace("train.npz", "nowhere")
+    with pytest.raises(BadInput, match=r"\[data\] train: .*nowhere: there is no such folder or file"):
+        faked(place.recipe(TRAIN, head))
+
+
 def test_first_weights_follow_from_the_seed(place: Place, tmp_path: Path) -> None:
     def first(path: Path) -> bytes:
         module = Chain(load(path), lambda *_: None, lambda _: None)._built()
@@ -507,6 +603,6 @@ def test_factors_take_the_place_of_layers_and_are_there_again(place: Place, fake
 
 
 def test_a_budget_out_of_reach_names_the_stage(place: Place, faked: Any) -> None:
-    with pytest.raises(BudgetMissed, match=r"stage 2 prune") as raised:
+    with pytest.raises(BudgetMissed, match=r"stage 2 prune.* it still needs [\d.e+]+ MACs of 3000 MACs") as raised:
         faked(place.recipe(PRUNE.replace("300_000", "3_000")))
     assert "round_to = 1" in raised.value.hint

@@ -24,7 +24,7 @@ def test_what_was_saved_is_loaded(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("key", ["state_dict", "model"])
+@pytest.mark.parametrize("key", ["state_dict", "model_state_dict", "model"])
 def test_checkpoints_of_training_scripts_are_read(tmp_path: Path, key: str) -> None:
     module, other = nn.Linear(3, 4), nn.Linear(3, 4)
     state = {f"module.{name}": value for name, value in module.state_dict().items()}
@@ -49,14 +49,35 @@ def test_files_that_are_no_state_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "state.pt"
     with pytest.raises(BadInput, match="cannot be read"):
         load_state(nn.Linear(3, 4), path)
+    path.write_bytes(b"")
+    with pytest.raises(BadInput, match="it is empty"):
+        load_state(nn.Linear(3, 4), path)
     path.write_bytes(b"nothing")
-    with pytest.raises(BadInput, match="no state dict"):
+    with pytest.raises(BadInput, match=r"no state dict: torch\.save did not write it"):
         load_state(nn.Linear(3, 4), path)
     torch.save([1, 2], path)
-    with pytest.raises(BadInput, match="holds no state dict"):
+    with pytest.raises(BadInput, match="holds no state dict, but list"):
         load_state(nn.Linear(3, 4), path)
+    torch.save({"epoch": 3, "weights": nn.Linear(3, 4).state_dict()}, path)
+    with pytest.raises(BadInput, match="a dict of epoch, weights"):
+        load_state(nn.Linear(3, 4), path)
+
+
+def test_whole_modules_are_refused_and_the_next_step_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "module.pt"
+    torch.save(nn.Linear(3, 4), path)
+    with pytest.raises(BadInput, match="a whole module") as refused:
+        load_state(nn.Linear(3, 4), path)
+    assert "weights_only=False" in refused.value.hint and "\x1b" not in str(refused.value)
+
+
+def test_how_another_network_differs_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "state.pt"
     save_state(nn.Linear(5, 4), path)
-    with pytest.raises(BadInput, match="of another network"):
+    with pytest.raises(BadInput, match=r"of another network: 1 of another shape, such as weight \(4, 5\) instead of"):
+        load_state(nn.Linear(3, 4), path)
+    save_state(nn.Sequential(nn.Linear(3, 4, bias=False)), path)
+    with pytest.raises(BadInput, match=r"2 not in the file, such as weight; 1 not in the network, such as 0\.weight$"):
         load_state(nn.Linear(3, 4), path)
 
 

@@ -130,7 +130,11 @@ class Data:
     @cached_property
     def _parts(self) -> tuple[Pictures, Pictures]:
         """Validation and the rest."""
-        return self._whole.split(self.spec.validation, self._seed)
+        try:
+            return self._whole.split(self.spec.validation, self._seed)
+        except BadInput as error:
+            hint = "more pictures (limit), or another share for validation"
+            raise BadInput(error.why, where=f"[data] validation: {error.where}", hint=hint) from error
 
     @cached_property
     def _test(self) -> Pictures:
@@ -145,6 +149,9 @@ class Data:
             found = read_idx(self._path(given[0]), self._path(given[1]), classes)
         else:
             path = self._path(given)
+            if not path.exists():
+                hint = "relative paths start at the recipe's folder"
+                raise BadInput("there is no such folder or file", where=f"[data] {what}: {path}", hint=hint)
             if path.is_dir():
                 if not size:
                     raise BadInput("a folder needs size = [height, width]", where=f"[data] {what}")

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import inspect
 import json
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from edgesmith.chain.recipe import ZOO, ModelSpec
 from edgesmith.compress.state import load_state
+from edgesmith.compress.training import answer
 from edgesmith.compress.training.seeds import generators_kept, seed_everything
 from edgesmith.errors import BadInput, EdgesmithError
 from edgesmith.zoo.torch import module as zoo_module
 
-__all__ = ["built", "digest"]
+__all__ = ["built", "digest", "outputs"]
+
+_TITLE = "_edgesmith_recipe_"
+"""How names of modules begin that recipes' files become."""
+_DEBUG = "'edgesmith --debug optimize ...' shows every line that led there"
 
 
 def built(spec: ModelSpec, path: Callable[[str], Path], classes: int, size: tuple[int, int, int], seed: int) -> Any:
@@ -37,6 +42,31 @@ def built(spec: ModelSpec, path: Callable[[str], Path], classes: int, size: tupl
     if spec.checkpoint:
         load_state(module, path(spec.checkpoint))
     return module
+
+
+def outputs(module: Any, spec: ModelSpec, example: Any, classes: int) -> int:
+    """How many classes a module tells apart, tried with one picture.
+
+    Args:
+        example: (1, C, H, W).
+        classes: of the data.
+
+    Raises:
+        BadInput: its forward fails, or gives something else than a number for each class.
+    """
+    try:
+        found = answer(module, example)
+    except Exception as error:  # whatever the user's network does
+        shape = "x".join(map(str, example.shape[1:]))
+        hint = f"pictures are {shape} (channels, height, width), by size and channels of [data]; {_DEBUG}"
+        raise BadInput(f"its forward fails: {_told(error)}", where=spec.label, hint=hint) from error
+    if found.ndim != 2 or found.shape[0] != 1:
+        why = f"gives {tuple(found.shape)} for one picture, not (1, classes)"
+        raise BadInput(why, where=spec.label, hint="its first output is to be a number for each class")
+    if found.shape[1] < classes:
+        why = f"tells {found.shape[1]} classes apart, but the training pictures are of {classes}"
+        raise BadInput(why, where=spec.label, hint="build it for as many, by an option of the network in [model]")
+    return int(found.shape[1])
 
 
 def _made(spec: ModelSpec, path: Callable[[str], Path], classes: int, size: tuple[int, int, int], seed: int) -> Any:
@@ -63,16 +93,27 @@ def digest(spec: ModelSpec, path: Callable[[str], Path]) -> str:
 
 
 def _function(file: Path, name: str) -> Callable[..., Any]:
-    title = f"_edgesmith_recipe_{hashlib.sha256(str(file.resolve()).encode()).hexdigest()[:12]}"
-    spec = importlib.util.spec_from_file_location(title, file)
-    if spec is None or spec.loader is None or not file.is_file():
-        raise BadInput("there is no such Python file", where=str(file))
-    loaded = importlib.util.module_from_spec(spec)
-    sys.modules[title] = loaded
-    spec.loader.exec_module(loaded)
+    """A function of a file, which is executed once for all networks, and may import its neighbours."""
+    if not file.is_file():
+        hint = "relative paths start at the recipe's folder"
+        raise BadInput("there is no such Python file", where=str(file), hint=hint)
+    content = str(file.resolve()).encode() + b"\0" + file.read_bytes()
+    title = f"{_TITLE}{hashlib.sha256(content).hexdigest()[:12]}"
+    loaded = sys.modules.get(title)
+    if loaded is None:
+        spec = importlib.util.spec_from_file_location(title, file)
+        assert spec is not None and spec.loader is not None
+        loaded = sys.modules[title] = importlib.util.module_from_spec(spec)
+        if (folder := str(file.resolve().parent)) not in sys.path:
+            sys.path.append(folder)
+        try:
+            spec.loader.exec_module(loaded)
+        except BaseException:
+            del sys.modules[title]
+            raise
     found = getattr(loaded, name, None)
     if not callable(found):
-        known = [n for n, v in vars(loaded).items() if inspect.isfunction(v) and v.__module__ == title]
+        known = [n for n, v in vars(loaded).items() if callable(v) and getattr(v, "__module__", "") == title]
         raise BadInput(f"has no function {name!r}", where=str(file), hint=f"it has: {', '.join(known) or 'none'}")
     return found  # type: ignore[no-any-return]
 
@@ -83,4 +124,20 @@ def _called(make: Callable[[], Any], spec: ModelSpec) -> Any:
     except EdgesmithError:
         raise
     except Exception as error:  # whatever the user's file does
-        raise BadInput(f"{type(error).__name__}: {error}", where=spec.label, hint="check its options") from error
+        refused = isinstance(error, TypeError) and not _lines(error)
+        hint = "check its options" if refused else _DEBUG
+        raise BadInput(_told(error), where=spec.label, hint=hint) from error
+
+
+def _told(error: Exception) -> str:
+    """What was raised, with the line of the user's file."""
+    lines = _lines(error)
+    at = f" ({lines[-1]})" if lines else ""
+    return f"{type(error).__name__}: {error}{at}"
+
+
+def _lines(error: Exception) -> list[str]:
+    """The lines of recipes' files that an exception came through, outermost first."""
+    files = {v.__file__ for k, v in list(sys.modules.items()) if k.startswith(_TITLE)}
+    frames = traceback.extract_tb(error.__traceback__)
+    return [f"{Path(f.filename).name}, line {f.lineno}" for f in frames if f.filename in files]

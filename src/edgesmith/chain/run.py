@@ -14,7 +14,7 @@ from edgesmith.chain.data import Data
 from edgesmith.chain.learning import KEPT
 from edgesmith.chain.measuring import Bench, Figures
 from edgesmith.chain.metrics import Metrics
-from edgesmith.chain.models import built
+from edgesmith.chain.models import built, outputs
 from edgesmith.chain.models import digest as model_digest
 from edgesmith.chain.recipe import ModelSpec, OptimizeRecipe
 from edgesmith.chain.stage import Outcome, Stage
@@ -24,7 +24,7 @@ from edgesmith.compress.counting import parameters
 from edgesmith.compress.state import load_state, save_state
 from edgesmith.compress.training import usable
 from edgesmith.device import Artifact
-from edgesmith.errors import BudgetMissed
+from edgesmith.errors import BadInput, BudgetMissed
 from edgesmith.target import parse, runs_here, this_processor
 
 __all__ = ["Chain", "Planned", "Point", "Say", "leading"]
@@ -212,11 +212,19 @@ class Chain:
         return Point(0, "model", place, digest, (), record, cached)
 
     def _check(self) -> None:
-        """Find out before hours of training whether pictures, models and the device can be had."""
+        """Find out before hours of training whether pictures, models and the device can be had, and fit together."""
         usable(self.device)
         self.data.check()
-        for spec in (self.recipe.model, *(m for s in self.recipe.stages for m in s.models), *self.recipe.stock_models):
-            self._built(spec)
+        own = self._outputs(self.recipe.model)
+        for teacher in (m for s in self.recipe.stages for m in s.models):
+            if (its := self._outputs(teacher)) != own:
+                why = f"the teacher tells {its} classes apart, the network that it teaches {own}"
+                raise BadInput(why, where=teacher.label, hint="build both for the same classes")
+        for stock in self.recipe.stock_models:
+            self._outputs(stock)
+
+    def _outputs(self, spec: ModelSpec) -> int:
+        return outputs(self._built(spec), spec, self.data.example, self.data.classes)
 
     def _built(self, spec: ModelSpec | None = None) -> Any:
         recipe = self.recipe

@@ -102,6 +102,11 @@ class Shrinking:
         ratios = list(found.ratios.values())
         return self._settled(found.shape, found, found.trials, lambda trials: fit(trials, ratios))
 
+    def smallest(self) -> Any:
+        """The network without everything that may go."""
+        problem = self._problem(1.0)
+        return problem.pruned(problem.smallest)
+
     def _globally(self, trials: Trials) -> Shape:
         return along(trials, self.channels.globally)
 

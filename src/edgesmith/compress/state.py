@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pickle
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -15,7 +17,8 @@ from edgesmith.errors import BadInput, next_step
 __all__ = ["load_state", "save_state"]
 
 HINT = "torch.save(module.state_dict(), file)"
-WRAPPERS = ("state_dict", "model", "module")
+WHOLE = "where you trust the file: torch.load(file, weights_only=False), then torch.save of its state dict alone"
+WRAPPERS = ("state_dict", "model_state_dict", "model", "module")
 """Keys under which training scripts keep the state dict in a checkpoint."""
 
 PREFIXES = ("_orig_mod.", "module.")
@@ -42,24 +45,39 @@ def load_state(module: nn.Module, path: Path) -> None:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise BadInput(f"cannot be read: {error.strerror}", where=str(path), hint=next_step(error)) from error
-    except (RuntimeError, ValueError, EOFError, KeyError, zipfile.BadZipFile, pickle.UnpicklingError) as error:
-        why = "".join(str(error).strip().splitlines()[:1])
+    except pickle.UnpicklingError as error:
+        if not zipfile.is_zipfile(path):
+            raise BadInput("no state dict: torch.save did not write it", where=str(path), hint=HINT) from error
+        why = "no state dict: it holds a whole module or other objects, which cannot be read without executing code"
+        raise BadInput(why, where=str(path), hint=WHOLE) from error
+    except (RuntimeError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+        why = "it is empty" if not path.stat().st_size else "it is damaged, or torch.save did not write it"
         raise BadInput(f"no state dict: {why}", where=str(path), hint=HINT) from error
     for key in WRAPPERS:
         if isinstance(state, dict) and isinstance(state.get(key), dict):
             state = state[key]
-    own = module.state_dict().keys()
+    own = module.state_dict()
     if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) or _is_extra(k) for k, v in state.items()):
-        raise BadInput("holds no state dict", where=str(path), hint=HINT)
+        held = f"a dict of {', '.join(map(str, list(state)[:6]))}" if isinstance(state, dict) else type(state).__name__
+        hint = f"{HINT}; in a dict, under {' or '.join(WRAPPERS)}"
+        raise BadInput(f"holds no state dict, but {held}", where=str(path), hint=hint)
     for prefix in PREFIXES:
         if not any(name.startswith(prefix) for name in own):
             state = {name.removeprefix(prefix): value for name, value in state.items()}
     try:
         module.load_state_dict(state)
     except RuntimeError as error:
-        first = str(error).strip().splitlines()
-        why = " ".join(line.strip() for line in first[:2])[:300]
-        raise BadInput(f"is of another network: {why}", where=str(path)) from error
+        raise BadInput(f"is of another network: {_differences(own, state) or error}", where=str(path)) from error
+
+
+def _differences(own: Mapping[str, Any], given: Mapping[str, Any]) -> str:
+    """How the names and shapes of a module differ from those of a file, with an example of each kind."""
+    both = [n for n, v in own.items() if isinstance(v, torch.Tensor) and isinstance(given.get(n), torch.Tensor)]
+    shapes = [(n, tuple(given[n].shape), tuple(own[n].shape)) for n in both]
+    wrong = [f"{n} {there} instead of {here}" for n, there, here in shapes if there != here]
+    lacks, unknown = [n for n in own if n not in given], [n for n in given if n not in own]
+    kinds = ((lacks, "not in the file"), (unknown, "not in the network"), (wrong, "of another shape"))
+    return "; ".join(f"{len(names)} {what}, such as {names[0]}" for names, what in kinds if names)
 
 
 def _is_extra(name: str) -> bool:

@@ -147,10 +147,11 @@ class Prune(Stage):
 
     def _onto_budget(self, work: Work) -> Outcome:
         channels, multiple = _Channels(self, work), self.multiple(work)
+        costs = Costs(work, work.limits)
         shrinking = Shrinking(
             work.module,
             channels,
-            Costs(work, work.limits),
+            costs,
             lambda module: work.evaluate(channels.recalibrated(module)),
             self._finetune(work),
             self.most,
@@ -161,8 +162,13 @@ class Prune(Stage):
         try:
             shrunk = shrinking.run(self.search, self.settings or {})
         except BudgetMissed as error:
+            gone = (
+                f"with {self.most:.0%} of the channels gone from every group, as far as multiples of {multiple} permit"
+            )
             finer = f"; or leave multiples of fewer channels: round_to = {multiple // 2}" if multiple > 1 else ""
-            raise BudgetMissed(error.why, where=error.where, hint=error.hint + finer) from error
+            hint = f"raise the budget or 'most', or start from a smaller network{finer}"
+            why = f"{gone}, it still needs {costs.above(shrinking.smallest())}"
+            raise BudgetMissed(why, where=error.where, hint=hint) from error
         pruned = channels.pruned(work.module, shrunk.ratios) if shrunk.trials else channels.stepped(shrunk.ratios)
         each = f", {self.short_epochs:g} epochs each" if self.short_epochs else ""
         tried = (f"{self.search}: {shrunk.trials} networks evaluated{each}",) if shrunk.trials else ()

@@ -15,6 +15,7 @@ from torch import nn
 from edgesmith.compress.prune.batches import at_least_one
 from edgesmith.compress.prune.structure import Structure
 from edgesmith.compress.tracing import inputs_of
+from edgesmith.compress.training.evaluate import logits_of
 from edgesmith.errors import BadInput
 from edgesmith.registry import Registry
 
@@ -73,7 +74,7 @@ IMPORTANCE: Registry[Importance] = Registry("importance", "edgesmith.compress.pr
 
 
 def cross_entropy(module: nn.Module, batch: Any) -> torch.Tensor:
-    """Cross-entropy of logits, for batches (inputs, class numbers)."""
+    """Cross-entropy of logits (the first output of several), for batches (inputs, class numbers)."""
     if not isinstance(batch, (tuple, list)) or len(batch) < 2:
         raise BadInput("a batch without labels", where="loss", hint="pass loss=, a function of module and batch")
-    return F.cross_entropy(module(*inputs_of(module, batch)), batch[-1])
+    return F.cross_entropy(logits_of(module(*inputs_of(module, batch))), batch[-1])

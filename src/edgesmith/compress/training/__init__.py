@@ -6,7 +6,7 @@ from edgesmith.compress.training.callbacks import BatchLoss, Callback, Loss, Run
 from edgesmith.compress.training.data import Normalisation, Pictures
 from edgesmith.compress.training.devices import usable
 from edgesmith.compress.training.ema import Ema
-from edgesmith.compress.training.evaluate import evaluate
+from edgesmith.compress.training.evaluate import answer, evaluate
 from edgesmith.compress.training.history import Epoch, History
 from edgesmith.compress.training.loop import fit
 from edgesmith.compress.training.seeds import seed_everything
@@ -31,6 +31,7 @@ __all__ = [
     "RunState",
     "Settings",
     "Shift",
+    "answer",
     "cross_entropy",
     "evaluate",
     "fit",

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from edgesmith.compress.training.batches import Data
 from edgesmith.compress.training.engine import autocast
 
-__all__ = ["device_of", "evaluate", "logits_of", "modes_kept", "placed"]
+__all__ = ["answer", "device_of", "evaluate", "logits_of", "modes_kept", "placed"]
 
 
 def evaluate(
@@ -34,6 +34,12 @@ def evaluate(
             right += (outputs.argmax(1) == batch.labels.to(where)).sum()
             seen += len(batch.labels)
     return 100.0 * int(right) / max(seen, 1)
+
+
+def answer(module: nn.Module, inputs: Tensor) -> Tensor:
+    """The first of a module's outputs for some inputs, as evaluation takes it; the module's modes stay."""
+    with modes_kept(module), torch.no_grad():
+        return logits_of(module.eval()(inputs))
 
 
 @contextmanager

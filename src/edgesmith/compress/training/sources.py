@@ -126,12 +126,15 @@ def read_folder(
     folder = Path(folder)
     listed = _listed(folder, Path(split), part) if split else _found(folder)
     if not listed:
-        raise BadInput(f"no pictures{f' of part {part!r}' if split else ''}", where=str(split or folder))
+        hint = "" if split else f"a folder for each class, and in it pictures ({', '.join(sorted(_SUFFIXES))})"
+        raise BadInput(f"no pictures{f' of part {part!r}' if split else ''}", where=str(split or folder), hint=hint)
     names = classes or _sorted({label for _, label in listed})
     numbers = {name: i for i, name in enumerate(names)}
     unknown = sorted({label for _, label in listed} - set(numbers))
     if unknown:
-        raise BadInput(f"label {unknown[0]!r} is none of the {len(names)} classes", where=str(split or folder))
+        hint = f"classes: {', '.join(names[:8])}{', ...' * (len(names) > 8)}"
+        why = f"label {unknown[0]!r} is none of the {len(names)} classes"
+        raise BadInput(why, where=str(split or folder), hint=hint)
     reader, kind = Preprocess(fit=fit), TensorType((1, channels, *size), DType.U8)
     pixels = np.concatenate([reader.picture(path, kind) for path, _ in listed])
     labels = torch.tensor([numbers[label] for _, label in listed])
