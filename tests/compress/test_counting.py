@@ -23,3 +23,15 @@ def test_convolution_depthwise_and_linear_are_counted():
     assert macs(module, (torch.zeros(2, 3, 8, 8),)) == 2 * (64 * 3 * 8 * 9 + 16 * 8 * 9 + 80)
     assert [part.training for part in module] == [True, False, True, True, True]
     assert parameters(module) == 3 * 8 * 9 + 8 * 9 + 90
+
+
+def test_a_parameter_may_be_an_input_of_a_layer():
+    class Token(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.token, self.layer = nn.Parameter(torch.zeros(1, 3)), nn.Linear(3, 4)
+
+        def forward(self, x):
+            return self.layer(x) + self.layer(self.token)
+
+    assert macs(Token(), torch.zeros(2, 3)) == 2 * 3 * 4 + 3 * 4

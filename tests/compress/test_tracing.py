@@ -102,3 +102,24 @@ def test_batches_of_training_loops_serve_as_inputs():
     assert inputs_of(_Sum(), (x, y)) == (x, y) == inputs_of(_Sum(), [x, y, labels])
     assert inputs_of(_Any(), (x, y, labels)) == (x, y)
     assert inputs_of(_Any(), (x,)) == (x,)
+
+
+class Mutating(nn.Module):
+    """Passes a list to a function that changes it, and asks where its input is."""
+
+    def forward(self, x):
+        with torch.autocast(device_type=x.device.type, enabled=False):
+            return halved(x, [2, 3])
+
+
+@torch.fx.wrap
+def halved(x, sizes):
+    sizes[0] = 1
+    return x[:, : sizes[0]]
+
+
+def test_functions_that_change_their_lists_and_devices_by_name():
+    module, x = nn.Sequential(Mutating()), torch.randn(2, 3)
+    traced = trace(module, x)
+    assert not traced.opaque
+    torch.testing.assert_close(traced.graph(x), x[:, :1])

@@ -20,6 +20,18 @@ def _attention(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
 _MORE = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention}  # the one that PyTorch leaves out
 
 
+class _Whole:
+    """Instead of PyTorch's own tracker, which fails where a module gets a parameter as an input and wants gradients."""
+
+    parents = frozenset({"Global"})
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
 def macs(module: nn.Module, example: Any) -> int:
     """Multiply-adds of convolutions, matrix products and attention in one evaluation of ``example``.
 
@@ -29,7 +41,9 @@ def macs(module: nn.Module, example: Any) -> int:
     was_fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)  # it is not counted
     try:
-        with evaluating(module), FlopCounterMode(display=False, custom_mapping=_MORE) as counter:
+        counter = FlopCounterMode(display=False, custom_mapping=_MORE)
+        counter.mod_tracker = _Whole()  # type: ignore[assignment, unused-ignore]
+        with evaluating(module), counter:
             module(*as_inputs(example))
     finally:
         torch.backends.mha.set_fastpath_enabled(was_fast)

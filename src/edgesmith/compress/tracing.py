@@ -179,6 +179,15 @@ def _shape(tensor: torch.Tensor) -> Shape:
     return Shape(tuple(tensor.shape), tensor.dtype)
 
 
+def _plain(value: Any) -> Any:
+    """Lists and dicts of torch.fx, which nothing may change, as those of Python, which functions do change."""
+    if isinstance(value, list):
+        return [_plain(v) for v in value]
+    if isinstance(value, dict):
+        return {k: _plain(v) for k, v in value.items()}
+    return tuple(_plain(v) for v in value) if type(value) is tuple else value
+
+
 def _clones(inputs: tuple[Any, ...]) -> list[Any]:
     return [map_tensors(i, torch.clone) for i in inputs]
 
@@ -210,6 +219,10 @@ class _Attribute(_Proxy):
     def __init__(self, root: _Proxy, name: str) -> None:
         self.root, self.attr, self.tracer = root, name, root.tracer
         self._node: fx.Node | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self.tracer.concrete[self.root.node], self.attr, None)
+        return getattr(value, name) if isinstance(value, torch.device) else super().__getattr__(name)
 
     @property
     def node(self) -> Any:  # type: ignore[override, unused-ignore]
@@ -289,7 +302,7 @@ class _Tracer(fx.Tracer):
     def _run(self, node: fx.Node) -> Any:
         if node.op == "placeholder":
             return self._inputs.pop(0)
-        args, kwargs = fx.node.map_arg((node.args, node.kwargs), self.concrete.__getitem__)
+        args, kwargs = _plain(fx.node.map_arg((node.args, node.kwargs), self.concrete.__getitem__))
         self._running = True
         try:
             if node.op == "get_attr":

@@ -17,12 +17,16 @@ Code = Mapping[str, Mapping[str, Any]]
 
 
 def difference(before: fx.Graph, after: fx.Graph) -> dict[str, dict[str, Any]]:
-    """The nodes whose arguments differ between two graphs of the same nodes."""
+    """The nodes whose arguments differ between two graphs of the same nodes; where none does, the output.
+
+    So that there is a record of a graph that stands for code which would take another way.
+    """
     found: dict[str, dict[str, Any]] = {}
     for old, new in zip(before.nodes, after.nodes, strict=True):
         arguments = {"args": _encoded(new.args), "kwargs": _encoded(dict(new.kwargs))}
         split = old.op == "call_method" and new.op == "call_function"
-        if split or arguments != {"args": _encoded(old.args), "kwargs": _encoded(dict(old.kwargs))}:
+        same = not split and arguments == {"args": _encoded(old.args), "kwargs": _encoded(dict(old.kwargs))}
+        if not same or (old.op == "output" and not found):
             found[old.name] = {**arguments, "split": split}
     return found
 

@@ -13,6 +13,7 @@ import torch
 from torch import fx, nn
 
 from edgesmith.compress.prune.code import difference, recoded
+from edgesmith.compress.prune.same_values import calls_elementwise, number_of
 from edgesmith.compress.prune.structure import Structure
 from edgesmith.compress.tracing import Shape, as_inputs, evaluating
 
@@ -45,7 +46,10 @@ def rewrite(structure: Structure, pruned: nn.Module, stays: Stays) -> dict[str, 
 
 
 class _StateSizes(fx.Interpreter):
-    """Runs the graph, and states as numbers those sizes that it computes from values whose sizes no longer agree."""
+    """Runs the graph, and states as numbers those sizes that it computes from values whose sizes no longer agree.
+
+    Numbers that values are multiplied by and the like stay what they were, whatever the code computes them from.
+    """
 
     def __init__(
         self, module: fx.GraphModule, structure: Structure, stays: Stays, originals: dict[fx.Node, fx.Node]
@@ -54,6 +58,10 @@ class _StateSizes(fx.Interpreter):
         self._structure, self._kept, self._originals = structure, _Kept(structure, stays), originals
 
     def run_node(self, n: fx.Node) -> Any:
+        old = self._originals.get(n)
+        if old is not None and calls_elementwise(old):
+            n.args = tuple(self._as_it_was(now, was) for now, was in zip(n.args, old.args, strict=True))
+            n.kwargs = {name: self._as_it_was(now, old.kwargs[name]) for name, now in n.kwargs.items()}
         name = str(getattr(n.target, "__name__", n.target)).rstrip("_")
         labels = self._structure.propagation.values.get(self._originals.get(n, n))
         sized = name in _SIZES and name != "unflatten" and n.op in ("call_function", "call_method")
@@ -66,6 +74,11 @@ class _StateSizes(fx.Interpreter):
                 own = [s if v not in (-1, s) else o for o, v, s in zip(own, now, sizes, strict=True)]
                 n.args = (n.args[0], tuple(own)) if nested else (n.args[0], *own)
         return super().run_node(n)
+
+    def _as_it_was(self, now: Any, was: Any) -> Any:
+        """A number to compute with that followed from how many channels there were."""
+        number = number_of(was)
+        return now if number is None or not isinstance(now, fx.Node) or self.env[now] == number else number
 
 
 def stale_attributes(structure: Structure, stays: Stays) -> Iterator[dict[tuple[str, str], Any]]:

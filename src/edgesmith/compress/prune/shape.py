@@ -145,6 +145,8 @@ def cut_tensors(module: nn.Module, shape: PrunedShape) -> nn.Module:
     for name, part in pruned.named_modules():
         if type(part) is nn.MultiheadAttention and f"{name}.in_proj_weight".lstrip(".") in shape.kept:
             part.__class__ = PrunedMultiheadAttention
+            # Or nn.TransformerEncoderLayer takes its fast path, which reads the weights and wants heads that fill it.
+            part._qkv_same_embed_dim = False
     for owner, changes in shape.attributes.items():
         for attribute, value in changes.items():
             setattr(pruned.get_submodule(owner), attribute, value)

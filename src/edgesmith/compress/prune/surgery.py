@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections import defaultdict
 from dataclasses import replace
 from typing import Any
@@ -12,6 +13,7 @@ from torch import nn
 from edgesmith.compress.prune.code import recoded
 from edgesmith.compress.prune.literals import rewrite, stale_attributes
 from edgesmith.compress.prune.propagation import Propagation, propagate
+from edgesmith.compress.prune.same_values import other_values
 from edgesmith.compress.prune.shape import Positions, PrunedShape, apply_shape
 from edgesmith.compress.prune.structure import Kept, Structure
 from edgesmith.compress.tracing import as_inputs, evaluating, trace
@@ -34,6 +36,8 @@ def cut(structure: Structure, kept: Kept) -> tuple[nn.Module, PrunedShape]:
         GraphError: the pruned network does not agree with what was intended.
     """
     stays = structure.mask(kept)
+    if stays.all():
+        return copy.deepcopy(structure.module), PrunedShape()
     shape = _shape(structure, stays)
     pruned = apply_shape(structure.module, shape)
     why = _disagreement(structure, pruned, stays)
@@ -97,7 +101,12 @@ def _disagreement(structure: Structure, pruned: nn.Module, stays: np.ndarray[Any
         p = propagate(trace(pruned, structure.example), before.attention, before.shrinks, before.balance)
     except (EdgesmithError, RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
         return f"{type(error).__name__}: {str(error).strip()}"
-    return _other_shapes(before, p) or _other_groups(structure, p, stays) or _other_couplings(structure, p, stays)
+    return (
+        _other_shapes(before, p)
+        or _other_groups(structure, p, stays)
+        or _other_couplings(structure, p, stays)
+        or other_values(structure, p, stays)
+    )
 
 
 def _other_shapes(before: Propagation, after: Propagation) -> str:

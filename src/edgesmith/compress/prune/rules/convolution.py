@@ -9,6 +9,7 @@ import torch
 
 from edgesmith.compress.prune.balance import Equal
 from edgesmith.compress.prune.propagation import Call, Param
+from edgesmith.compress.prune.rules.own_code import beside_outputs, has_own_code, is_equivariant, unlike
 from edgesmith.compress.prune.rules.registration import rule
 
 __all__: list[str] = []
@@ -45,6 +46,11 @@ def _convolution(call: Call, weight: Any, bias: Any, groups: int, transposed: bo
     spatial = (x.shape if transposed else call.out.sizes)[axis + 1 :]
     positions = prod(spatial) * (x.shape[0] if axis else 1) * prod(weight.tensor.shape[2:])
     reads, makes = (0, 1) if transposed else (1, 0)
+    extra = None
+    if call.module is not None and has_own_code(call.module):
+        extra = beside_outputs(call, call.out.sizes[axis])
+        if extra is None or not is_equivariant(call.module, x.shape, axis, reads, groups, extra):
+            return unlike(call, weight, makes, "a convolution")
     if groups == 1 and call.node.name not in p.shrinks:  # or a single one of several groups is left
         p.bind(weight, reads, channels, "in", layer)
         made = p.produce(weight, makes, layer)
@@ -52,6 +58,8 @@ def _convolution(call: Call, weight: Any, bias: Any, groups: int, transposed: bo
     else:
         made = _grouped(call, weight, channels, groups, transposed, positions)
     p.bind(bias, 0, made, "scale", layer)
+    for param, place in extra or ():
+        p.bind(param, place, made, "scale", layer)
     call.follows("in_channels", channels)
     call.follows("out_channels", made)
     shape = [1] * len(call.out.sizes)

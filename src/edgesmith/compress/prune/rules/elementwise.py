@@ -11,7 +11,7 @@ from edgesmith.compress.prune.labels import FIXED
 from edgesmith.compress.prune.propagation import Call, Propagation
 from edgesmith.compress.prune.rules.registration import rule
 
-__all__ = ["combine"]
+__all__ = ["ELEMENTWISE", "combine"]
 
 _FUNCTIONS = (
     "add sub mul div truediv floordiv floor_divide mod remainder pow neg abs exp log log1p sqrt rsqrt square "
@@ -30,12 +30,24 @@ _MODULES = (
 )
 
 
-@rule(*_FUNCTIONS.split(), *_MODULES.split())
+ELEMENTWISE = frozenset(_FUNCTIONS.split())
+"""Names of functions and methods."""
+
+
+@rule(*ELEMENTWISE, *_MODULES.split())
 def _elementwise(call: Call) -> Any:
     operands = call.operands()
     if not operands:
         return call.opaque("")
     return combine(call.p, operands, call.node.name).expand(call.out.sizes)
+
+
+@rule("glu", "GLU")
+def _gated(call: Call) -> Any:
+    """Halves of an axis meet: a channel goes together with its gate."""
+    x = call.input()
+    dim = call.module.dim if call.module is not None else call.get(1, "dim", -1)
+    return combine(call.p, x.chunk(2, dim), call.node.name).expand(call.out.sizes)
 
 
 def combine(p: Propagation, operands: Sequence[torch.Tensor], node: str) -> torch.Tensor:

@@ -6,6 +6,7 @@ from typing import Any
 
 from edgesmith.compress.prune.labels import FIXED
 from edgesmith.compress.prune.propagation import Call, Param
+from edgesmith.compress.prune.rules.own_code import beside_outputs, has_own_code, is_equivariant, unlike
 from edgesmith.compress.prune.rules.registration import rule
 
 __all__ = ["linear"]
@@ -13,7 +14,13 @@ __all__ = ["linear"]
 
 @rule("Linear")
 def _module(call: Call) -> Any:
-    return linear(call, call.param("weight"), call.param("bias"))
+    weight = call.param("weight")
+    if has_own_code(call.module) and isinstance(weight, Param):
+        x = call.input()
+        extra = beside_outputs(call, call.out.sizes[-1])
+        if extra or extra is None or not is_equivariant(call.module, x.shape, x.ndim - 1, reads=1):
+            return unlike(call, weight, 0, "a linear layer")
+    return linear(call, weight, call.param("bias"))
 
 
 @rule("linear")

@@ -36,6 +36,8 @@ def _moved(call: Call) -> Any:
         return call.opaque(f"{call.node.name}: indices are computed")
     if call.node.target is operator.getitem and _leaves_gaps(x, rest[0]):
         return call.opaque(f"{call.node.name} takes every nth channel")
+    if _picks(call, x, rest):
+        return call.opaque(f"{call.node.name} picks channels by their numbers")
     if call.module is not None:
         result = type(call.module).forward(call.module, x)
     elif call.node.op == "call_method":
@@ -119,6 +121,33 @@ def _leaves_gaps(x: torch.Tensor, index: Any) -> bool:
     items = index if isinstance(index, tuple) else (index,)
     dense = tuple(slice(item.start, item.stop) if isinstance(item, slice) else item for item in items)
     return dense != items and len(torch.unique(compress(x[dense]))) != len(torch.unique(compress(x[items])))
+
+
+def _picks(call: Call, x: torch.Tensor, rest: list[Any]) -> bool:
+    """Whether channels are told apart by numbers that pruning leaves as they are: indices in a tensor, or a shift."""
+    varying = call.p.labels.varying(call.p.labels.canonical(x))
+    name = str(getattr(call.node.target, "__name__", call.node.target))
+    if name == "roll":
+        dims = call.get(2, "dims", ())
+        dims = dims if isinstance(dims, (tuple, list)) else (dims,)
+        return bool(varying) and (not dims or any(d % x.ndim in varying for d in dims))
+    if name == "index_select":
+        return call.get(1, "dim") % x.ndim in varying
+    if call.node.target is not operator.getitem:
+        return False
+    items = rest[0] if isinstance(rest[0], tuple) else (rest[0],)
+    width = sum(0 if item is None or item is Ellipsis else _axes(item) for item in items)
+    axis = 0
+    for item in items:
+        if isinstance(item, (torch.Tensor, list)) and any(a in varying for a in range(axis, axis + _axes(item))):
+            return True
+        axis += x.ndim - width if item is Ellipsis else 0 if item is None else _axes(item)
+    return False
+
+
+def _axes(item: Any) -> int:
+    """How many axes an index takes."""
+    return item.ndim if isinstance(item, torch.Tensor) and item.dtype == torch.bool else 1
 
 
 def _index(value: Any) -> Any:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from string import ascii_letters
 from typing import Any
 
@@ -32,11 +34,26 @@ def _matmul(call: Call) -> Any:
 @rule("einsum")
 def _einsum(call: Call) -> Any:
     equation = call.args[0].replace(" ", "") if isinstance(call.args[0], str) else ""
-    operands = [call.p.labels_of(value) for value in _flat(call.args[1:])]
+    values = _flat(call.args[1:])
+    reads = _as_linear(equation)
+    if reads is not None and len(values) == 2 and isinstance(values[1], Param):
+        return linear(replace(call, args=(values[0],)), values[1], None, reads=reads)
+    operands = [call.p.labels_of(value) for value in values]
     if len(operands) != 2 or "->" not in equation or "." in equation:
         return call.opaque(f"{call.node.name}: einsum {equation!r}")
     left, right = equation.split("->")[0].split(",")
     return contract(call, operands[0], operands[1], left, right, equation.split("->")[1]).expand(call.out.sizes)
+
+
+def _as_linear(equation: str) -> int | None:
+    """Which axis of the second operand is read, where the equation is that of a linear layer."""
+    found = re.fullmatch(r"((?:\.\.\.)?\w*)(\w),(\w)(\w)->\1(\w)", equation)
+    if found is None:
+        return None
+    before, read, *weight, made = found.groups()
+    if sorted((read, made)) != sorted(weight) or read == made or made in before:
+        return None
+    return weight.index(read)
 
 
 @rule("scaled_dot_product_attention")

@@ -36,9 +36,9 @@ def _reduction(call: Call) -> Any:
     return tuple(result for _ in call.out) if isinstance(call.out, tuple) else result
 
 
-@rule("softmax", "log_softmax", "softmin", "cumsum", "sort", "argsort", "topk", "gumbel_softmax", "glu")
+@rule("softmax", "log_softmax", "softmin", "cumsum", "sort", "argsort", "topk", "gumbel_softmax")
 def _over_an_axis(call: Call) -> Any:
-    """The axis keeps its size or gets another one (top k, glu)."""
+    """The axis keeps its size or gets another one (top k)."""
     x = call.input()
     name = str(getattr(call.node.target, "__name__", call.node.target))
     # PyTorch chooses the axis of a softmax that names none by the number of axes.
