@@ -366,6 +366,8 @@ def test_a_missed_budget_names_the_stage_that_fell_short(place: Place) -> None:
     assert not accuracy.met and "1.70 too many" in accuracy.text and "stage 2 prune (2.00)" in accuracy.text
     rows[-1] = row("3 quantise", 91.9, 0.9)
     assert all(v.met for v in _verdicts(recipe, rows, 0))
+    rows[-1] = row("3 quantise", 93.0, 0.9)
+    assert _verdicts(recipe, rows, 0)[1].text == "accuracy: 1.00 points gained, 0.5 may be lost"
 
 
 def test_a_model_that_is_none_is_refused(place: Place, faked: Any) -> None:
@@ -603,6 +605,6 @@ def test_factors_take_the_place_of_layers_and_are_there_again(place: Place, fake
 
 
 def test_a_budget_out_of_reach_names_the_stage(place: Place, faked: Any) -> None:
-    with pytest.raises(BudgetMissed, match=r"stage 2 prune.* it still needs [\d.e+]+ MACs of 3000 MACs") as raised:
+    with pytest.raises(BudgetMissed, match=r"stage 2 prune.* it still needs [\d,]+ MACs of 3,000 MACs") as raised:
         faked(place.recipe(PRUNE.replace("300_000", "3_000")))
     assert "round_to = 1" in raised.value.hint

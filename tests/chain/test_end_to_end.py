@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from chain.conftest import Place
 from edgesmith.cli.app import app
 from edgesmith.device import load
+from edgesmith.preprocess import Preprocess
 
 pytestmark = [pytest.mark.torch, pytest.mark.toolchain]
 
@@ -68,6 +70,16 @@ def test_pictures_become_a_verified_program_and_a_report(place: Place) -> None:
     right = sum(int(artifact(x[None]).argmax()) == y for x, y in zip(inputs, test["y"], strict=True))
     assert 100 * right / len(inputs) == pytest.approx(quantised["accuracy"])
     folder = place.folder / "recipe.optimized"
+    for i, x in enumerate(inputs[:4]):
+        picture = place.folder / f"{i}.png"
+        Image.fromarray(test["x"][i]).save(picture)
+        way = Preprocess.from_json(artifact.manifest["preprocess"])
+        (kind,) = artifact.inputs.values()
+        np.testing.assert_allclose(way.picture(picture, kind)[0], x, rtol=1e-5, atol=1e-5)
+    labels = folder / "labels.txt"
+    assert labels.read_text().split() == ["0", "1", "2", "3"]
+    shown = CliRunner().invoke(app, ["run", found["artifact"], "--input", str(picture), "--labels", str(labels)])
+    assert shown.exit_code == 0, shown.output
     page = (folder / "report.html").read_text()
     assert page.count("<svg") == 2 and "http" not in page.replace("http://www.w3.org", "").replace(
         "http://purl.org", ""

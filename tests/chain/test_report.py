@@ -15,6 +15,7 @@ from edgesmith.chain.budget import Budget
 from edgesmith.chain.metrics import Metrics
 from edgesmith.chain.report import comparison, markdown, page, write
 from edgesmith.chain.result import Result, Row, Verdict
+from edgesmith.preprocess import Preprocess
 
 pytestmark = pytest.mark.torch
 
@@ -44,6 +45,31 @@ def test_the_table_has_shares_of_the_trained_network() -> None:
     assert "| 4 quantise | 93.20 % (-0.60) | 0.100 ms (25%) | 100.0 kB (25%) | 1.00 M (25%) | 100 k |" in text
     assert "- MISSED: accuracy: 0.10 too many" in text and "- met: latency_ms: within" in text
     assert "5 factorise: the budget is met" in text
+
+
+def test_how_pictures_become_inputs_is_said() -> None:
+    way = Preprocess((32, 48), "crop", 1 / 255, (0.5, 0.4, 0.3), (0.2, 0.2, 0.25), layout="nchw")
+    made = replace(result(), preprocess=way)
+    text = markdown(made)
+    assert "32x48 with the middle cut out" in text
+    assert "red, green, blue: mean 0.5, 0.4, 0.3; std 0.2, 0.2, 0.25" in text
+    assert "`edgesmith run out/artifact --input picture.jpg --labels out/labels.txt`" in text
+    assert made.to_json()["preprocess"] == way.to_json()
+    assert "<code>edgesmith run out/artifact" in page(made)
+    assert "Inputs are arrays" in markdown(result())
+
+
+def test_times_of_models_are_not_said_to_be_taken_in_turns() -> None:
+    made = result()
+    assert "times measured on this machine, all programs in turns." in markdown(made)
+    modelled = tuple(replace(r, metrics=replace(r.metrics, latency_source="of a model of X")) for r in made.rows)
+    assert "times of a model of X.\n" in markdown(replace(made, rows=modelled))
+
+
+def test_short_times_have_three_digits() -> None:
+    made = result()
+    short = replace(made.rows[1], metrics=replace(made.rows[1].metrics, latency_ms=0.00165))
+    assert "| 0.00165 ms (0%) |" in markdown(replace(made, rows=(made.rows[0], short)))
 
 
 def test_the_comparison_says_who_is_faster_and_better() -> None:

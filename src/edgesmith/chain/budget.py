@@ -34,7 +34,11 @@ class Limit:
         value = float(getattr(metrics, self.figure))
         ratio = self.of(metrics)
         verdict = "within" if ratio <= 1 else f"{ratio - 1:.1%} above"
-        return f"{value:.4g} {self.unit}, {verdict} {self.most:.4g} {self.unit}"
+        return f"{self.text(value)}, {verdict} {self.text(self.most)}"
+
+    def text(self, value: float) -> str:
+        """A value of the figure with its unit."""
+        return f"{value:,.0f} {self.unit}" if value >= 1000 else f"{value:.4g} {self.unit}"
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from edgesmith.chain.models import built
 from edgesmith.chain.recipe import Compare, ModelSpec, OptimizeRecipe
 from edgesmith.chain.run import Chain, Point
 from edgesmith.chain.stage import STAGES, Stage
+from edgesmith.report.units import in_ms
 
 __all__ = ["Stock", "stock"]
 
@@ -47,7 +48,7 @@ def stock(chain: Chain, points: list[Point]) -> Stock | None:
     specs = recipe.stock_models
     times = _times(chain, recipe, points[-1])
     spec = min(specs, key=lambda s: abs(math.log(times[s.label] / times[""])))
-    chain.say(f"stock: {spec.label} is nearest, {times[spec.label]:.3f} ms beside {times['']:.3f} ms")
+    chain.say(f"stock: {spec.label} is nearest, {in_ms(times[spec.label])} beside {in_ms(times[''])}")
     own = replace(
         recipe,
         name=f"{recipe.name}: {spec.label}",

@@ -74,7 +74,7 @@ class Costs:
     def above(self, module: Any) -> str:
         """The figures that are above their limits, predicted, in their units."""
         found = [(limit, self._figure(limit.figure, module)) for limit in self._limits]
-        return ", ".join(f"{v:.4g} {lim.unit} of {lim.most:.4g} {lim.unit}" for lim, v in found if v > lim.most)
+        return ", ".join(f"{lim.text(v)} of {lim.text(lim.most)}" for lim, v in found if v > lim.most)
 
     def measured(self, module: Any) -> float:
         """The same of the compiled program; the corrections follow from it."""

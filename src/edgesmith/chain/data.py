@@ -15,6 +15,7 @@ import numpy as np
 from edgesmith.chain.recipe import DataSpec, OptimizeRecipe
 from edgesmith.compress.training import Batches, Erase, Flip, Pictures, Shift, read_arrays, read_folder, read_idx
 from edgesmith.errors import BadInput
+from edgesmith.preprocess import Preprocess
 
 __all__ = ["Data"]
 
@@ -118,6 +119,21 @@ class Data:
     def example(self) -> Any:
         """One input, as a tensor."""
         return next(self.batches().evaluation(self._parts[0].subset([0]), 1).batches(0)).inputs.contiguous()
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """In the order of the network's outputs."""
+        return tuple(self._whole.classes)
+
+    @property
+    def preprocess(self) -> Preprocess | None:
+        """How a picture in a file becomes an input as training saw it; None where the data are floats, no pictures."""
+        if self._whole.pixels.numpy().dtype != np.uint8:
+            return None
+        way = self._normalisation
+        is_folder = isinstance(self.spec.train, str) and self._path(self.spec.train).is_dir()
+        fit = "crop" if is_folder or not self.spec.size else "stretch"
+        return Preprocess(self.size[1:], fit, way.scale, way.mean, way.std, layout="nchw")
 
     @cached_property
     def _normalisation(self) -> Any:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import html
 import json
+import re
 from pathlib import Path
 
 from edgesmith.atomic import write_file
 from edgesmith.chain.pictures import front, steps
-from edgesmith.chain.result import STOCK, Result, Row
+from edgesmith.chain.result import LABELS, STOCK, Result, Row
 from edgesmith.errors import MissingDependency
-from edgesmith.report.units import count
+from edgesmith.report.units import count, in_ms
 
-__all__ = ["COLUMNS", "cells", "comparison", "markdown", "write"]
+__all__ = ["COLUMNS", "cells", "comparison", "inputs", "markdown", "timing", "write"]
 
 COLUMNS = ("stage", "accuracy", "time", "size", "MACs", "parameters")
 
@@ -54,7 +55,7 @@ def cells(row: Row, first: Row) -> tuple[str, ...]:
     return (
         row.title,
         f"{own.accuracy:.2f} %{change}",
-        f"{own.latency_ms:.3f} ms{share(own.latency_ms, whole.latency_ms)}",
+        f"{in_ms(own.latency_ms)}{share(own.latency_ms, whole.latency_ms)}",
         f"{own.size_kb:.1f} kB{share(own.size_kb, whole.size_kb)}",
         f"{count(own.macs)}{share(own.macs, whole.macs)}",
         count(own.parameters),
@@ -77,7 +78,30 @@ def comparison(result: Result) -> str:
     return (
         f"The compressed network is {speed} and {abs(gained):.2f} points {'more' if gained >= 0 else 'less'} accurate "
         f"than the stock model ({name}), trained for {trained}: {own.accuracy:.2f} % in "
-        f"{own.latency_ms:.3f} ms beside {other.metrics.accuracy:.2f} % in {other.metrics.latency_ms:.3f} ms."
+        f"{in_ms(own.latency_ms)} beside {other.metrics.accuracy:.2f} % in {in_ms(other.metrics.latency_ms)}."
+    )
+
+
+def timing(result: Result) -> str:
+    """Where the times come from."""
+    source = result.rows[-1].metrics.latency_source
+    return f"{source}, all programs in turns" if source.startswith("measured") else source
+
+
+def inputs(result: Result) -> str:
+    """How pictures become the program's inputs, and in which order its outputs are."""
+    way = result.preprocess
+    if way is None or way.size is None:
+        return f"Inputs are arrays as in the data, normalised as in training; outputs are in the order of `{LABELS}`."
+    height, width = way.size
+    cut = "with the middle cut out" if way.fit == "crop" else "without regard to proportions"
+    mean, std = (", ".join(f"{v:.4g}" for v in values) for values in (way.mean, way.std))
+    channels = "grey" if len(way.mean) == 1 else "red, green, blue"
+    return (
+        f"Pictures are scaled to {height}x{width} {cut}, and become (pixel / 255 - mean) / std ({channels}: "
+        f"mean {mean}; std {std}); outputs are in the order of `{LABELS}`. "
+        f"`edgesmith run {result.artifact.path} --input picture.jpg "
+        f"--labels {result.artifact.path.parent / LABELS}` does so."
     )
 
 
@@ -95,7 +119,7 @@ def markdown(result: Result) -> str:
     lines += ["", "## Stages", ""]
     lines += [f"- {r.title}: {'; '.join(r.notes)}" for r in result.rows if r.notes]
     lines += [f"- {text}" for text in result.skipped]
-    lines += ["", f"The verified program is in `{result.artifact.path.name}/`."]
+    lines += ["", "## The program", "", f"It is in `{result.artifact.path.name}/`, verified. {inputs(result)}"]
     return "\n".join(lines) + "\n"
 
 
@@ -126,12 +150,15 @@ def page(result: Result) -> str:
     notes = [f"<li>{said(r.title)}: {said('; '.join(r.notes))}</li>" for r in result.rows if r.notes]
     notes += [f"<li>{said(text)}</li>" for text in result.skipped]
     parts.append(f"<h2>Stages</h2><ul>{''.join(notes)}</ul>")
+    code = re.sub("`(.*?)`", r"<code>\1</code>", said(inputs(result)))
+    parts.append(
+        f"<h2>The program</h2><p>It is in <code>{said(result.artifact.path.name)}/</code>, verified. {code}</p>"
+    )
     about = f'<meta charset="utf-8"><title>{said(result.recipe.name)}</title><style>{STYLE}</style>'
     return f'<!doctype html><html lang="en"><head>{about}</head><body>{"".join(parts)}</body></html>\n'
 
 
 def _setting(result: Result) -> str:
     target = result.recipe.target
-    metrics = result.rows[-1].metrics
     threads = f"{target.threads} thread{'s' * (target.threads > 1)}"
-    return f"For {target.name}, {threads}; times {metrics.latency_source}, all programs in turns."
+    return f"For {target.name}, {threads}; times {timing(result)}."

@@ -6,15 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from edgesmith.atomic import write_file
 from edgesmith.chain.compare import stock
 from edgesmith.chain.metrics import Metrics
 from edgesmith.chain.recipe import OptimizeRecipe
 from edgesmith.chain.run import Chain, leading
 from edgesmith.device import Artifact
+from edgesmith.device.settings import PREPROCESS, keep
+from edgesmith.preprocess import Preprocess
 
-__all__ = ["STOCK", "Result", "Row", "Verdict", "optimized"]
+__all__ = ["LABELS", "STOCK", "Result", "Row", "Verdict", "optimized"]
 
-ARTIFACT = "artifact"
+ARTIFACT, LABELS = "artifact", "labels.txt"
 STOCK = "stock"
 
 
@@ -63,6 +66,8 @@ class Result:
         first: place of the row that shares of the budget and losses refer to.
         verdicts: of the budget's limits.
         artifact: the verified program.
+        preprocess: how pictures become its inputs, which the artifact knows as well; None where the data are no
+            pictures.
     """
 
     recipe: OptimizeRecipe
@@ -71,6 +76,7 @@ class Result:
     verdicts: tuple[Verdict, ...]
     skipped: tuple[str, ...]
     artifact: Artifact
+    preprocess: Preprocess | None = None
 
     @property
     def stages(self) -> tuple[Row, ...]:
@@ -92,6 +98,7 @@ class Result:
             "budget": [vars(v) for v in self.verdicts],
             "skipped": list(self.skipped),
             "artifact": str(self.artifact.path),
+            "preprocess": self.preprocess.to_json() if self.preprocess else None,
         }
 
 
@@ -107,6 +114,9 @@ def optimized(chain: Chain) -> Result:
     final = points[-1]
     output = chain.recipe.output
     artifact = chain.bench.compiled(final.onnx, output / ARTIFACT, verify=True)
+    preprocess = chain.data.preprocess
+    keep(artifact.path, PREPROCESS, preprocess.to_json() if preprocess else None)
+    write_file(output / LABELS, "".join(f"{name}\n" for name in chain.data.class_names).encode())
     shown = [p for p in points if p.metrics is not None]
     titled = [(p.title, p) for p in shown]
     spent = {p.index: sum(q.epochs for q in points[: i + 1]) for i, p in enumerate(points)}
@@ -127,7 +137,8 @@ def optimized(chain: Chain) -> Result:
     )
     start = max((i for i, p in enumerate(shown) if p.index <= leading(chain.recipe.stages)), default=0)
     stages = [r for r in rows if r.kind != STOCK]
-    return Result(chain.recipe, rows, start, _verdicts(chain.recipe, stages, start), tuple(chain.skipped), artifact)
+    verdicts = _verdicts(chain.recipe, stages, start)
+    return Result(chain.recipe, rows, start, verdicts, tuple(chain.skipped), artifact, preprocess)
 
 
 def _verdicts(recipe: OptimizeRecipe, rows: Sequence[Row], first: int) -> tuple[Verdict, ...]:
@@ -138,12 +149,13 @@ def _verdicts(recipe: OptimizeRecipe, rows: Sequence[Row], first: int) -> tuple[
         text = f"{limit.figure}: {limit.says(last)}"
         if ratio > 1:
             aimed = [r.title for r in rows if " prune" in r.title] or [rows[-1].title]
-            text += f"; stage {aimed[-1]} fell short by {(ratio - 1) * limit.most:.4g} {limit.unit}"
+            text += f"; stage {aimed[-1]} fell short by {limit.text((ratio - 1) * limit.most)}"
         found.append(Verdict(ratio <= 1, text))
     allowed = recipe.budget.accuracy_drop
     if allowed is not None:
         lost = start.accuracy - last.accuracy
-        text = f"accuracy: {lost:+.2f} points lost, {allowed:g} allowed"
+        change = f"{lost:.2f} points lost" if lost >= 0 else f"{-lost:.2f} points gained"
+        text = f"accuracy: {change}, {allowed:g} may be lost"
         steps = [
             (b.metrics.accuracy - a.metrics.accuracy, b.title)
             for a, b in zip(rows[first:], rows[first + 1 :], strict=False)

@@ -25,6 +25,7 @@ from edgesmith.compress.state import load_state, save_state
 from edgesmith.compress.training import usable
 from edgesmith.device import Artifact
 from edgesmith.errors import BadInput, BudgetMissed
+from edgesmith.report.units import in_ms
 from edgesmith.target import parse, runs_here, this_processor
 
 __all__ = ["Chain", "Planned", "Point", "Say", "leading"]
@@ -267,7 +268,7 @@ class Chain:
             count = known.parameters if known else 0
         metrics = self.bench.metrics(figures, milliseconds, int(count or 0))
         self.say(
-            f"{point.title}: {metrics.accuracy:.2f} %, {metrics.latency_ms:.3f} ms, {metrics.size_kb:.1f} kB"
+            f"{point.title}: {metrics.accuracy:.2f} %, {in_ms(metrics.latency_ms)}, {metrics.size_kb:.1f} kB"
             + (" (cached)" if point.cached else "")
         )
         return replace(point, program=program, metrics=metrics)

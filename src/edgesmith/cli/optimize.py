@@ -109,7 +109,7 @@ def _print_plan(chain: Chain, as_json: bool) -> None:
 
 
 def _print(result: Result, files: list[Path]) -> None:
-    from edgesmith.chain.report import COLUMNS, cells, comparison
+    from edgesmith.chain.report import COLUMNS, cells, comparison, timing
 
     shown = table("", "|".join((COLUMNS[0], *(f">{c}" for c in COLUMNS[1:]))))
     for row in result.rows:
@@ -122,5 +122,5 @@ def _print(result: Result, files: list[Path]) -> None:
     if result.stock:
         rows.append(("stock", comparison(result)))
     rows += [("program", str(result.artifact.path)), ("report", ", ".join(map(str, files)))]
-    rows.append(("times", f"{result.rows[-1].metrics.latency_source}, all programs in turns"))
+    rows.append(("times", timing(result)))
     out.print(figures(rows))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["count", "duration", "nbytes", "rate", "shape"]
+__all__ = ["count", "duration", "in_ms", "nbytes", "rate", "shape"]
 
 _SI = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 _BINARY = ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"))
@@ -35,6 +35,11 @@ def duration(ns: float) -> str:
         if abs(ns) >= factor:
             return f"{_digits(ns / factor)} {unit}"
     return f"{ns:.0f} ns"
+
+
+def in_ms(value: float) -> str:
+    """Always in ms, as budgets are, with three digits at least."""
+    return f"{value:.3f} ms" if value >= 0.1 else f"{value:#.3g} ms"
 
 
 def rate(per_second: float, unit: str) -> str:
