@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import pickle
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
-from edgesmith.compress.state import load_state, save_state
+from edgesmith.compress.state import load_state, save_state, write_state
 from edgesmith.errors import BadInput
 
 pytestmark = pytest.mark.torch
@@ -91,3 +96,20 @@ def test_nothing_in_a_file_is_executed(tmp_path: Path) -> None:
     with pytest.raises(BadInput):
         load_state(nn.Linear(3, 4), path)
     assert not (tmp_path / "executed").exists()
+
+
+def test_a_full_disk_is_said_to_be_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Full(io.BytesIO):
+        def write(self, data: Any) -> int:
+            if self.tell() + len(data) > 1 << 16:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return super().write(data)
+
+    @contextmanager
+    def replacing(path: Path) -> Iterator[Full]:
+        yield Full()
+
+    monkeypatch.setattr("edgesmith.compress.state.replacing_file", replacing)
+    with pytest.raises(OSError, match="No space left") as full:
+        write_state({"weight": torch.zeros(1 << 15)}, tmp_path / "state.pt")
+    assert full.value.errno == errno.ENOSPC and full.value.filename == str(tmp_path / "state.pt")

@@ -14,7 +14,7 @@ from torch import nn
 from edgesmith.atomic import replacing_file
 from edgesmith.errors import BadInput, next_step
 
-__all__ = ["load_state", "save_state"]
+__all__ = ["load_state", "save_state", "write_state"]
 
 HINT = "torch.save(module.state_dict(), file)"
 WHOLE = "where you trust the file: torch.load(file, weights_only=False), then torch.save of its state dict alone"
@@ -31,8 +31,25 @@ def save_state(module: nn.Module, path: Path) -> None:
         name: value.detach().cpu().contiguous() if isinstance(value, torch.Tensor) else value
         for name, value in module.state_dict().items()
     }
+    write_state(state, path)
+
+
+def write_state(state: Mapping[str, Any], path: Path) -> None:
+    """``torch.save``, with the file replaced as a whole.
+
+    Raises:
+        OSError: it cannot be written; PyTorch's own error about that says neither where nor why.
+    """
     with replacing_file(path) as file:
-        torch.save(state, file)
+        try:
+            torch.save(state, file)
+        except RuntimeError as error:
+            cause: BaseException | None = error
+            while cause is not None and not isinstance(cause, OSError):
+                cause = cause.__context__
+            if isinstance(cause, OSError):
+                raise OSError(cause.errno, cause.strerror, str(path)) from error
+            raise
 
 
 def load_state(module: nn.Module, path: Path) -> None:

@@ -29,6 +29,7 @@ def export(module: torch.nn.Module, example: Any, path: Path, *, traced: bool = 
         MissingDependency: PyTorch is not installed.
         BadInput: ``module`` is no module.
         ModelError: PyTorch cannot export it.
+        OSError: the file cannot be written.
     """
     try:
         import torch
@@ -54,13 +55,16 @@ def export(module: torch.nn.Module, example: Any, path: Path, *, traced: bool = 
                     module, given, path, kwargs=named, dynamo=dynamo, output_names=names, **_options(dynamo)
                 )
                 return
+            except OSError:  # of the file to write: another exporter would not get further
+                raise
             except Exception as error:  # whatever the module itself and the exporter raise
-                failures.append(f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0][:200]}")
+                said = (str(error).strip().splitlines() or [""])[0][:200]
+                failures.append(f"{'exported' if dynamo else 'traced'}: {type(error).__name__}: {said}")
     finally:
         for part, mode in modes:
             part.training = mode
     raise ModelError(
-        f"PyTorch cannot export the module: {'; then, traced: '.join(failures)}",
+        f"PyTorch cannot export the module: {'; then, '.join(failures)}",
         where=type(module).__name__,
         hint="export it with torch.onnx.export and compile the file",
     )

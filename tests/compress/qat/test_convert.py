@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 import edgesmith
 from edgesmith.compress import qat
+from edgesmith.errors import BadInput
 from edgesmith.oracle import Oracle
 from edgesmith.passes import optimize
 from edgesmith.quantize import Settings as PostTraining
@@ -129,3 +130,52 @@ def integers_of(module: qat.QuantizedModule, x: Tensor) -> dict[str, np.ndarray]
     with torch.no_grad():
         interpreter.run(x)
     return found
+
+
+class NormAct(nn.BatchNorm2d):
+    """As timm has it: normalisation by the function, then the activation."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels)
+        self.drop = nn.Identity()
+        self.act = nn.ReLU(inplace=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        own = (self.running_mean, self.running_var, self.weight, self.bias)
+        return self.act(self.drop(nn.functional.batch_norm(x, *own, self.training, 0.1, self.eps)))
+
+
+class Odd(nn.BatchNorm2d):
+    def forward(self, x: Tensor) -> Tensor:
+        own = (self.running_mean, self.running_var, self.weight, self.bias)
+        return nn.functional.batch_norm(x, *own, False, 0.1, self.eps)
+
+
+def network(norm: type[nn.Module]) -> nn.Module:
+    torch.manual_seed(0)
+    made = nn.Sequential(
+        nn.Conv2d(3, 8, 3, bias=False), norm(8), nn.Conv2d(8, 8, 3, bias=False), norm(8), nn.Conv2d(8, 4, 1, bias=False)
+    )
+    for part in made:
+        if isinstance(part, nn.BatchNorm2d):
+            part.running_var.uniform_(0.5, 4)
+            part.running_mean.uniform_(-1, 1)
+            part.weight.data.uniform_(0.5, 2)
+    return made.eval()
+
+
+def test_normalisation_in_a_piece_with_its_activation_is_folded() -> None:
+    module, x = network(NormAct), torch.randn(4, 3, 12, 12)
+    want = module(x)
+    rounded = qat.prepare(module, x[:1], init=[x])
+    assert not rounded.quantization.floats
+    found = rounded.eval()(x)
+    assert float((found - want).abs().max()) < 0.05 * float(want.abs().max())
+    nodes = [node.op_type for node in qat.convert(rounded).model.graph.node]
+    assert nodes.count("QuantizeLinear") >= 3
+
+
+def test_layers_that_all_stay_in_floats_are_an_error() -> None:
+    module = network(Odd)[:4]
+    with pytest.raises(BadInput, match="no layer can be quantised, 0 and all others because its weights are not"):
+        qat.prepare(module, torch.randn(1, 3, 12, 12))

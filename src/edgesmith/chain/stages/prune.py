@@ -290,6 +290,8 @@ def vector_channels(target: Target, precision: str) -> int:
 
 
 def _left(pruned: Pruned, multiple: int) -> str:
+    if not pruned.groups:
+        return "no channels had to go"
     return f"channels left, in multiples of {multiple}: " + ", ".join(
         f"{name} {len(units)}" for name, units in pruned.groups.items()
     )

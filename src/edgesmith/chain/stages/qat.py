@@ -13,6 +13,7 @@ from edgesmith.chain.learning import Taught, train
 from edgesmith.chain.stage import Outcome, stage
 from edgesmith.chain.work import Work
 from edgesmith.compress import qat
+from edgesmith.compress.qat.quantized_module import layers
 from edgesmith.compress.qat.settings import BLOCKS, LayerBits
 from edgesmith.compress.training import Callback, RunState
 
@@ -81,11 +82,22 @@ class Qat(Taught):
             said = train(work, module, settings, loss=loss, extra=extra, callbacks=[_Schedule(self.epochs)])
         path = work.folder / "quantised.onnx"
         onnx.save(qat.convert(module).model, path)
-        return Outcome(onnx=path, epochs=self.epochs, notes=(said,))
+        return Outcome(onnx=path, epochs=self.epochs, notes=(said, *_in_floats(module)))
 
     def _quantisers(self) -> qat.Settings:
         own: dict[str, Any] = {"weights": self.weights, "activations": self.activations, "weight_bits": self.bits}
         return qat.Settings(**own, keep=self.keep, floats=self.floats)
+
+
+def _in_floats(module: Any) -> tuple[str, ...]:
+    """A line about the layers that were not rounded, where there are any."""
+    reasons = module.quantization.floats
+    if not reasons:
+        return ()
+    path, why = next(iter(reasons.items()))
+    return (
+        f"{len(reasons)} of {len(reasons) + len(dict(layers(module)))} layers stay in floats, such as {path}: {why}",
+    )
 
 
 class _Schedule(Callback):

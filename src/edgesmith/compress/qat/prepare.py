@@ -82,6 +82,13 @@ def prepare(
         [name for name, c in calls.items() if c.bits.reads is not Reads.INTEGERS],
         settings.post_training,
     )
+    if not found.products and not found.others:
+        name = next(iter(calls))
+        raise BadInput(
+            f"no layer can be quantised, {calls[name].path} and all others because {_why_float(found, name)}",
+            where="prepare",
+            hint="batch normalisation is folded where it is nn.BatchNorm1d, 2d or 3d itself, right after a layer",
+        )
     signs = [name for name in found.others if calls[name].bits.reads is Reads.SIGNS]
     check_signs(found.exported.graph, [(calls[name].path, found.others[name].input) for name in signs])
     values = {} if not found.products else stored_values(found, [example] if init is None else init)

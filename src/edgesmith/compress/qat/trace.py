@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import fx, nn
 
+from edgesmith.compress.qat.folding import NORMS, BatchNorm
 from edgesmith.compress.tracing import Traced, trace
 from edgesmith.errors import BadInput
 
@@ -26,12 +27,16 @@ _IN_PLACE = {
 def traced(module: nn.Module, example: Any) -> Traced:
     """A copy of the module whose forward pass is a graph of calls, without effects on their operands.
 
-    Layers keep their paths. Control flow is that of evaluation mode.
+    Layers keep their paths; batch normalisation in a piece with its activation (timm's ``BatchNormAct2d``) becomes two
+    layers. Control flow is that of evaluation mode.
 
     Raises:
         BadInput, ModelError: as of ``trace``.
     """
     module = copy.deepcopy(module)
+    for path, part in list(module.named_modules()):
+        if path and isinstance(part, NORMS) and tuple(name for name, _ in part.named_children()) == ("drop", "act"):
+            module.set_submodule(path, nn.Sequential(_plain(part), *part.children()))
     in_place = {path for path, part in module.named_modules() if getattr(part, "inplace", False) is True}
     for path in in_place:
         module.get_submodule(path).inplace = False  # type: ignore[assignment]
@@ -39,6 +44,15 @@ def traced(module: nn.Module, example: Any) -> Traced:
     _without_effects(found.graph.graph, in_place)
     found.graph.recompile()
     return found
+
+
+def _plain(norm: BatchNorm) -> BatchNorm:
+    """The normalisation alone, with the same parameters and statistics."""
+    kind = next(kind for kind in NORMS if isinstance(norm, kind))
+    plain = kind(norm.num_features, norm.eps, norm.momentum, norm.affine, norm.track_running_stats)
+    plain._parameters.update(norm._parameters)
+    plain._buffers.update(norm._buffers)
+    return plain.train(norm.training)
 
 
 def _without_effects(graph: fx.Graph, in_place: Collection[str]) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from edgesmith.atomic import replacing_file
+from edgesmith.compress.state import write_state
 from edgesmith.errors import BadInput
 
 __all__ = ["Checkpoints"]
@@ -39,8 +39,7 @@ class Checkpoints:
 
     def save(self, state: dict[str, Any]) -> None:
         """Replace the file by ``state``: tensors, numbers, strings, and dicts and lists of them."""
-        with replacing_file(self.path) as file:
-            torch.save({"format": FORMAT, **state}, file)
+        write_state({"format": FORMAT, **state}, self.path)
         self._saved = self._clock()
 
     def load(self, device: torch.device) -> dict[str, Any] | None:
