@@ -123,3 +123,45 @@ def test_functions_that_change_their_lists_and_devices_by_name():
     traced = trace(module, x)
     assert not traced.opaque
     torch.testing.assert_close(traced.graph(x), x[:, :1])
+
+
+@torch.fx.wrap
+def by_shape(x):
+    """Which way is taken, torch.fx alone could not tell; tuples it could not unpack."""
+    rows = x.new_zeros(x.shape)
+    rows[:, : x.shape[1] // 2] = 1 if x.shape[0] > 1 else 2
+    return (rows, x) if x.ndim == 2 else (x, rows)
+
+
+@torch.fx.wrap
+def by_value(x):
+    return x if x.sum() > 0 else -x
+
+
+class MarkedByShape(nn.Module):
+    def forward(self, x):
+        first, second = by_shape(x)
+        return first + second
+
+
+class MarkedByValue(nn.Module):
+    def forward(self, x):
+        return by_value(x)
+
+
+def called(traced):
+    return [getattr(n.target, "__name__", n.target) for n in traced.graph.graph.nodes if n.op == "call_function"]
+
+
+def test_marked_functions_are_followed_where_they_can_be():
+    module, x = nn.Sequential(MarkedByShape(), MarkedByValue()), torch.randn(2, 4)
+    traced = trace(module, x)
+    assert not traced.opaque
+    assert "setitem" in called(traced) and "by_shape" not in called(traced) and called(traced)[-1] == "by_value"
+    for sign in (1, -1):
+        torch.testing.assert_close(traced.graph(sign * x), module(sign * x))
+    assert by_value(-torch.ones(1)) == 1
+
+
+def test_marked_function_in_the_module_s_own_code_stays_a_call():
+    assert called(trace(MarkedByValue(), torch.ones(2))) == ["by_value"]

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import inspect
 import operator
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import FunctionType
 from typing import Any
 
 import torch
@@ -104,10 +105,17 @@ def inputs_of(module: nn.Module, batch: Any) -> tuple[Any, ...]:
 
 
 @contextmanager
-def evaluating(module: nn.Module) -> Iterator[None]:
-    """Evaluation mode without gradients; afterwards every submodule's mode is as before."""
+def evaluating(module: nn.Module, training: bool = False) -> Iterator[None]:
+    """Evaluation mode without gradients; afterwards every submodule's mode is as before.
+
+    Args:
+        training: training mode instead, in which batch normalisations evaluate nevertheless, for batches of one.
+    """
     modes = [(m, m.training) for m in module.modules()]
-    module.eval()
+    module.train(training)
+    for norm, _ in modes:
+        if isinstance(norm, nn.modules.batchnorm._NormBase):
+            norm.eval()
     try:
         with torch.no_grad():
             yield
@@ -116,8 +124,10 @@ def evaluating(module: nn.Module) -> Iterator[None]:
             submodule.training = training
 
 
-def trace(module: nn.Module, example: Any) -> Traced:
-    """Trace a module in evaluation mode.
+def trace(module: nn.Module, example: Any, training: bool = False) -> Traced:
+    """Trace a module in evaluation mode, or as ``evaluating`` has it in training.
+
+    Functions that are marked with ``torch.fx.wrap`` are followed, too, where their code can be.
 
     Leaves are the layers of ``torch.nn`` and subclasses of its convolutions, linear layers, batch normalisations and
     embeddings; and, with a reason, submodules whose control flow depends on data.
@@ -131,7 +141,7 @@ def trace(module: nn.Module, example: Any) -> Traced:
     """
     refuse_wrapped(module)
     inputs = as_inputs(example)
-    with evaluating(module):
+    with evaluating(module, training):
         try:
             module(*_clones(inputs))
         except Exception as error:
@@ -141,12 +151,17 @@ def trace(module: nn.Module, example: Any) -> Traced:
                 hint="give one input, or a tuple of the positional inputs",
             ) from error
         opaque: dict[str, str] = {}
+        calls: set[str] = set()
         while True:
-            tracer, before = _Tracer(inputs, opaque), set(vars(module))
+            tracer, before = _Tracer(inputs, opaque, calls), set(vars(module))
             try:
-                graph = fx.GraphModule(module, tracer.trace(module), type(module).__name__)
+                with _followed(tracer):
+                    graph = fx.GraphModule(module, tracer.trace(module), type(module).__name__)
                 return Traced(module, graph, opaque)
             except Exception as error:
+                if tracer.failed_in in tracer.followed_in:
+                    calls.add(tracer.failed_in)
+                    continue
                 why = f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"
                 if not tracer.failed_in:
                     raise ModelError(
@@ -179,6 +194,39 @@ def _shape(tensor: torch.Tensor) -> Shape:
     return Shape(tuple(tensor.shape), tensor.dtype)
 
 
+@contextmanager
+def _followed(tracer: _Tracer) -> Iterator[None]:
+    """While active, ``tracer`` decides about functions that are marked with ``torch.fx.wrap``.
+
+    Authors mark what torch.fx cannot follow by itself, such as code that looks at shapes.
+    """
+    marked = fx._symbolic_trace._wrapped_fns_to_patch
+    before = dict(marked)
+    marked.clear()
+    replaced = []
+    for (_, name), namespace in before.items():
+        function = namespace.get(name)
+        if isinstance(function, FunctionType):
+            replaced.append((namespace, name, function))
+
+            def call(*args: Any, _function: FunctionType = function, **kwargs: Any) -> Any:
+                return tracer.called(_function, args, kwargs)
+
+            namespace[name] = call
+    try:
+        yield
+    finally:
+        for namespace, name, function in replaced:
+            namespace[name] = function
+        marked.update(before)
+
+
+def _any_proxy(value: Any) -> bool:
+    if isinstance(value, (tuple, list)):
+        return any(map(_any_proxy, value))
+    return any(map(_any_proxy, value.values())) if isinstance(value, dict) else isinstance(value, fx.Proxy)
+
+
 def _plain(value: Any) -> Any:
     """Lists and dicts of torch.fx, which nothing may change, as those of Python, which functions do change."""
     if isinstance(value, list):
@@ -199,6 +247,9 @@ class _Proxy(fx.Proxy):
 
     def __getattr__(self, name: str) -> _Attribute:  # type: ignore[override, unused-ignore]
         return _Attribute(self, name)
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        self.tracer.create_proxy("call_function", operator.setitem, (self, key, value), {})
 
     def __len__(self) -> int:
         return len(self.tracer.concrete[self.node])
@@ -237,8 +288,10 @@ class _Attribute(_Proxy):
 class _Tracer(fx.Tracer):
     proxy_buffer_attributes = True
 
-    def __init__(self, inputs: tuple[Any, ...], opaque: Mapping[str, str]) -> None:
+    def __init__(self, inputs: tuple[Any, ...], opaque: Mapping[str, str], calls: Collection[str]) -> None:
         super().__init__()
+        self.followed_in: set[str] = set()
+        self._calls = calls
         self.concrete: dict[fx.Node, Any] = {}
         self.failed_in = ""
         self._inputs, self._opaque = _clones(inputs), opaque
@@ -251,6 +304,15 @@ class _Tracer(fx.Tracer):
         names += [f"input_{i}" for i in range(len(names), len(self._inputs))]
         arguments = [self.create_proxy("placeholder", name, (), {}) for name in names[: len(self._inputs)]]
         return inspect.unwrap(root_fn), [self.root, *arguments]
+
+    def called(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """What a function gives that ``torch.fx.wrap`` marks: its code is followed, or else it is a call."""
+        if self._running or not _any_proxy((args, kwargs)):
+            return function(*args, **kwargs)
+        if self._owners[-1] in self._calls:
+            return self.create_proxy("call_function", function, args, kwargs)
+        self.followed_in.add(self._owners[-1])
+        return function(*args, **kwargs)
 
     def is_leaf_module(self, module: nn.Module, name: str) -> bool:
         if name in self._opaque or isinstance(module, nn.MultiheadAttention):

@@ -256,3 +256,36 @@ def test_number_of_groups_of_a_function_follows():
 
     _, kept, _ = check(normalised, X, graph=True)
     assert len(kept["first"]) == 2
+
+
+class Auxiliary(nn.Module):
+    """A second classifier that runs in training alone, with a linear layer or a parameter."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.middle, self.last = conv(), conv(16, 12), nn.Linear(12, 5)
+        self.norm = nn.BatchNorm2d(12)
+        self.aux, self.more = nn.Linear(12, 5), nn.Parameter(torch.randn(5, 5))
+
+    def forward(self, x):
+        y = self.norm(self.middle(self.first(x).relu())).relu().mean((2, 3))
+        return (self.last(y), self.aux(y) @ self.more) if self.training else self.last(y)
+
+
+def test_what_training_alone_reads_stays():
+    module = Auxiliary()
+    structure, _, pruned = check(module, X)
+    assert [group.name for group in structure.groups] == ["first"]
+    assert dict(structure.untouched)["middle"] == "aux reads it in training"
+    found, second = pruned.train()(X)
+    assert found.shape == second.shape
+    assert (module.norm.num_batches_tracked, module.training) == (0, False)
+
+
+def test_training_that_cannot_be_traced_is_told():
+    class ByValue(Auxiliary):
+        def forward(self, x):
+            y = super().forward(x)
+            return y if not self.training or y[0].sum() > 0 else y[::-1]
+
+    assert "training cannot be traced" in dict(analyse(ByValue().eval(), X).untouched)["aux"]

@@ -6,7 +6,18 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
-__all__ = ["Attending", "Concatenating", "Depthwise", "Plain", "Residual", "Shuffled", "Signed", "inputs", "trained"]
+__all__ = [
+    "Attending",
+    "ChannelsLast",
+    "Concatenating",
+    "Depthwise",
+    "Plain",
+    "Residual",
+    "Shuffled",
+    "Signed",
+    "inputs",
+    "trained",
+]
 
 
 class Plain(nn.Module):
@@ -128,6 +139,27 @@ class Attending(nn.Module):
         x = x + self.out((shares @ v).transpose(1, 2).reshape(count, length, 16))
         x = x + self.down(functional.gelu(self.up(x)))
         return self.fc(x.mean(1))
+
+
+class ChannelsLast(nn.Module):
+    """Residual blocks of convolutions and linear layers, which want channels along different axes."""
+
+    shape = (2, 6, 6)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(2, 8, 1)
+        self.convs = nn.ModuleList(nn.Conv2d(8, 8, 3, padding=1, groups=8) for _ in range(2))
+        self.ups, self.downs = (nn.ModuleList(nn.Linear(*n) for _ in range(2)) for n in ((8, 16), (16, 8)))
+        self.scale = nn.Parameter(torch.full((8, 1, 1), 0.7))
+        self.fc = nn.Linear(8, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        for conv, up, down in zip(self.convs, self.ups, self.downs, strict=True):
+            y = conv(x).permute(0, 2, 3, 1)
+            x = x + self.scale * down(up(y).relu()).permute(0, 3, 1, 2)
+        return self.fc(x.permute(0, 2, 3, 1).relu().mean((1, 2)))
 
 
 def trained(kind: type[nn.Module], seed: int = 0) -> nn.Module:

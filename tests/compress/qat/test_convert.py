@@ -17,7 +17,7 @@ from edgesmith.quantize import Settings as PostTraining
 from edgesmith.quantize import open_samples, quantize
 from edgesmith.verify import wrong_integers
 
-from .qat_networks import Attending, Concatenating, Depthwise, Plain, Residual, Shuffled, inputs, trained
+from .qat_networks import Attending, ChannelsLast, Concatenating, Depthwise, Plain, Residual, Shuffled, inputs, trained
 
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.torch
@@ -60,7 +60,7 @@ def test_starts_as_post_training_quantisation(kind: type[nn.Module]) -> None:
 
 
 @pytest.mark.parametrize("bits", BITS)
-@pytest.mark.parametrize("kind", NETWORKS)
+@pytest.mark.parametrize("kind", [*NETWORKS, ChannelsLast])
 def test_trained_module_is_the_exported_model(kind: type[nn.Module], bits: str) -> None:
     """Against ONNX Runtime, which sums products of dequantised numbers in f32, where the module sums integers.
 

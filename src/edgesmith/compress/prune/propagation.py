@@ -7,6 +7,7 @@ their parameters. What each operation does is a rule (``rules/``, one file a fam
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -263,6 +264,7 @@ def propagate(
     attention: Literal["heads", "head_dim"] = "heads",
     shrinks: Mapping[str, int] | None = None,
     balance: bool = True,
+    stay: Mapping[str, str] | None = None,
 ) -> Propagation:
     """Send labels through a network.
 
@@ -270,23 +272,25 @@ def propagate(
         attention: what is removed from attention: whole heads, or the same number of dimensions of every head.
         shrinks: which axis shrinks where a node splits channels over several, as found before.
         balance: whether groups of channels that must shrink alike may lose different ones.
+        stay: layers and parameters whose channels stay, and why.
     """
+    stay = stay or {}
     with torch.device("cpu"):  # where labels are, whatever the default
         if shrinks is not None:
             p = Propagation(traced, attention, balance, shrinks=dict(shrinks))
-            _run(p)
+            _run(p, stay)
             return p
         heads: dict[str, list[int]] = {}
         while True:
             p = Propagation(traced, attention, balance)
             p.heads = {name: list(axes) for name, axes in heads.items()}
-            _run(p)
+            _run(p, stay)
             if p.heads == heads:
                 return p
             heads = p.heads
 
 
-def _run(p: Propagation) -> None:
+def _run(p: Propagation, stay: Mapping[str, str]) -> None:
     graph = p.traced.graph
     owned = [*graph.named_parameters(remove_duplicate=False), *graph.named_buffers(remove_duplicate=False)]
     for name, tensor in owned:
@@ -306,13 +310,18 @@ def _run(p: Propagation) -> None:
             # Tensors that the code makes are no part of the module: they stay as they are.
             known = isinstance(tensor, torch.Tensor) and node.target in names
             p.values[node] = Param(p.names[id(tensor)], tensor) if known else _like(out)
-        elif not any(True for _ in _leaves(out, Shape)):
+        elif node.target is not operator.setitem and not any(True for _ in _leaves(out, Shape)):
             p.values[node] = out
         elif node.op == "placeholder":
             p.values[node] = _like(out)
         else:
             p.values[node] = _apply(p, node, args, kwargs)
     _bind_elements(p)
+    for name, why in stay.items():
+        for slot in p.slots.values():
+            makes = slot.role == "out" and (slot.layer == name or slot.layer.startswith(f"{name}."))
+            if makes or slot.tensor == name:
+                p.labels.fix(slot.labels, why)
 
 
 def _apply(p: Propagation, node: fx.Node, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

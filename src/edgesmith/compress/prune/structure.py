@@ -16,6 +16,7 @@ from edgesmith.compress import counting
 from edgesmith.compress.prune.balance import Equal, balanced_units
 from edgesmith.compress.prune.labels import FIXED, Ints
 from edgesmith.compress.prune.propagation import Propagation, Role, propagate
+from edgesmith.compress.prune.training_only import read_in_training
 from edgesmith.compress.tracing import trace
 from edgesmith.errors import BadInput
 
@@ -187,12 +188,15 @@ def analyse(module: nn.Module, example: Any, attention: Literal["heads", "head_d
         BadInput: the module does not run on ``example``.
     """
     traced = trace(module, example)
-    p = propagate(traced, attention)
+    read, unclear = read_in_training(traced, example)
+    p = propagate(traced, attention, stay=read)
     structure = structure_of(module, example, p)
-    if not p.equal:
-        return structure
-    coupled = structure_of(module, example, propagate(traced, attention, balance=False))
-    return min(structure, coupled, key=lambda s: (len(s.untouched), s.macs(np.ones(len(s.groups), dtype=np.int64))))
+    if p.equal:
+        coupled = structure_of(module, example, propagate(traced, attention, balance=False, stay=read))
+        structure = min(
+            structure, coupled, key=lambda s: (len(s.untouched), s.macs(np.ones(len(s.groups), dtype=np.int64)))
+        )
+    return replace(structure, untouched=(*structure.untouched, *unclear.items()))
 
 
 def structure_of(module: nn.Module, example: Any, p: Propagation) -> Structure:

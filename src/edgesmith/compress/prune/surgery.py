@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 from collections import defaultdict
+from contextlib import redirect_stderr
 from dataclasses import replace
+from io import StringIO
 from typing import Any
 
 import numpy as np
@@ -96,7 +98,7 @@ def _disagreement(structure: Structure, pruned: nn.Module, stays: np.ndarray[Any
     """What is wrong with a pruned module; empty if nothing is."""
     before = structure.propagation
     try:
-        with evaluating(pruned):
+        with evaluating(pruned), redirect_stderr(StringIO()):  # where torch.fx tells errors of a network that it made
             pruned(*as_inputs(structure.example))
         p = propagate(trace(pruned, structure.example), before.attention, before.shrinks, before.balance)
     except (EdgesmithError, RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:

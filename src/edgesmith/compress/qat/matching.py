@@ -108,8 +108,9 @@ def rounded_readers(found: Sites, value: str, node: fx.Node) -> Iterator[fx.Node
     readers = {r.name: r for r in graph.consumers[value]}
     names_of_products = found.placement.products.keys()
     rounded = {n for n, r in readers.items() if reads_integers(graph, r, names_of_products, found.settings)}
+    elsewhere = _given_beside(graph, value, names) - {n for r in readers.values() for n in _given(graph, r, names)}
     for user in node.users:
-        if user.op == "output":
+        if user.op == "output" or (elsewhere and _named_after(user, set(names.values())) <= elsewhere):
             continue
         if len(rounded) == len(readers):
             yield user
@@ -125,6 +126,22 @@ def _named_after(node: fx.Node, names: Collection[str]) -> set[str]:
     if node.name in names or node.op == "output":
         return {node.name}
     return {n for user in node.users for n in _named_after(user, names)}
+
+
+def _given_beside(graph: Graph, value: str, names: Mapping[str, str]) -> set[str]:
+    """The nearest traced nodes that have the values given by what reads ``value``'s elements before they are moved.
+
+    Passes of the graph keep a value in the order of its axes that suits the next layer, and such readers in another.
+    """
+    found: set[str] = set()
+    while is_moved_only(graph, node := graph.producer(value)):
+        assert node is not None
+        sources = [v for v in node.read if v not in graph.constants]
+        if len(sources) != 1 or sources[0] in names:
+            break
+        (value,) = sources
+        found |= {n for r in graph.consumers[value] if r is not node for n in _given(graph, r, names)}
+    return found
 
 
 def _given(graph: Graph, node: Node, names: Mapping[str, str]) -> set[str]:

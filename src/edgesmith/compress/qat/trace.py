@@ -8,7 +8,7 @@ from collections.abc import Collection
 from typing import Any
 
 import torch
-from torch import fx, nn
+from torch import Tensor, fx, nn
 
 from edgesmith.compress.qat.folding import NORMS, BatchNorm
 from edgesmith.compress.tracing import Traced, trace
@@ -22,6 +22,13 @@ _IN_PLACE = {
     operator.imul: operator.mul,
     operator.itruediv: operator.truediv,
 }
+
+
+_VIEWS = (
+    "getitem narrow select view view_as reshape flatten unflatten permute transpose t movedim squeeze unsqueeze expand "
+    "expand_as chunk split tensor_split unbind detach"
+)
+"""What gives the same memory; some of them only sometimes."""
 
 
 def traced(module: nn.Module, example: Any) -> Traced:
@@ -61,6 +68,8 @@ def _without_effects(graph: fx.Graph, in_place: Collection[str]) -> None:
         operand = node.args[0] if node.args else None
         if node.op == "call_function" and node.target in _IN_PLACE:
             node.target = _IN_PLACE[node.target]
+        elif node.op == "call_function" and node.target is operator.setitem:
+            node.target = written
         elif node.op == "call_function" and node.kwargs.get("inplace"):
             node.kwargs = {**node.kwargs, "inplace": False}
         elif node.op == "call_method" and node.target.endswith("_") and not node.target.endswith("__"):
@@ -70,7 +79,35 @@ def _without_effects(graph: fx.Graph, in_place: Collection[str]) -> None:
         elif not (node.op == "call_module" and node.target in in_place):
             continue
         if isinstance(operand, fx.Node):
+            _refuse_parts(graph, operand, node)
             _read_later(graph, operand, node)
+
+
+def written(x: Tensor, key: Any, value: Any) -> Tensor:
+    """``x`` as it is after ``x[key] = value``."""
+    if not isinstance(value, Tensor):  # a constant mask, which more runtimes know than writing at indices
+        mask = torch.zeros(x.shape, dtype=torch.bool, device=x.device)
+        mask[key] = True
+        return x.masked_fill(mask, value)
+    result = x.clone()
+    result[key] = value
+    return result
+
+
+def _refuse_parts(graph: fx.Graph, operand: fx.Node, node: fx.Node) -> None:
+    """
+    Raises:
+        BadInput: what a node writes over is a part of a value that is read afterwards.
+    """
+    order = {n: i for i, n in enumerate(graph.nodes)}
+    while str(getattr(operand.target, "__name__", operand.target)) in _VIEWS.split() and operand.all_input_nodes:
+        operand = operand.all_input_nodes[0]
+        if any(order[user] > order[node] for user in operand.users):
+            raise BadInput(
+                "writes over a part of a value that is read afterwards",
+                where=node.name,
+                hint=f"give {operand.name} a new value, such as by torch.cat or torch.where",
+            )
 
 
 def _read_later(graph: fx.Graph, old: fx.Node, new: fx.Node) -> None:

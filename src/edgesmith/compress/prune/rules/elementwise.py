@@ -42,6 +42,12 @@ def _elementwise(call: Call) -> Any:
     return combine(call.p, operands, call.node.name).expand(call.out.sizes)
 
 
+@rule("new_zeros", "new_ones", "new_full", "new_empty", "new_tensor")
+def _new(call: Call) -> Any:
+    """Constants beside a value, whose type alone they take; sizes that are numbers of channels hold these."""
+    return torch.tensor(FIXED).expand(call.out.sizes)
+
+
 @rule("glu", "GLU")
 def _gated(call: Call) -> Any:
     """Halves of an axis meet: a channel goes together with its gate."""

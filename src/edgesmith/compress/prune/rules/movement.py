@@ -11,6 +11,7 @@ from torch import nn
 from edgesmith.compress.prune.balance import Equal
 from edgesmith.compress.prune.labels import compress
 from edgesmith.compress.prune.propagation import Call, Param
+from edgesmith.compress.prune.rules.elementwise import combine
 from edgesmith.compress.prune.rules.registration import rule
 
 __all__: list[str] = []
@@ -60,6 +61,21 @@ def _unflattened(call: Call, labels: torch.Tensor) -> torch.Tensor:
         if 0 <= axis - first < len(call.module.unflattened_size):
             call.follows("unflattened_size", call.p.along(labels, axis, ""), axis - first)
     return labels
+
+
+@rule("setitem")
+def _written(call: Call) -> Any:
+    """Writing over places of every channel; what is written, if it is channels, is those."""
+    key, x = _index(call.args[1]), call.p.labels_of(call.args[0])
+    if key is NotImplemented or _leaves_gaps(x, key) or _picks(call, x, [key]):
+        return call.opaque(f"{call.node.name} writes where its indices say")
+    part = x[key]
+    if set(torch.unique(compress(x)).tolist()) != set(torch.unique(compress(part)).tolist()):
+        return call.opaque(f"{call.node.name} writes over some of the channels")
+    value = call.args[2]
+    if isinstance(value, (torch.Tensor, Param)):
+        combine(call.p, [part, call.p.labels_of(value)], call.node.name)
+    return None
 
 
 @rule("cat", "concat", "concatenate", "stack", "hstack", "vstack")
@@ -133,7 +149,7 @@ def _picks(call: Call, x: torch.Tensor, rest: list[Any]) -> bool:
         return bool(varying) and (not dims or any(d % x.ndim in varying for d in dims))
     if name == "index_select":
         return call.get(1, "dim") % x.ndim in varying
-    if call.node.target is not operator.getitem:
+    if call.node.target not in (operator.getitem, operator.setitem):
         return False
     items = rest[0] if isinstance(rest[0], tuple) else (rest[0],)
     width = sum(0 if item is None or item is Ellipsis else _axes(item) for item in items)
