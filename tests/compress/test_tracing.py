@@ -165,3 +165,14 @@ def test_marked_functions_are_followed_where_they_can_be():
 
 def test_marked_function_in_the_module_s_own_code_stays_a_call():
     assert called(trace(MarkedByValue(), torch.ones(2))) == ["by_value"]
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm")
+def test_what_cannot_be_copied_is_refused():
+    module, x = nn.Sequential(nn.utils.weight_norm(nn.Linear(3, 4))), torch.randn(2, 3)
+    module(x)
+    with pytest.raises(BadInput, match="0: 'weight' is a result that gradients flow through"):
+        trace(module, x)
+    with torch.no_grad():
+        module(x)
+    assert not trace(module, x).opaque

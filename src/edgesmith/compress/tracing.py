@@ -74,7 +74,8 @@ class Traced:
 def refuse_wrapped(module: nn.Module) -> None:
     """
     Raises:
-        BadInput: the module stands for another one, in parallel or compiled, whose layers cannot be changed through it.
+        BadInput: the module stands for another one, in parallel or compiled, whose layers cannot be changed through it;
+            or it holds a tensor with a history of gradients, as hooks of weight norm leave, which cannot be copied.
     """
     if isinstance(module, _WRAPPERS) or hasattr(module, "_orig_mod"):
         raise BadInput(
@@ -82,6 +83,14 @@ def refuse_wrapped(module: nn.Module) -> None:
             where="module",
             hint="give the module that was wrapped, such as wrapper.module, or before torch.compile or torch.jit",
         )
+    for name, part in module.named_modules():
+        for attribute, value in vars(part).items():
+            if isinstance(value, torch.Tensor) and value.grad_fn is not None:
+                raise BadInput(
+                    f"{attribute!r} is a result that gradients flow through, which cannot be copied",
+                    where=name or type(module).__name__,
+                    hint="evaluate the module once under torch.no_grad(), or take hooks such as weight norm off it",
+                )
 
 
 def as_inputs(example: Any) -> tuple[Any, ...]:

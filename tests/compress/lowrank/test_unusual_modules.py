@@ -66,3 +66,19 @@ def test_nearly_right_arguments_are_refused_with_the_next_step():
         MacsTarget(share=50)
     with pytest.raises(BadInput, match="DataParallel wraps"):
         factorize(nn.DataParallel(module), x)
+
+
+def test_the_example_is_what_the_module_gets():
+    class Product(nn.Module):
+        """Takes any number of inputs, of which a batch for training would have the last one for labels."""
+
+        def __init__(self):
+            super().__init__()
+            self.first, self.second = nn.Linear(32, 32), nn.Linear(32, 32)
+
+        def forward(self, *inputs):
+            x, y = inputs
+            return self.first(x) * self.second(y)
+
+    found = factorize(Product(), (torch.randn(2, 32), torch.randn(2, 32)), "svd", Fixed(4))
+    assert [layer.name for layer in found.layers] == ["first", "second"]

@@ -327,3 +327,9 @@ def test_written_values_are_read_as_they_are_then() -> None:
         torch.testing.assert_close(rounded(x[:1]), expected, rtol=0, atol=0.05 * float(expected.abs().max()))
     with pytest.raises(BadInput, match="writes over a part of a value that is read afterwards"):
         qat.prepare(Written(part=True), x[:1])
+
+
+def test_weights_that_hooks_compute_are_refused_by_name() -> None:
+    module = nn.Sequential(nn.Linear(3, 8), nn.utils.spectral_norm(nn.Linear(8, 4)))
+    with pytest.raises(BadInput, match="prepare: 1: its weight is computed by a hook"):
+        qat.prepare(module, torch.randn(2, 3))

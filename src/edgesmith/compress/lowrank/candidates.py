@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from edgesmith.compress.layer_names import not_chosen
 from edgesmith.compress.lowrank.method import Layer, Method
-from edgesmith.compress.lowrank.moments import evaluated
 from edgesmith.compress.lowrank.placing import replaced
+from edgesmith.compress.tracing import as_inputs, evaluating
 
 __all__ = ["Candidate", "candidates"]
 
@@ -99,7 +99,7 @@ def _irreplaceable(module: nn.Module, example: Any, found: Sequence[Candidate]) 
             for path in (candidate.name, *candidate.aliases):
                 copied = replaced(copied, path, boxed)
         try:
-            evaluated(copied, [example])
+            _run(copied, example)
         except Exception as error:  # whatever the network's code raises
             return f"{type(error).__name__}: {error}"
         return ""
@@ -139,8 +139,13 @@ def _input_shapes(module: nn.Module, layers: Sequence[nn.Module], example: Any) 
 
     handles = [layer.register_forward_pre_hook(hook) for layer in layers]
     try:
-        evaluated(module, [example])
+        _run(module, example)
     finally:
         for handle in handles:
             handle.remove()
     return shapes
+
+
+def _run(module: nn.Module, example: Any) -> None:
+    with evaluating(module):
+        module(*as_inputs(example))

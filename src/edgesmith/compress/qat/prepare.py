@@ -54,11 +54,18 @@ def prepare(
         init: calibration data: batches of inputs (a tensor, or a tuple that begins with the inputs); None: the example.
 
     Raises:
-        BadInput: the module cannot be traced, the settings fit nothing, the data do not fit, or layers would read the
-            signs of numbers that are never negative.
+        BadInput: the module cannot be traced, the settings fit nothing, the data do not fit, hooks compute weights, or
+            layers would read the signs of numbers that are never negative.
         ModelError: PyTorch cannot export the module.
     """
     settings = settings or Settings()
+    for path, part in module.named_modules():
+        if type(part) in PRODUCTS and "weight" not in part._parameters:
+            raise BadInput(
+                "its weight is computed by a hook",
+                where=f"prepare: {path}",
+                hint="take the hook off, such as by torch.nn.utils.remove_weight_norm, or use parametrizations",
+            )
     trace = traced(module, example)
     network = trace.graph
     calls = _calls(network, settings)

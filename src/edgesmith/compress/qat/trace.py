@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from edgesmith.compress.qat.folding import NORMS, BatchNorm
-from edgesmith.compress.tracing import Traced, trace
+from edgesmith.compress.tracing import Traced, refuse_wrapped, trace
 from edgesmith.errors import BadInput
 
 __all__ = ["traced"]
@@ -40,6 +40,7 @@ def traced(module: nn.Module, example: Any) -> Traced:
     Raises:
         BadInput, ModelError: as of ``trace``.
     """
+    refuse_wrapped(module)
     module = copy.deepcopy(module)
     for path, part in list(module.named_modules()):
         if path and isinstance(part, NORMS) and tuple(name for name, _ in part.named_children()) == ("drop", "act"):
