@@ -67,6 +67,7 @@ Kernels are written against these names; a header of ``static inline`` functions
                     straight-line code; ``label`` is the function's own
 ``ES_ROLLED``       before a loop: the compiler does not unroll it
 ``ES_IN_ORDER``     a statement that the compiler moves no load or store across, nor keeps what was loaded before it
+``ES_SETTLED(c)``   a statement behind which the compiler has computed c, an ``es_m`` of one lane, and not later
 ==================  ==================================================================================
 """
 
@@ -111,6 +112,8 @@ _ROLLED = """#if defined(__clang__)
 #endif"""
 
 _IN_ORDER = '#define ES_IN_ORDER __asm__ volatile("" : : : "memory")'
+
+_SETTLED = '#define ES_SETTLED(c) __asm__ volatile("" : "+r"(c))'
 
 _SHUFFLE = """#if defined(__clang__) || __GNUC__ >= 12
 #define ES_SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
@@ -404,6 +407,7 @@ def header(target: Target) -> str:
         _FENCE,
         _ROLLED,
         _IN_ORDER,
+        *([_SETTLED] if lanes == 1 else []),
         f"typedef float es_v __attribute__((vector_size({4 * lanes})));",
         f"typedef int32_t es_m __attribute__((vector_size({4 * lanes})));",
         f"typedef float es_v_unaligned __attribute__((vector_size({4 * lanes}), aligned(4), may_alias));",

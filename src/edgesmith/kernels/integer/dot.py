@@ -79,6 +79,12 @@ class Dot:
     vector: str = "es_m"
     order: tuple[int, ...] = ()
 
+    @property
+    def settles(self) -> bool:
+        """Whether sums are settled after every step: compilers compute one after the other where they may, with the
+        weights of all of them on the stack."""
+        return self.vector == "es_q"
+
     def shift(self, dtype: DType) -> int:
         """What is added to inputs of a type so that they fit ``element``."""
         if (self.element, dtype) == (DType.U8, DType.I8):

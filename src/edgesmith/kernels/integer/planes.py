@@ -230,6 +230,8 @@ class _PlanesCode:
                 w.line(f"const es_m a{i}_{at} = {load}(p + {i * self.columns + at});")
                 for u, j in products:
                     w.line(f"c{u} = es_dot{self.group}(c{u}, a{i}_{at}, w{i}_{j});")
+            if self.pairs:
+                w.line(" ".join(f"ES_SETTLED(c{u});" for u in range(width)))
         addresses = [partial(self._address, column, u) for u in range(width)]
         window.epilogue.store_vectors(w, window.y, [f"c{u}" for u in range(width)], addresses)
 

@@ -298,3 +298,5 @@ class TileCode:
                         element(u, outer)
                     for r, v in ((r, outer) for r in range(rows)) if wide else ((outer, v) for v in range(vectors)):
                         w.line(f"c{r}_{v} = es_{dot.name}(c{r}_{v}, a{r}, b{v});")
+            if dot.settles:
+                w.line(" ".join(f"ES_SETTLED(c{r}_{v});" for r in range(rows) for v in range(vectors)))

@@ -68,7 +68,7 @@ class TileSums(IntegerSums):
             for height, number in tiles.rows.heights:
                 products = height * vectors
                 step = dot.cycles(core, height, vectors, by_lanes=self.rounds > 0)
-                step = dot.uops_of(height, vectors) if target.is_bare else step
+                step = dot.uops_of(height, vectors) / core.uops_per_cycle if target.is_bare else step
                 if far:
                     step = max(step, vectors * target.lanes * dot.group * dot.weight.itemsize / core.l2_bytes_per_cycle)
                 cycles += count * number * (self.steps * step + TILE_CYCLES + products * epilogue)
