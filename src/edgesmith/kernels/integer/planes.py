@@ -19,9 +19,9 @@ from edgesmith.kernels.integer.window import IntegerWindow, integer_window
 from edgesmith.ops import Array
 
 STEP_NS = 60.0
-COPY_CYCLES = 5.0
-LINE_CYCLES = 20.0
-CHANNEL_CYCLES = 60.0
+COPY_INSTRUCTIONS = 5.0
+LINE_INSTRUCTIONS = 20.0
+CHANNEL_INSTRUCTIONS = 60.0
 BANDS = (4, 8)
 """Output lines between two copies of input lines."""
 WIDTHS = (1, 2, 4)
@@ -112,10 +112,11 @@ class _PlanesCode:
         spilled = max(0, self.w.kernel[0] * self.terms + self.width - 9) / self.width
         epilogue = cycles_of(self.w.epilogue.expr, target)
         outputs = height * width * (taps * (products - 1.0 + reads) + spilled + epilogue + 8.0)
-        outputs += height * -(-width // self.width) * 4.0 + height * LINE_CYCLES
-        copied = (height * self.w.strides[0] + self.shared) * self.columns * COPY_CYCLES
+        outputs += height * -(-width // self.width) * 4.0 + height * LINE_INSTRUCTIONS
+        copied = (height * self.w.strides[0] + self.shared) * self.columns * COPY_INSTRUCTIONS
         moved = (bands - 1) * self.shared * self.columns * self.packed.itemsize / 2
-        return STEP_NS + images * channels * (outputs + copied + moved + CHANNEL_CYCLES) / target.gigahertz
+        instructions = images * channels * (outputs + copied + moved + CHANNEL_INSTRUCTIONS)
+        return STEP_NS + instructions / target.core.uops_per_cycle / target.gigahertz
 
     def code(self) -> Code:
         window, epilogue = self.w, self.w.epilogue
