@@ -333,3 +333,22 @@ def test_weights_that_hooks_compute_are_refused_by_name() -> None:
     module = nn.Sequential(nn.Linear(3, 8), nn.utils.spectral_norm(nn.Linear(8, 4)))
     with pytest.raises(BadInput, match="prepare: 1: its weight is computed by a hook"):
         qat.prepare(module, torch.randn(2, 3))
+
+
+class Paired(nn.Module):
+    """What PyTorch's exporter by tracing refuses; the other one gives outputs a copy."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.left, self.right = nn.Linear(3, 8), nn.Linear(3, 6)
+        self.pairs, self.last = nn.Bilinear(8, 6, 5), nn.Linear(5, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(self.pairs(self.left(x), self.right(x)).relu())
+
+
+def test_output_that_is_a_copy_of_a_value() -> None:
+    x = torch.randn(16, 3, generator=torch.Generator().manual_seed(0))
+    rounded = qat.prepare(Paired(), x, init=[x]).eval()
+    with torch.no_grad():
+        torch.testing.assert_close(rounded(x), qat.simulate(rounded)(x))

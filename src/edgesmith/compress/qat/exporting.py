@@ -94,7 +94,11 @@ def _rename(graph: onnx.GraphProto, names: dict[str, str]) -> None:
         return
     computed = {v for n in graph.node for v in n.output} | {i.name for i in graph.input}
     taken = computed | {v for n in graph.node for v in n.input} | {i.name for i in graph.initializer}
-    new = {value: name for value, name in names.items() if name not in taken and value in computed}
+    new: dict[str, str] = {}
+    for value, name in names.items():
+        if name not in taken and value in computed:
+            new[value] = name
+            taken.add(name)  # of a value and its copy, the first
     for node in graph.node:
         for values in (node.input, node.output):
             values[:] = [new.get(v, v) for v in values]
