@@ -568,6 +568,30 @@ def test_a_device_that_cannot_be_used_is_refused_before_training(place: Place) -
     assert not path.with_suffix(".optimized").exists()
 
 
+DECIDES = """
+import torch
+from torch import nn
+
+class Deciding(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Flatten(), nn.Linear(144, 4))
+
+    def forward(self, x):
+        return self.layers(x) if x.mean() > 0 else self.layers(-x)
+
+def small(**_):
+    return Deciding()
+"""
+
+
+def test_a_network_that_decides_by_values_is_refused_before_training(place: Place, faked: Any) -> None:
+    (place.folder / "model.py").write_text(DECIDES)
+    with pytest.raises(BadInput, match=r"other outputs than the network for \d+ of 16") as raised:
+        faked(place.recipe(TWO))
+    assert raised.value.where == "Deciding" and "torch.where" in raised.value.hint
+
+
 @pytest.mark.parametrize(
     ("target", "precision", "multiple"),
     [

@@ -11,6 +11,7 @@ from typing import Any
 
 from edgesmith.atomic import write_file
 from edgesmith.chain.data import Data
+from edgesmith.chain.exporting import PICTURES, exported
 from edgesmith.chain.learning import KEPT
 from edgesmith.chain.measuring import Bench, Figures
 from edgesmith.chain.metrics import Metrics
@@ -183,7 +184,7 @@ class Chain:
         count = None
         if outcome.module is not None:
             save_state(outcome.module, part / STATE)
-            work.export(outcome.module, part / MODEL)
+            exported(outcome.module, self.data.calibration[:PICTURES], part / MODEL)
             count = parameters(outcome.module)
         elif outcome.onnx and outcome.onnx != part / MODEL:
             outcome.onnx.rename(part / MODEL)
