@@ -184,7 +184,7 @@ class Chain:
         count = None
         if outcome.module is not None:
             save_state(outcome.module, part / STATE)
-            exported(outcome.module, self.data.calibration[:PICTURES], part / MODEL)
+            exported(outcome.module, self.data.calibration_batches[0][:PICTURES], part / MODEL)
             count = parameters(outcome.module)
         elif outcome.onnx and outcome.onnx != part / MODEL:
             outcome.onnx.rename(part / MODEL)
