@@ -22,7 +22,7 @@ from edgesmith.chain.compare import _stages
 from edgesmith.chain.measuring import Figures
 from edgesmith.chain.metrics import Metrics
 from edgesmith.chain.recipe import TargetSpec, load
-from edgesmith.chain.result import _verdicts
+from edgesmith.chain.result import _guessing, _verdicts
 from edgesmith.chain.run import Chain, Point
 from edgesmith.chain.stages import prune as pruning
 from edgesmith.chain.stages.prune import vector_channels
@@ -364,10 +364,21 @@ def test_a_missed_budget_names_the_stage_that_fell_short(place: Place) -> None:
     latency, accuracy = _verdicts(recipe, rows, 0)
     assert not latency.met and "10.0% above" in latency.text and "2 prune fell short by 0.1 ms" in latency.text
     assert not accuracy.met and "1.70 too many" in accuracy.text and "stage 2 prune (2.00)" in accuracy.text
+    rows[1:] = [row("2 quantise", 92.0, 2.0)]
+    assert _verdicts(recipe, rows, 0)[0].text.endswith("no stage takes any of it away")
     rows[-1] = row("3 quantise", 91.9, 0.9)
     assert all(v.met for v in _verdicts(recipe, rows, 0))
     rows[-1] = row("3 quantise", 93.0, 0.9)
     assert _verdicts(recipe, rows, 0)[1].text == "accuracy: 1.00 points gained, 0.5 may be lost"
+
+
+@pytest.mark.parametrize(("accuracy", "says"), [(12.0, True), (16.0, False)])
+def test_a_network_that_only_guesses_is_told(accuracy: float, says: bool) -> None:
+    point: Any = SimpleNamespace(metrics=Metrics(accuracy, 1.0, "here", 10.0, 100, 10))
+    other: Any = SimpleNamespace(metrics=point.metrics)
+    assert bool(_guessing(point, point, 10)) == says and not _guessing(other, point, 10)
+    if says:
+        assert "10.00 %" in _guessing(point, point, 10)[0]
 
 
 def test_a_model_that_is_none_is_refused(place: Place, faked: Any) -> None:

@@ -10,7 +10,7 @@ from edgesmith.atomic import write_file
 from edgesmith.chain.compare import stock
 from edgesmith.chain.metrics import Metrics
 from edgesmith.chain.recipe import OptimizeRecipe
-from edgesmith.chain.run import Chain, leading
+from edgesmith.chain.run import Chain, Point, leading
 from edgesmith.device import Artifact
 from edgesmith.device.settings import PREPROCESS, keep
 from edgesmith.preprocess import Preprocess
@@ -19,6 +19,8 @@ __all__ = ["LABELS", "STOCK", "Result", "Row", "Verdict", "optimized"]
 
 ARTIFACT, LABELS = "artifact", "labels.txt"
 STOCK = "stock"
+GUESSING = 1.5
+"""So many times as often right as a guess: knows next to nothing."""
 
 
 @dataclass(frozen=True)
@@ -118,6 +120,7 @@ def optimized(chain: Chain) -> Result:
     keep(artifact.path, PREPROCESS, preprocess.to_json() if preprocess else None)
     write_file(output / LABELS, "".join(f"{name}\n" for name in chain.data.class_names).encode())
     shown = [p for p in points if p.metrics is not None]
+    start = max((i for i, p in enumerate(shown) if p.index <= leading(chain.recipe.stages)), default=0)
     titled = [(p.title, p) for p in shown]
     spent = {p.index: sum(q.epochs for q in points[: i + 1]) for i, p in enumerate(points)}
     if beside:
@@ -129,16 +132,23 @@ def optimized(chain: Chain) -> Result:
             STOCK if beside and p is beside.point else "stage",
             title,
             replace(p.metrics, latency_ms=times[title]),
-            p.notes,
+            (*p.notes, *_guessing(p, shown[start], chain.data.classes)),
             beside.epochs if beside and p is beside.point else spent[p.index],
         )
         for title, p in titled
         if p.metrics is not None
     )
-    start = max((i for i, p in enumerate(shown) if p.index <= leading(chain.recipe.stages)), default=0)
     stages = [r for r in rows if r.kind != STOCK]
     verdicts = _verdicts(chain.recipe, stages, start)
     return Result(chain.recipe, rows, start, verdicts, tuple(chain.skipped), artifact, preprocess)
+
+
+def _guessing(point: Point, first: Point, classes: int) -> tuple[str, ...]:
+    """A note about a network to compress that has learned next to nothing."""
+    chance = 100.0 / classes
+    if point is not first or point.metrics is None or point.metrics.accuracy > GUESSING * chance:
+        return ()
+    return (f"knows little more than guessing does ({chance:.2f} %): train longer, or check labels and normalisation",)
 
 
 def _verdicts(recipe: OptimizeRecipe, rows: Sequence[Row], first: int) -> tuple[Verdict, ...]:
@@ -147,7 +157,9 @@ def _verdicts(recipe: OptimizeRecipe, rows: Sequence[Row], first: int) -> tuple[
     for limit in recipe.budget.limits(start):
         ratio = limit.of(last)
         text = f"{limit.figure}: {limit.says(last)}"
-        if ratio > 1:
+        if ratio > 1 and ratio >= limit.of(start):
+            text += "; no stage takes any of it away"
+        elif ratio > 1:
             aimed = [r.title for r in rows if " prune" in r.title] or [rows[-1].title]
             text += f"; stage {aimed[-1]} fell short by {limit.text((ratio - 1) * limit.most)}"
         found.append(Verdict(ratio <= 1, text))

@@ -1,7 +1,8 @@
-"""Progress bars, one a stage, on standard error; nothing where there is no terminal."""
+"""Progress bars, one a stage, on standard error; nothing, or few lines, where there is no terminal."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -10,6 +11,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from edgesmith.cli.console import error_console
 
 __all__ = ["Activity", "activity", "briefly", "one_bar", "stages"]
+
+SECONDS_BETWEEN_LINES = 30.0
 
 
 def _bars() -> Progress:
@@ -84,12 +87,21 @@ def one_bar(label: str) -> Iterator[Callable[[int, int], None]]:
 
 @contextmanager
 def briefly() -> Iterator[Callable[[str, int, int], None]]:
-    """A callback as of ``stages`` whose bar is there only while its stage lasts, so that others may draw in between."""
+    """A callback as of ``stages`` whose bar is there only while its stage lasts, so that others may draw in between.
+
+    Without a terminal, work that takes longer says how far it is from time to time.
+    """
     bars: Progress | None = None
     task, current = TaskID(0), ""
+    console, said = error_console(), time.monotonic()
 
     def report(stage: str, done: int, total: int) -> None:
-        nonlocal bars, task, current
+        nonlocal bars, task, current, said
+        if not console.is_terminal:
+            if time.monotonic() - said >= SECONDS_BETWEEN_LINES:
+                console.print(f"{stage}: {done} of {total}")
+                said = time.monotonic()
+            return
         if bars is None or stage != current:
             if bars is not None:
                 bars.stop()
