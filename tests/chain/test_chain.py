@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 from collections.abc import Iterator, Mapping
@@ -570,6 +571,9 @@ def test_every_training_is_on_the_device_that_is_asked_for(place: Place, monkeyp
     points = Chain(load(path), lambda *_: None, lambda _: None, shown=False, device="meta").run()
     assert len(points) == 5 and len(asked) > 4
     assert set(asked) == {"meta"}
+    told = next(note for note in points[-1].notes if "tells the class" in note)
+    same, among = (int(number) for number in re.findall(r"\d+", told))
+    assert among == 32 and same >= 30
 
 
 def test_a_device_that_cannot_be_used_is_refused_before_training(place: Place) -> None:

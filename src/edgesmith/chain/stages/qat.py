@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import onnx
 
 from edgesmith import api
+from edgesmith.chain.exporting import agreement
 from edgesmith.chain.learning import Taught, train
 from edgesmith.chain.stage import Outcome, stage
 from edgesmith.chain.work import Work
@@ -82,7 +83,8 @@ class Qat(Taught):
             said = train(work, module, settings, loss=loss, extra=extra, callbacks=[_Schedule(self.epochs)])
         path = work.folder / "quantised.onnx"
         onnx.save(qat.convert(module).model, path)
-        return Outcome(onnx=path, epochs=self.epochs, notes=(said, *_in_floats(module)))
+        alike = agreement(path, module, work.data.calibration_batches[0])
+        return Outcome(onnx=path, epochs=self.epochs, notes=(said, alike, *_in_floats(module)))
 
     def _quantisers(self) -> qat.Settings:
         own: dict[str, Any] = {"weights": self.weights, "activations": self.activations, "weight_bits": self.bits}
