@@ -13,6 +13,7 @@ import pytest
 
 from edgesmith.chain.budget import Budget
 from edgesmith.chain.metrics import Metrics
+from edgesmith.chain.pictures import _is_near
 from edgesmith.chain.report import comparison, markdown, page, write
 from edgesmith.chain.result import Result, Row, Verdict
 from edgesmith.preprocess import Preprocess
@@ -57,6 +58,13 @@ def test_how_pictures_become_inputs_is_said() -> None:
     assert made.to_json()["preprocess"] == way.to_json()
     assert "<code>edgesmith run out/artifact" in page(made)
     assert "Inputs are arrays" in markdown(result())
+    made.recipe.target.name = "stm32f746"
+    assert "edgesmith run" not in markdown(made) and "before it calls the library" in markdown(made)
+
+
+def test_names_of_neighbouring_stages_do_not_lie_on_each_other() -> None:
+    assert _is_near((8.1, 89.97), [(14.8, 90.6), (8.8, 88.6), (8.8, 90.02)])
+    assert not _is_near((8.8, 90.02), [(14.8, 90.6), (8.8, 88.6)]) and not _is_near((8.8, 90.0), [])
 
 
 def test_times_of_models_are_not_said_to_be_taken_in_turns() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from typing import Any
 
 from edgesmith.chain.result import Result
@@ -10,6 +11,8 @@ from edgesmith.errors import MissingDependency
 
 __all__ = ["front", "steps"]
 
+ABOVE, BELOW = 6, -13
+"""Points from a stage's place to its name."""
 OWN, STOCK, GREY = "#d1495b", "#30638e", "#8d96a3"
 
 
@@ -26,11 +29,13 @@ def front(result: Result) -> str:
     axes.plot(x, y, color=OWN, linewidth=1, alpha=0.5, zorder=1)
     axes.scatter(x, y, color=OWN, s=36, zorder=2, label="this chain, after each stage")
     best = _undominated(result)
-    for row, place in zip(rows, zip(x, y, strict=True), strict=True):
+    places = list(zip(x, y, strict=True))
+    for i, (row, place) in enumerate(zip(rows, places, strict=True)):
         name = row.title + (" *" if row.title in best else "")
         low = row.metrics.accuracy < floor
         name += f": {row.metrics.accuracy:.1f} %, below the picture" if low else ""
-        axes.annotate(name, place, xytext=(6, 6), textcoords="offset points", fontsize=8)
+        height = BELOW if _is_near(place, places[:i]) else ABOVE
+        axes.annotate(name, place, xytext=(6, height), textcoords="offset points", fontsize=8)
     if other:
         x, y = [other.metrics.latency_ms], [max(other.metrics.accuracy, floor)]
         axes.scatter(x, y, color=STOCK, marker="D", s=44, zorder=2, label=other.title)
@@ -48,6 +53,13 @@ def front(result: Result) -> str:
     axes.grid(alpha=0.25)
     axes.legend(frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncol=2)
     return _svg(figure)
+
+
+def _is_near(place: tuple[float, float], others: Sequence[tuple[float, float]]) -> bool:
+    """Whether a name above a place would lie on that of another one."""
+    xs, ys = zip(place, *others, strict=True)
+    width, height = max(xs), max(ys) - min(ys)
+    return any(abs(place[0] - x) < width / 4 and abs(place[1] - y) < height / 12 for x, y in others)
 
 
 def steps(result: Result) -> str:

@@ -12,6 +12,7 @@ from edgesmith.chain.pictures import front, steps
 from edgesmith.chain.result import LABELS, STOCK, Result, Row
 from edgesmith.errors import MissingDependency
 from edgesmith.report.units import count, in_ms
+from edgesmith.target import parse
 
 __all__ = ["COLUMNS", "cells", "comparison", "inputs", "markdown", "timing", "write"]
 
@@ -97,10 +98,14 @@ def inputs(result: Result) -> str:
     cut = "with the middle cut out" if way.fit == "crop" else "without regard to proportions"
     mean, std = (", ".join(f"{v:.4g}" for v in values) for values in (way.mean, way.std))
     channels = "grey" if len(way.mean) == 1 else "red, green, blue"
-    return (
+    way_of_pictures = (
         f"Pictures are scaled to {height}x{width} {cut}, and become (pixel / 255 - mean) / std ({channels}: "
-        f"mean {mean}; std {std}); outputs are in the order of `{LABELS}`. "
-        f"`edgesmith run {result.artifact.path} --input picture.jpg "
+        f"mean {mean}; std {std}); outputs are in the order of `{LABELS}`."
+    )
+    if parse(result.recipe.target.name).is_bare:
+        return f"{way_of_pictures} The device is to do so before it calls the library."
+    return (
+        f"{way_of_pictures} `edgesmith run {result.artifact.path} --input picture.jpg "
         f"--labels {result.artifact.path.parent / LABELS}` does so."
     )
 
