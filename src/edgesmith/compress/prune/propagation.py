@@ -20,7 +20,7 @@ from edgesmith.compress.prune.labels import FIXED, Labels, compress
 from edgesmith.compress.tracing import CONSTANT, Shape, Traced
 from edgesmith.registry import Registry
 
-__all__ = ["RULES", "Call", "MacTerm", "Param", "Propagation", "Role", "Slot", "propagate"]
+__all__ = ["RULES", "Call", "MacTerm", "Param", "Propagation", "Role", "Slot", "leaves", "propagate"]
 
 Role = Literal["out", "in", "scale"]
 """Whether an axis of a parameter makes channels, reads them, or stands beside each (normalisation, bias, depthwise)."""
@@ -236,11 +236,11 @@ class Call:
 
     def operands(self) -> list[torch.Tensor]:
         """Labels of all tensors among the arguments."""
-        return [self.p.labels_of(value) for value in _leaves((self.args, self.kwargs))]
+        return [self.p.labels_of(value) for value in leaves((self.args, self.kwargs))]
 
     def opaque(self, why: str) -> Any:
         """What goes in and comes out is never pruned."""
-        for value in _leaves((self.args, self.kwargs)):
+        for value in leaves((self.args, self.kwargs)):
             if isinstance(value, Param):
                 self.p.opaque_params[value.name] = why
             else:
@@ -301,7 +301,7 @@ def _run(p: Propagation, stay: Mapping[str, str]) -> None:
     for node in graph.graph.nodes:
         args, kwargs = fx.node.map_arg((node.args, node.kwargs), p.values.__getitem__)
         if node.op == "output":
-            for labels in (p.labels_of(v) for v in _leaves(args)):
+            for labels in (p.labels_of(v) for v in leaves(args)):
                 p.labels.fix(labels, "it is an output of the network")
             continue
         out = node.meta["value"]
@@ -310,7 +310,7 @@ def _run(p: Propagation, stay: Mapping[str, str]) -> None:
             # Tensors that the code makes are no part of the module: they stay as they are.
             known = isinstance(tensor, torch.Tensor) and node.target in names
             p.values[node] = Param(p.names[id(tensor)], tensor) if known else _like(out)
-        elif node.target is not operator.setitem and not any(True for _ in _leaves(out, Shape)):
+        elif node.target is not operator.setitem and not any(True for _ in leaves(out, Shape)):
             p.values[node] = out
         elif node.op == "placeholder":
             p.values[node] = _like(out)
@@ -368,17 +368,18 @@ def _attribute(root: nn.Module, name: str) -> Any:
     return value
 
 
-def _leaves(value: Any, kind: Any = (torch.Tensor, Param)) -> Iterable[Any]:
+def leaves(value: Any, kind: Any = (torch.Tensor, Param)) -> Iterable[Any]:
+    """The values of a kind in nested tuples, lists, dicts and slices."""
     if isinstance(value, kind):
         yield value
     elif isinstance(value, dict):
         for item in value.values():
-            yield from _leaves(item, kind)
+            yield from leaves(item, kind)
     elif isinstance(value, (tuple, list)):
         for item in value:
-            yield from _leaves(item, kind)
+            yield from leaves(item, kind)
     elif isinstance(value, slice):
-        yield from _leaves((value.start, value.stop, value.step), kind)
+        yield from leaves((value.start, value.stop, value.step), kind)
 
 
 def _like(out: Any) -> Any:

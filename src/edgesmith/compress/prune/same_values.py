@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,7 @@ import numpy.typing as npt
 import torch
 from torch import fx
 
-from edgesmith.compress.prune.propagation import Propagation
+from edgesmith.compress.prune.propagation import Propagation, leaves
 from edgesmith.compress.prune.rules.elementwise import ELEMENTWISE
 from edgesmith.compress.prune.structure import Structure
 from edgesmith.compress.tracing import Shape
@@ -33,10 +32,10 @@ def other_values(structure: Structure, after: Propagation, stays: npt.NDArray[np
     for old, new in zip(old_nodes, new_nodes, strict=True):
         if calls_elementwise(old) and _numbers(old) != _numbers(new):
             return f"{old.name} computes with another number"
-        shapes = _parts(new.meta.get("value"), Shape)
+        shapes = leaves(new.meta.get("value"), Shape)
         for was, now, shape in zip(
-            _parts(before.values.get(old), torch.Tensor),
-            _parts(after.values.get(new), torch.Tensor),
+            leaves(before.values.get(old), torch.Tensor),
+            leaves(after.values.get(new), torch.Tensor),
             shapes,
             strict=False,
         ):
@@ -79,7 +78,7 @@ def _computes(node: fx.Node) -> bool:
 
 
 def _gives_tensors(node: fx.Node) -> bool:
-    return any(True for _ in _parts(node.meta.get("value"), Shape))
+    return any(True for _ in leaves(node.meta.get("value"), Shape))
 
 
 def _called(node: fx.Node) -> tuple[str, str]:
@@ -93,14 +92,3 @@ def _along(labels: torch.Tensor, axis: int) -> npt.NDArray[np.int64]:
     index: list[Any] = [0] * labels.ndim
     index[axis] = slice(None)
     return np.asarray(labels[tuple(index)].numpy())
-
-
-def _parts(value: Any, kind: Any) -> Iterator[Any]:
-    if isinstance(value, kind):
-        yield value
-    elif isinstance(value, dict):
-        for item in value.values():
-            yield from _parts(item, kind)
-    elif isinstance(value, (tuple, list)):
-        for item in value:
-            yield from _parts(item, kind)
