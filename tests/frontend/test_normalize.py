@@ -226,7 +226,7 @@ def test_interrupt_kills_the_worker(tmp_path: Path) -> None:
         f"sys.executable = {str(sleeper)!r}; run_worker(Path({str(tmp_path)!r}), 100)"
     )
     caller = subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.PIPE)
-    for _ in range(200):
+    for _ in range(1200):
         if (tmp_path / "pid").exists() and (tmp_path / "pid").read_text().strip():
             break
         time.sleep(0.05)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from edgesmith.errors import DeviceError, Unreachable
+from edgesmith.processes import owned_process
 
 __all__ = ["ran"]
 
@@ -45,19 +45,13 @@ def ran(command: Sequence[str], name: str, stdin: Path | None = None) -> subproc
 
 @contextmanager
 def _started(command: Sequence[str], name: str) -> Iterator[subprocess.Popen[bytes]]:
-    """The process, with all that it starts, is gone afterwards."""
     pipe = subprocess.PIPE
-    try:
-        process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, process_group=0)
-    except FileNotFoundError as error:
-        raise DeviceError(f"{command[0]} is not installed", where=name) from error
-    try:
+    with ExitStack() as stack:
+        try:
+            process = stack.enter_context(owned_process(command, stdin=pipe, stdout=pipe, stderr=pipe))
+        except FileNotFoundError as error:
+            raise DeviceError(f"{command[0]} is not installed", where=name) from error
         yield process
-    except BaseException:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        raise
 
 
 class _Talk:

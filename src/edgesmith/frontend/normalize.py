@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from edgesmith.frontend.library import OUT_OF_MEMORY
 from edgesmith.frontend.limits import MAX_FILE_BYTES
 from edgesmith.frontend.transfer import Request
 from edgesmith.knobs import FRONTEND_MEMORY_MB, FRONTEND_SECONDS
+from edgesmith.processes import owned_process
 
 __all__ = ["Exit", "checked_shapes", "normalize", "run_worker"]
 
@@ -161,23 +163,12 @@ def run_worker(folder: Path, deadline_seconds: float) -> Exit:
     command = [sys.executable, "-P", "-m", "edgesmith.frontend.worker", str(folder)]
     single_thread = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     log = folder / "stderr"
-    with log.open("wb") as stderr:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=stderr,
-            env={**os.environ, **single_thread},
-            start_new_session=True,
-        )
-        try:
+    environment = {**os.environ, **single_thread}
+    code = None
+    with log.open("wb") as stderr, suppress(subprocess.TimeoutExpired):
+        quiet = subprocess.DEVNULL
+        with owned_process(command, stdin=quiet, stdout=quiet, stderr=stderr, env=environment) as process:
             code = process.wait(deadline_seconds)
-        except subprocess.TimeoutExpired:
-            code = None
-        finally:
-            if process.poll() is None:
-                process.kill()
-                process.wait()
     with log.open("rb") as file:
         file.seek(max(0, log.stat().st_size - 4096))
         return Exit(code, file.read().decode(errors="replace"))

@@ -16,13 +16,13 @@ from edgesmith.compress.training.ema import Ema
 from edgesmith.compress.training.engine import Engine, LocalEngine
 from edgesmith.compress.training.evaluate import device_of, modes_kept
 from edgesmith.compress.training.history import History
-from edgesmith.compress.training.interruption import Interruption
 from edgesmith.compress.training.log import Logs
 from edgesmith.compress.training.optimisers import build_optimiser
 from edgesmith.compress.training.run import Run
 from edgesmith.compress.training.seeds import generators_kept, seed_everything
 from edgesmith.compress.training.settings import Settings
 from edgesmith.errors import BadInput
+from edgesmith.interruption import Interruption
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric  # type: ignore[import-not-found, unused-ignore]

@@ -19,10 +19,10 @@ from edgesmith.compress.training.ema import Ema
 from edgesmith.compress.training.engine import Engine
 from edgesmith.compress.training.evaluate import evaluate, placed
 from edgesmith.compress.training.history import Epoch, History
-from edgesmith.compress.training.interruption import Interruption
 from edgesmith.compress.training.log import Logs
 from edgesmith.compress.training.seeds import random_state, restore_random_state
 from edgesmith.errors import BadInput, TrainingDiverged
+from edgesmith.interruption import Interruption
 
 __all__ = ["Run"]
 
