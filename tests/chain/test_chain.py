@@ -16,7 +16,7 @@ import onnx
 import pytest
 from typer.testing import CliRunner
 
-from chain.conftest import Place
+from chain.conftest import HEAD, Place
 from edgesmith.chain import learning
 from edgesmith.chain import run as running
 from edgesmith.chain.compare import _stages
@@ -139,6 +139,49 @@ def test_a_change_repeats_what_depends_on_it(place: Place, faked: Any) -> None:
     assert earlier.cached == [True, False, False]
     (place.folder / "model.py").write_text((place.folder / "model.py").read_text() + "\n# another\n")
     assert faked(place.recipe(TWO)).cached == [False] * 3
+
+
+def test_a_change_in_an_imported_neighbour_repeats_the_stages(place: Place, faked: Any) -> None:
+    (place.folder / "parts_of_it").mkdir()
+    neighbour = place.folder / "parts_of_it" / "layers.py"
+    neighbour.write_text("WIDTH = 1\n")
+    (place.folder / "parts_of_it" / "__init__.py").write_text("")
+    (place.folder / "unrelated.py").write_text("")
+    own = place.folder / "model.py"
+    own.write_text("def unused():\n    from parts_of_it import layers\n\nimport os.path\n" + own.read_text())
+    assert faked(place.recipe(TRAIN)).cached == [False, False]
+    (place.folder / "unrelated.py").write_text("# changed\n")
+    assert faked(place.recipe(TRAIN)).cached == [True, True]
+    neighbour.write_text("WIDTH = 2\n")
+    assert faked(place.recipe(TRAIN)).cached == [False, False]
+
+
+def test_normalisation_of_a_checkpoint(place: Place, faked: Any) -> None:
+    import numpy as np
+
+    faked(place.recipe(TRAIN))
+    assert faked(place.recipe(TRAIN, HEAD + "mean = [0.25]\nstd = [0.5]\n")).cached == [False, False]
+    data = Chain(load(place.folder / "recipe.toml"), *[lambda *_: None] * 2).data
+    pixels = np.load(place.folder / "test.npz")["x"]
+    np.testing.assert_allclose(data.test_inputs[:, 0], (pixels / 255 - 0.25) / 0.5, rtol=1e-6, atol=1e-6)
+    way = data.preprocess
+    assert way and (way.mean, way.std) == ((0.25,), (0.5,))
+
+
+@pytest.mark.parametrize(
+    ("keys", "why"),
+    [
+        ("mean = [0.5]", "and std need one another"),
+        ("mean = [0.5]\nstd = [0.0]", "must be above 0"),
+        ("mean = [inf]\nstd = [1.0]", "must be finite"),
+        ("mean = [0.1, 0.2, 0.3]\nstd = [1.0, 1.0, 1.0]", "3 numbers, for pictures of 1 channel$"),
+    ],
+)
+def test_normalisation_that_is_none(place: Place, faked: Any, keys: str, why: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        faked(place.recipe(TRAIN, f"{HEAD}{keys}\n"))
+    assert re.search(why, caught.value.why)
+    assert not (place.folder / "recipe.optimized").exists()
 
 
 def test_other_pictures_are_other_stages(place: Place, faked: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -44,3 +45,46 @@ def test_the_calmest_counts_where_no_spell_is_calm(monkeypatch: pytest.MonkeyPat
     ]
     found = bench(monkeypatch, spells).milliseconds(PROGRAMS)
     assert found == {"whole": 8.0, "small": pytest.approx(4.0)}
+
+
+@pytest.fixture
+def beside(monkeypatch: pytest.MonkeyPatch) -> list[float | None]:
+    """What other programs take during each measurement."""
+    shares: list[float | None] = []
+
+    class Told:
+        def __enter__(self) -> Told:
+            self.share = shares.pop(0)
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+    monkeypatch.setattr(measuring, "OtherWork", Told)
+    return shares
+
+
+ARTIFACT: Any = SimpleNamespace(manifest={"build": "a", "lock": "b"})
+
+
+def test_times_are_kept_with_what_ran_beside(
+    monkeypatch: pytest.MonkeyPatch, beside: list[float | None], tmp_path: Path
+) -> None:
+    programs = {"whole": (ARTIFACT, Path())}
+    made = bench(monkeypatch, [{"whole": spread(8e6, 0.01)}, {"whole": spread(7e6, 0.01)}])
+    beside += [0.5, 0.0]
+    first = made.kept_times(tmp_path / "times.json", programs)
+    assert (first.milliseconds, first.other_work) == ({"whole": 8.0}, 0.5)
+    assert made.kept_times(tmp_path / "times.json", programs) == first
+    (tmp_path / "times.json").unlink()
+    again = made.kept_times(tmp_path / "times.json", programs)
+    assert (again.milliseconds, again.other_work) == ({"whole": 7.0}, 0.0)
+
+
+def test_what_runs_here_does_not_matter_to_a_model_of_another_core(
+    monkeypatch: pytest.MonkeyPatch, beside: list[float | None], tmp_path: Path
+) -> None:
+    made = Bench(TargetSpec("stm32f746"), lambda *_: None)
+    monkeypatch.setattr(made, "milliseconds", lambda programs: {"whole": 3.0})
+    beside.append(0.9)
+    assert made.kept_times(tmp_path / "times.json", {"whole": (ARTIFACT, Path())}).other_work is None

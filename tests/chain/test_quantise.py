@@ -79,6 +79,12 @@ def test_without_a_limit_nothing_is_compiled(work: Any) -> None:
     assert Quantise().run(work).onnx
 
 
+def test_layers_that_stay_in_floats_are_told(work: Any) -> None:
+    (note,) = Quantise(to="int4", recovery=()).run(work).notes
+    assert note.startswith("1 of 3 layers stay in floats, such as ")
+    assert note.endswith("its weights are few")
+
+
 def test_only_a_method_that_keeps_floats_depends_on_the_budget() -> None:
     assert Quantise().uses_budget and not Quantise().needs_budget
     assert not Quantise(recovery=("gptq",)).uses_budget

@@ -67,6 +67,19 @@ def test_names_of_neighbouring_stages_do_not_lie_on_each_other() -> None:
     assert not _is_near((8.8, 90.02), [(14.8, 90.6), (8.8, 88.6)]) and not _is_near((8.8, 90.0), [])
 
 
+def test_other_work_beside_the_measurement_is_told() -> None:
+    assert "other programs" not in markdown(result()) + markdown(replace(result(), other_work=0.02))
+    busy = replace(result(), other_work=0.48)
+    told = "while other programs took 48% of the processors"
+    assert told in markdown(busy) and told in page(busy)
+    assert busy.to_json()["other_work"] == 0.48
+
+
+def test_the_budget_stands_above_the_pictures() -> None:
+    text = page(result())
+    assert text.index("<h2>Budget") < text.index("<svg")
+
+
 def test_times_of_models_are_not_said_to_be_taken_in_turns() -> None:
     made = result()
     assert "times measured on this machine, all programs in turns." in markdown(made)

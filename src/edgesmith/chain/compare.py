@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -63,7 +63,7 @@ def stock(chain: Chain, points: list[Point]) -> Stock | None:
     return Stock(spec, made[-1], sum(p.epochs for p in made))
 
 
-def _times(chain: Chain, recipe: OptimizeRecipe, final: Point) -> dict[str, float]:
+def _times(chain: Chain, recipe: OptimizeRecipe, final: Point) -> Mapping[str, float]:
     """Milliseconds of untrained candidates, as they will be at the end, in turns with the outcome.
 
     Args:
@@ -86,7 +86,7 @@ def _times(chain: Chain, recipe: OptimizeRecipe, final: Point) -> dict[str, floa
             programs[spec.label] = (chain.bench.compiled(path, Path(name) / str(i)), path)
             chain.progress("stock models", i + 1, len(specs))
         recipe.output.mkdir(parents=True, exist_ok=True)
-        return chain.bench.kept_milliseconds(recipe.output / "stock-times.json", programs)
+        return chain.bench.kept_times(recipe.output / "stock-times.json", programs).milliseconds
 
 
 def _export(chain: Chain, module: Any, path: Path) -> None:

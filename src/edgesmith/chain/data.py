@@ -27,7 +27,7 @@ _CHUNK = 1 << 20
 class Data:
     """Training, validation and test pictures; read at first use.
 
-    Normalisation is that of the training pictures, everywhere.
+    Normalisation is the recipe's, or that of the training pictures, everywhere.
     """
 
     def __init__(self, recipe: OptimizeRecipe) -> None:
@@ -56,9 +56,10 @@ class Data:
         """Read all pictures.
 
         Raises:
-            BadInput: a file cannot be read, or the test pictures are of other classes or of another size.
+            BadInput: a file cannot be read, the test pictures are of other classes or of another size, or the recipe's
+                mean is of another number of channels.
         """
-        _ = self._parts, self._test
+        _ = self._parts, self._test, self._normalisation
 
     @cached_property
     def classes(self) -> int:
@@ -137,7 +138,15 @@ class Data:
 
     @cached_property
     def _normalisation(self) -> Any:
-        return self._whole.normalisation()
+        found, mean, std = self._whole.normalisation(), self.spec.mean, self.spec.std
+        if not mean:
+            return found
+        channels = self.size[0]
+        if len(mean) not in (1, channels):
+            why = f"{len(mean)} numbers, for pictures of {channels} channel{'s' * (channels > 1)}"
+            raise BadInput(why, where="[data] mean", hint="one number for each channel, or one for all")
+        repeats = channels // len(mean)
+        return replace(found, mean=mean * repeats, std=std * repeats)
 
     @cached_property
     def _whole(self) -> Pictures:

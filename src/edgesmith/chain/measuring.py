@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from edgesmith import api
 from edgesmith.atomic import write_file
+from edgesmith.bench.other_work import OtherWork
 from edgesmith.bench.timing import Times
 from edgesmith.chain.accuracy import top1
 from edgesmith.chain.data import Data
@@ -21,7 +22,7 @@ from edgesmith.pipeline.source import read
 from edgesmith.pipeline.stand_in import stand_in
 from edgesmith.target import parse
 
-__all__ = ["Bench", "Figures", "quantised_stand_in"]
+__all__ = ["Bench", "Figures", "Taken", "quantised_stand_in"]
 
 Progress = Callable[[str, int, int], None]
 ROUNDS, SECONDS = 7, 1.5
@@ -49,6 +50,20 @@ class Figures:
     accuracy: float
     size_kb: float
     macs: int
+
+
+@dataclass(frozen=True)
+class Taken:
+    """Times of programs.
+
+    Args:
+        milliseconds: of each.
+        other_work: share of this machine's processors that other programs took meanwhile, from 0 to 1; None: not known,
+            or of no matter.
+    """
+
+    milliseconds: Mapping[str, float]
+    other_work: float | None
 
 
 class Bench:
@@ -127,15 +142,19 @@ class Bench:
         source = self.timing.source
         return Metrics(figures.accuracy, milliseconds, source, figures.size_kb, figures.macs, parameters)
 
-    def kept_milliseconds(self, file: Path, programs: Mapping[str, tuple[Artifact, Path]]) -> dict[str, float]:
-        """As ``milliseconds``, or what a file says of the same programs for the same target."""
+    def kept_times(self, file: Path, programs: Mapping[str, tuple[Artifact, Path]]) -> Taken:
+        """Of ``milliseconds``, or what a file says of the same programs for the same target."""
         key = [vars(self._spec), [(name, a.manifest["build"], a.manifest["lock"]) for name, (a, _) in programs.items()]]
         try:
             known = json.loads(file.read_text())
             if known["key"] == json.loads(json.dumps(key)):
-                return {name: float(ms) for name, ms in known["milliseconds"].items()}
+                milliseconds = {name: float(ms) for name, ms in known["milliseconds"].items()}
+                return Taken(milliseconds, None if known["other_work"] is None else float(known["other_work"]))
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             pass
-        found = self.milliseconds(programs)
-        write_file(file, json.dumps({"key": key, "milliseconds": found}, indent=1).encode())
-        return found
+        with OtherWork() as others:
+            found = self.milliseconds(programs)
+        here = self.timing.is_measured and not self._spec.on
+        taken = Taken(found, others.share if here else None)
+        write_file(file, json.dumps({"key": key, **asdict(taken)}, indent=1).encode())
+        return taken

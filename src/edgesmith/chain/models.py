@@ -8,6 +8,8 @@ import json
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
+from modulefinder import ModuleFinder
 from pathlib import Path
 from typing import Any
 
@@ -81,15 +83,24 @@ def _made(spec: ModelSpec, path: Callable[[str], Path], classes: int, size: tupl
 
 
 def digest(spec: ModelSpec, path: Callable[[str], Path]) -> str:
-    """Of the description, the file of the function and the checkpoint."""
+    """Of the description, the file of the function, those of its neighbours that it imports, and the checkpoint."""
     sha = hashlib.sha256(json.dumps([spec.network, dict(spec.options)], sort_keys=True, default=str).encode())
-    files = [] if spec.network.startswith(ZOO) else [spec.network.rpartition(":")[0]]
-    for name in (*files, *filter(None, [spec.checkpoint])):
+    files = [] if spec.network.startswith(ZOO) else _imported(path(spec.network.rpartition(":")[0]))
+    for file in (*files, *(path(name) for name in filter(None, [spec.checkpoint]))):
         try:
-            sha.update(path(name).read_bytes())
+            sha.update(file.read_bytes())
         except OSError as error:
-            raise BadInput(f"cannot be read: {error.strerror}", where=str(path(name))) from error
+            raise BadInput(f"cannot be read: {error.strerror}", where=str(file)) from error
     return sha.hexdigest()
+
+
+def _imported(file: Path) -> list[Path]:
+    """A Python file, and those of its folder that it imports, as far as can be told without executing it."""
+    finder = ModuleFinder([str(file.resolve().parent)])
+    with suppress(OSError, SyntaxError):  # told when it is executed
+        finder.run_script(str(file.resolve()))
+    files = (getattr(module, "__file__", None) for module in finder.modules.values())
+    return [file, *sorted({Path(f) for f in files if f} - {file.resolve()})]
 
 
 def _function(file: Path, name: str) -> Callable[..., Any]:

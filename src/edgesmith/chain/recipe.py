@@ -7,6 +7,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from math import inf, isfinite
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,8 @@ class DataSpec:
             files: pictures and labels.
         size: height and width to which pictures are scaled; needed for folders.
         channels: of pictures from folders.
+        mean, std: that a checkpoint was trained with, of pixels from 0 to 1 (arrays of floats: of their values), for
+            each channel or for all (default: those of the training pictures).
         validation: share of the training pictures that is held out, by which searches decide; test pictures decide
             nothing.
         limit: most training pictures; 0: all.
@@ -63,6 +66,8 @@ class DataSpec:
     test: str | tuple[str, ...]
     size: tuple[int, ...] = ()
     channels: int = 3
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
     validation: float = 0.1
     limit: int = 0
     test_limit: int = 0
@@ -76,6 +81,9 @@ class DataSpec:
             (0 < self.validation < 1, "validation", "must be between 0 and 1"),
             (all(n >= 1 for n in self.size), "size", "must be 1 or more pixels"),
             (self.channels in (1, 3), "channels", "is neither 1 nor 3"),
+            (len(self.mean) == len(self.std), "mean", "and std need one another, a number for each channel or for all"),
+            (all(0 < s < inf for s in self.std), "std", "must be above 0"),
+            (all(map(isfinite, self.mean)), "mean", "must be finite"),
             (self.limit >= 0, "limit", "must not be below 0"),
             (self.test_limit >= 0, "test_limit", "must not be below 0"),
             (self.batch >= 1, "batch", "must be 1 or more"),

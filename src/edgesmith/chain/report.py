@@ -9,13 +9,15 @@ from pathlib import Path
 
 from edgesmith.atomic import write_file
 from edgesmith.chain.pictures import front, steps
-from edgesmith.chain.result import LABELS, STOCK, Result, Row
+from edgesmith.chain.result import LABELS, STOCK, TIMES, Result, Row
 from edgesmith.errors import MissingDependency
 from edgesmith.report.units import count, in_ms
 from edgesmith.target import parse
 
 __all__ = ["COLUMNS", "cells", "comparison", "inputs", "markdown", "timing", "write"]
 
+BUSY = 0.1
+"""Share of the processors' time from which on other programs disturb."""
 COLUMNS = ("stage", "accuracy", "time", "size", "MACs", "parameters")
 
 STYLE = """
@@ -84,9 +86,15 @@ def comparison(result: Result) -> str:
 
 
 def timing(result: Result) -> str:
-    """Where the times come from."""
+    """Where the times come from, and what may have disturbed them."""
     source = result.rows[-1].metrics.latency_source
-    return f"{source}, all programs in turns" if source.startswith("measured") else source
+    told = f"{source}, all programs in turns" if source.startswith("measured") else source
+    if (result.other_work or 0.0) < BUSY:
+        return told
+    return (
+        f"{told}, while other programs took {result.other_work:.0%} of the processors, which slows some programs more "
+        f"than others: without {TIMES}, the same command measures again"
+    )
 
 
 def inputs(result: Result) -> str:
@@ -143,15 +151,15 @@ def page(result: Result) -> str:
         f"<h1>{said(result.recipe.name)}: {said(result.recipe.model.label)}</h1><p>{said(_setting(result))}</p>",
         f"<table><tr>{head}</tr>{''.join(map(line, result.rows))}</table>",
     ]
+    if result.verdicts:
+        items = (f'<li class="{"met" if v.met else "missed"}">{said(v.text)}</li>' for v in result.verdicts)
+        parts.append(f"<h2>Budget</h2><ul>{''.join(items)}</ul>")
     if result.stock:
         parts.append(f'<h2>Beside the stock model</h2><p class="say">{said(comparison(result))}</p>')
     parts.append(
         f"<h2>Accuracy and time</h2>{pictures[0]}<p><small>* nothing is both faster and more accurate</small></p>"
     )
     parts.append(f"<h2>What each stage took away</h2>{pictures[1]}")
-    if result.verdicts:
-        items = (f'<li class="{"met" if v.met else "missed"}">{said(v.text)}</li>' for v in result.verdicts)
-        parts.append(f"<h2>Budget</h2><ul>{''.join(items)}</ul>")
     notes = [f"<li>{said(r.title)}: {said('; '.join(r.notes))}</li>" for r in result.rows if r.notes]
     notes += [f"<li>{said(text)}</li>" for text in result.skipped]
     parts.append(f"<h2>Stages</h2><ul>{''.join(notes)}</ul>")

@@ -15,9 +15,9 @@ from edgesmith.device import Artifact
 from edgesmith.device.settings import PREPROCESS, keep
 from edgesmith.preprocess import Preprocess
 
-__all__ = ["LABELS", "STOCK", "Result", "Row", "Verdict", "optimized"]
+__all__ = ["LABELS", "STOCK", "TIMES", "Result", "Row", "Verdict", "optimized"]
 
-ARTIFACT, LABELS = "artifact", "labels.txt"
+ARTIFACT, LABELS, TIMES = "artifact", "labels.txt", "times.json"
 STOCK = "stock"
 GUESSING = 1.5
 """So many times as often right as a guess: knows next to nothing."""
@@ -70,6 +70,8 @@ class Result:
         artifact: the verified program.
         preprocess: how pictures become its inputs, which the artifact knows as well; None where the data are no
             pictures.
+        other_work: share of this machine's processors that other programs took while times were taken, from 0 to 1;
+            None: not known, or of no matter.
     """
 
     recipe: OptimizeRecipe
@@ -79,6 +81,7 @@ class Result:
     skipped: tuple[str, ...]
     artifact: Artifact
     preprocess: Preprocess | None = None
+    other_work: float | None = None
 
     @property
     def stages(self) -> tuple[Row, ...]:
@@ -100,6 +103,7 @@ class Result:
             "budget": [vars(v) for v in self.verdicts],
             "skipped": list(self.skipped),
             "artifact": str(self.artifact.path),
+            "other_work": self.other_work,
             "preprocess": self.preprocess.to_json() if self.preprocess else None,
         }
 
@@ -126,12 +130,12 @@ def optimized(chain: Chain) -> Result:
     if beside:
         titled.append((f"{STOCK} {beside.spec.label}", beside.point))
     programs = {title: (p.program, p.onnx) for title, p in titled if p.program is not None}
-    times = chain.bench.kept_milliseconds(output / "times.json", programs)
+    times = chain.bench.kept_times(output / TIMES, programs)
     rows = tuple(
         Row(
             STOCK if beside and p is beside.point else "stage",
             title,
-            replace(p.metrics, latency_ms=times[title]),
+            replace(p.metrics, latency_ms=times.milliseconds[title]),
             (*p.notes, *_guessing(p, shown[start], chain.data.classes)),
             beside.epochs if beside and p is beside.point else spent[p.index],
         )
@@ -140,7 +144,7 @@ def optimized(chain: Chain) -> Result:
     )
     stages = [r for r in rows if r.kind != STOCK]
     verdicts = _verdicts(chain.recipe, stages, start)
-    return Result(chain.recipe, rows, start, verdicts, tuple(chain.skipped), artifact, preprocess)
+    return Result(chain.recipe, rows, start, verdicts, tuple(chain.skipped), artifact, preprocess, times.other_work)
 
 
 def _guessing(point: Point, first: Point, classes: int) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from edgesmith.chain.recipe import ModelSpec
     from edgesmith.chain.work import Work
 
-__all__ = ["STAGES", "Outcome", "Stage", "stage"]
+__all__ = ["STAGES", "Outcome", "Stage", "in_floats", "stage"]
 
 S = TypeVar("S", bound="type[Stage]")
 
@@ -144,3 +144,16 @@ def stage(name: str) -> Callable[[S], S]:
         return kind
 
     return add
+
+
+def in_floats(reasons: Mapping[str, str], others: int) -> tuple[str, ...]:
+    """A line for the report about layers that were not quantised, where there are any.
+
+    Args:
+        reasons: why, by layer.
+        others: how many were.
+    """
+    if not reasons:
+        return ()
+    name, why = next(iter(reasons.items()))
+    return (f"{len(reasons)} of {len(reasons) + others} layers stay in floats, such as {name}: {why}",)

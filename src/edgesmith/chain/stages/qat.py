@@ -11,7 +11,7 @@ import onnx
 from edgesmith import api
 from edgesmith.chain.exporting import agreement
 from edgesmith.chain.learning import Taught, train
-from edgesmith.chain.stage import Outcome, stage
+from edgesmith.chain.stage import Outcome, in_floats, stage
 from edgesmith.chain.work import Work
 from edgesmith.compress import qat
 from edgesmith.compress.qat.quantized_module import layers
@@ -84,22 +84,12 @@ class Qat(Taught):
         path = work.folder / "quantised.onnx"
         onnx.save(qat.convert(module).model, path)
         alike = agreement(path, module, work.data.calibration_batches[0])
-        return Outcome(onnx=path, epochs=self.epochs, notes=(said, alike, *_in_floats(module)))
+        floats = in_floats(module.quantization.floats, len(dict(layers(module))))
+        return Outcome(onnx=path, epochs=self.epochs, notes=(said, alike, *floats))
 
     def _quantisers(self) -> qat.Settings:
         own: dict[str, Any] = {"weights": self.weights, "activations": self.activations, "weight_bits": self.bits}
         return qat.Settings(**own, keep=self.keep, floats=self.floats)
-
-
-def _in_floats(module: Any) -> tuple[str, ...]:
-    """A line about the layers that were not rounded, where there are any."""
-    reasons = module.quantization.floats
-    if not reasons:
-        return ()
-    path, why = next(iter(reasons.items()))
-    return (
-        f"{len(reasons)} of {len(reasons) + len(dict(layers(module)))} layers stay in floats, such as {path}: {why}",
-    )
 
 
 class _Schedule(Callback):

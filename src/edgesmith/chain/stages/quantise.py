@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from edgesmith import api
 from edgesmith.chain.costs import program_figures
 from edgesmith.chain.schema import unknown
-from edgesmith.chain.stage import Outcome, Stage, stage
+from edgesmith.chain.stage import Outcome, Stage, in_floats, stage
 from edgesmith.chain.work import Work
 from edgesmith.errors import BadInput
 from edgesmith.quantize import Quantized, Settings
@@ -85,7 +85,7 @@ class Quantise(Stage):
             found = self._quantised(work.before[-1].onnx, path, work, wide_work)
             notes = [f"for the budget, at most {wide_work:.0%} of the work stays in floats instead of {most:.0%}"]
             notes += [str(n) for n in found.notices[:3]]
-        return Outcome(onnx=path, notes=tuple(notes))
+        return Outcome(onnx=path, notes=(*notes, *in_floats(found.floats, len(found.products) + len(found.rounded))))
 
     def _is_within_budget(self, work: Work, model: Path) -> bool:
         with tempfile.TemporaryDirectory(prefix="edgesmith-quantise-") as name:
