@@ -176,3 +176,51 @@ def test_what_cannot_be_copied_is_refused():
     with torch.no_grad():
         module(x)
     assert not trace(module, x).opaque
+
+
+class InPlace(nn.Module):
+    """``+=`` on what has other names, on a part, and on numbers."""
+
+    def forward(self, x):
+        y = x * 2
+        kept, part = y, y[:, 1:]
+        y += x
+        part -= 1.0
+        channels = x.shape[1]
+        channels += 1
+        channels //= 2
+        return y + kept * channels
+
+
+def test_operators_in_place_write_over_what_they_are_called_on():
+    module, x = InPlace(), torch.randn(2, 3, 4)
+    traced = trace(module, x)
+    torch.testing.assert_close(traced.graph(x), module(x))
+    writing = {n.name: n.meta["writes"] for n in traced.graph.graph.nodes if n.meta.get("writes") is not None}
+    assert writing == {"iadd": 0, "isub": 0}
+    memory = {n.name: n.meta["memory"] for n in traced.graph.graph.nodes if "memory" in n.meta}
+    assert memory["iadd"] == memory["mul"] != memory["getitem"] == memory["isub"]
+    assert memory["getitem"][0].overlaps(memory["mul"][0])
+
+
+class Recurrent(nn.Module):
+    """A state that begins as a tensor of the batch's size."""
+
+    def __init__(self):
+        super().__init__()
+        self.read, self.keep = nn.Linear(3, 4), nn.Linear(4, 4)
+
+    def forward(self, x):
+        state = torch.zeros(x.shape[0], 4)
+        state = state + torch.full((x.shape[0], 1), 0.5) + torch.tensor(x.shape[1]) + torch.arange(x.shape[2] + 1)
+        for t in range(x.shape[1]):
+            state = torch.tanh(self.read(x[:, t]) + self.keep(state))
+        return state
+
+
+def test_tensors_that_code_makes_are_as_large_as_the_batch():
+    module = Recurrent()
+    traced = trace(module, torch.randn(2, 5, 3))
+    x = torch.randn(7, 5, 3)
+    torch.testing.assert_close(traced.graph(x), module(x))
+    assert torch.zeros.__name__ == "zeros" and torch.zeros(2).shape == (2,)

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import fx, nn
 
+from edgesmith.compress.memory import memory_of
 from edgesmith.errors import BadInput, ModelError
 
 __all__ = [
@@ -28,8 +29,11 @@ __all__ = [
     "evaluating",
     "inputs_of",
     "map_tensors",
+    "operands",
     "refuse_wrapped",
+    "tensors",
     "trace",
+    "version",
 ]
 
 CONSTANT = "_tensor_constant"
@@ -41,6 +45,7 @@ _LAYERS = (
     nn.Linear,
     nn.Embedding,
 )
+_FACTORIES = ("zeros", "ones", "empty", "full", "rand", "randn", "arange", "linspace", "eye", "tensor", "as_tensor")
 _CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 _WRAPPERS = (nn.DataParallel, nn.parallel.DistributedDataParallel, torch.jit.ScriptModule)
 _LAYERS_OF_LAYERS = (nn.MultiheadAttention, nn.RNNBase, nn.RNNCellBase, nn.AdaptiveLogSoftmaxWithLoss)
@@ -60,9 +65,10 @@ class Traced:
 
     Attributes:
         module: what was traced.
-        graph: shares parameters, buffers and leaf modules with the module; ``node.meta["value"]`` of every node is what
-            the node gave for the example, with ``Shape`` in the place of tensors; ``node.meta["owner"]`` is the name of
-            the submodule whose code the node comes from.
+        graph: shares parameters, buffers and leaf modules with the module. In ``node.meta`` of every node but the
+            output, ``value`` is what the node gave for the example, with ``Shape`` in the place of tensors; ``memory``
+            says where these lie; ``writes`` is the place, among all nodes in the arguments, of the one that the node
+            wrote over, or None; ``owner`` is the name of the submodule whose code the node comes from.
         opaque: submodules that could not be traced and are leaves: name to reason.
     """
 
@@ -199,13 +205,33 @@ def map_tensors(value: Any, function: Callable[[torch.Tensor], Any]) -> Any:
     return value
 
 
+def tensors(value: Any) -> list[torch.Tensor]:
+    """All tensors inside tuples, lists and dicts."""
+    found: list[torch.Tensor] = []
+    map_tensors(value, lambda t: found.append(t) or t)  # type: ignore[func-returns-value]
+    return found
+
+
+def operands(node: fx.Node) -> list[fx.Node]:
+    """All nodes among a node's arguments, in order; twice where they come twice."""
+    found: list[fx.Node] = []
+    fx.node.map_arg((node.args, node.kwargs), lambda n: found.append(n) or n)  # type: ignore[func-returns-value]
+    return found
+
+
+def version(tensor: torch.Tensor) -> int:
+    """How often a tensor's memory was written over, as far as PyTorch counts that."""
+    return 0 if tensor.is_inference() else tensor._version
+
+
 def _shape(tensor: torch.Tensor) -> Shape:
     return Shape(tuple(tensor.shape), tensor.dtype)
 
 
 @contextmanager
 def _followed(tracer: _Tracer) -> Iterator[None]:
-    """While active, ``tracer`` decides about functions that are marked with ``torch.fx.wrap``.
+    """While active, ``tracer`` decides about functions that are marked with ``torch.fx.wrap``, and about those that
+    make tensors of sizes, which do not ask proxies.
 
     Authors mark what torch.fx cannot follow by itself, such as code that looks at shapes.
     """
@@ -222,6 +248,14 @@ def _followed(tracer: _Tracer) -> Iterator[None]:
                 return tracer.called(_function, args, kwargs)
 
             namespace[name] = call
+    for name in _FACTORIES:
+        function = getattr(torch, name)
+        replaced.append((vars(torch), name, function))
+
+        def make(*args: Any, _function: Callable[..., Any] = function, **kwargs: Any) -> Any:
+            return tracer.made(_function, args, kwargs)
+
+        setattr(torch, name, make)
     try:
         yield
     finally:
@@ -271,6 +305,21 @@ class _Proxy(fx.Proxy):
 
     def __float__(self) -> float:
         return float(self.tracer.concrete[self.node])
+
+
+def _writing(function: Callable[[Any, Any], Any]) -> Callable[[_Proxy, Any], Any]:
+    """``x += y`` and the like; without them Python takes ``x + y``, and other names of ``x`` keep what it was."""
+
+    def call(self: _Proxy, other: Any) -> Any:
+        if not isinstance(self.tracer.concrete[self.node], torch.Tensor):
+            return NotImplemented
+        return self.tracer.create_proxy("call_function", function, (self, other), {})
+
+    return call
+
+
+for _name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "and", "or", "xor"):
+    setattr(_Proxy, f"__i{_name}__", _writing(getattr(operator, f"i{_name}")))
 
 
 class _Attribute(_Proxy):
@@ -323,6 +372,12 @@ class _Tracer(fx.Tracer):
         self.followed_in.add(self._owners[-1])
         return function(*args, **kwargs)
 
+    def made(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """What a function gives that makes a tensor: of sizes that depend on the input, it is a call."""
+        if self._running or not _any_proxy((args, kwargs)):
+            return function(*args, **kwargs)
+        return self.create_proxy("call_function", function, args, kwargs)
+
     def is_leaf_module(self, module: nn.Module, name: str) -> bool:
         if name in self._opaque or isinstance(module, nn.MultiheadAttention):
             return True
@@ -356,18 +411,24 @@ class _Tracer(fx.Tracer):
     def create_node(self, kind: str, target: Any, *rest: Any, **options: Any) -> fx.Node:
         node = super().create_node(kind, target, *rest, **options)
         if kind == "get_attr":  # also of tensors that the code makes, for which torch.fx asks no proxy
-            self._note(node, self._run(node))
+            self._note(node)
         return node
 
     def create_proxy(self, kind: str, target: Any, args: Any, kwargs: Any, *rest: Any, **options: Any) -> Any:
         proxy = super().create_proxy(kind, target, args, kwargs, *rest, **options)
         if kind != "get_attr":
-            self._note(proxy.node, self._run(proxy.node))
+            self._note(proxy.node)
         return proxy
 
-    def _note(self, node: fx.Node, value: Any) -> None:
+    def _note(self, node: fx.Node) -> None:
+        given = [tensors(self.concrete[operand]) for operand in operands(node)]
+        before = [list(map(version, part)) for part in given]
+        value = self._run(node)
+        changed = (i for i, part in enumerate(given) if list(map(version, part)) != before[i])
         self.concrete[node] = value
         node.meta["value"] = map_tensors(value, _shape)
+        node.meta["memory"] = tuple(m for m in map(memory_of, tensors(value)) if m)
+        node.meta["writes"] = next(changed, None)
         node.meta["owner"] = self._owners[-1]
 
     def _run(self, node: fx.Node) -> Any:

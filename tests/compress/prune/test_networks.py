@@ -89,7 +89,7 @@ def test_networks_of_the_zoo(name, image_size, untouched):
         ("vit_tiny_patch16_224", {"img_size": 32, "depth": 2}, 100.0),
     ],
 )
-def test_networks_of_timm(name, options, tolerance):
+def test_networks_of_timm(torchvision, name, options, tolerance):
     timm = pytest.importorskip("timm", reason="timm is not installed")
     torch.manual_seed(0)
     _, _, pruned = check(timm.create_model(name, num_classes=5, **options), X, tolerance=tolerance)

@@ -1,5 +1,6 @@
 """Code that tells channels apart by their places, or computes with how many there are."""
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -165,3 +166,39 @@ def test_transformer_layers_evaluate_without_gradients(norm_first):
     with torch.no_grad():
         found = pruned(x)
     compare(pruned(x), found, 1e-5)
+
+
+class Sliced(nn.Module):
+    """Reads channels at stated places, and adds other channels to them."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(3, 3, 3, padding=1)
+        self.all, self.some = nn.Conv2d(8, 4, 1), nn.Conv2d(3, 4, 1)
+
+    def forward(self, x):
+        y = self.a(x)
+        return self.all(y) + self.some(y[:, 2:5] + self.b(x))
+
+
+def test_the_last_channel_of_a_group_is_read_where_it_is():
+    torch.manual_seed(0)
+    module, x = Sliced().double().eval(), X.double()
+    structure = analyse(module, x)
+    assert [g.size for g in structure.groups] == [5, 3]
+    for units in ([0], [0]), ([4], [2]), ([1, 2, 3], [1]), ([2, 3], [1]), ([2], [0, 1, 2]):
+        kept = {group.name: np.array(left) for group, left in zip(structure.groups, units, strict=True)}
+        pruned, _ = cut(structure, kept)
+        with torch.no_grad():
+            compare(zeroed(structure, kept)(x), pruned(x), 1e-12)
+
+
+def test_a_single_channel_under_slopes_by_channel():
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Conv2d(3, 8, 3), nn.PReLU(8), nn.Conv2d(8, 4, 3)).eval()
+    nn.init.uniform_(module[1].weight)
+    structure = analyse(module, X)
+    kept = {structure.groups[0].name: np.array([5])}
+    pruned, _ = cut(structure, kept)
+    with torch.no_grad():
+        compare(zeroed(structure, kept)(X), pruned(X), 1e-5)

@@ -302,33 +302,6 @@ def test_mixed_precision_leaves_the_integers_of_evaluation_alone() -> None:
         assert torch.equal(outputs(module, x), expected)
 
 
-class Written(nn.Module):
-    """Writes zeros into a value, or into a part of it."""
-
-    def __init__(self, part: bool) -> None:
-        super().__init__()
-        self.first, self.last, self.part = nn.Conv2d(3, 8, 3), nn.Conv2d(8, 4, 3), part
-
-    def forward(self, x: Tensor) -> Tensor:
-        y = self.first(x)
-        if self.part:
-            y[:, :, :3].mul_(0)
-        else:
-            y[:, :, :3] = 0
-        return self.last(y)
-
-
-def test_written_values_are_read_as_they_are_then() -> None:
-    x = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
-    module = Written(part=False).eval()
-    rounded = qat.prepare(module, x[:1], init=[x]).eval()
-    with torch.no_grad():
-        expected = module(x[:1])
-        torch.testing.assert_close(rounded(x[:1]), expected, rtol=0, atol=0.05 * float(expected.abs().max()))
-    with pytest.raises(BadInput, match="writes over a part of a value that is read afterwards"):
-        qat.prepare(Written(part=True), x[:1])
-
-
 def test_weights_that_hooks_compute_are_refused_by_name() -> None:
     module = nn.Sequential(nn.Linear(3, 8), nn.utils.spectral_norm(nn.Linear(8, 4)))
     with pytest.raises(BadInput, match="prepare: 1: its weight is computed by a hook"):

@@ -28,7 +28,6 @@ def other_values(structure: Structure, after: Propagation, stays: npt.NDArray[np
         return "its code takes another way with fewer channels"
     old_roots, new_roots = before.labels.roots(), after.labels.roots()
     old_of_new: dict[int, int] = {}
-    last = {int(g.units[stays[g.units]][0]) for g in structure.groups if stays[g.units].sum() == 1}
     for old, new in zip(old_nodes, new_nodes, strict=True):
         if calls_elementwise(old) and _numbers(old) != _numbers(new):
             return f"{old.name} computes with another number"
@@ -51,7 +50,7 @@ def other_values(structure: Structure, after: Propagation, stays: npt.NDArray[np
                 return f"{old.name} has {shape.sizes[axis]} channels instead of {left.sum()}"
             found = new_roots[_along(now, axis)]
             for unit, root, label in zip(units[left].tolist(), mine[left].tolist(), found.tolist(), strict=True):
-                if unit >= 0 and unit not in last and label and old_of_new.setdefault(label, root) != root:
+                if unit >= 0 and label and old_of_new.setdefault(label, root) != root:
                     return f"{old.name} has other channels"
     return ""
 

@@ -135,7 +135,6 @@ def _other_couplings(structure: Structure, p: Propagation, stays: np.ndarray[Any
     for key in p.slots:
         if key not in structure.propagation.slots:
             return f"{key[0]} has other axes"
-    last = {int(g.units[stays[g.units]][0]) for g in structure.groups if stays[g.units].sum() == 1}
     old_of_new: dict[int, int] = {}
     for axis in structure.axes:
         left = (axis.units < 0) | stays[axis.units]
@@ -145,13 +144,13 @@ def _other_couplings(structure: Structure, p: Propagation, stays: np.ndarray[Any
         )
         slot = p.slots.get((axis.tensor, axis.axis))
         if slot is None:
-            if bool((units >= 0).any()):
+            if len(units) > 1 and bool((units >= 0).any()):  # one element serves any number of channels
                 return f"{axis.tensor} has other axes"
             continue
         new = new_roots[slot.labels.numpy()]
         if len(new) != len(old):
             return f"{axis.tensor} has {len(new)} positions instead of {len(old)}"
         for unit, was, label in zip(units.tolist(), old.tolist(), new.tolist(), strict=True):
-            if unit >= 0 and unit not in last and old_of_new.setdefault(label, was) != was:
+            if unit >= 0 and old_of_new.setdefault(label, was) != was:
                 return f"{axis.tensor} is coupled with other channels"
     return ""
