@@ -83,6 +83,43 @@ def test_normalisation_trains_as_without_quantisation(monkeypatch: pytest.Monkey
         torch.testing.assert_close(layer.weight.grad, network.get_submodule(conv).weight.grad, **close)
 
 
+def switched_off() -> nn.Module:
+    """A channel of one normalisation, and a block that begins as nothing, as new residual blocks often do."""
+    network = trained(Residual)
+    with torch.no_grad():
+        network.norm1.weight[2] = network.norm1.bias[2] = 0
+        network.norm2.weight.zero_()
+        network.norm2.bias.zero_()
+    return network
+
+
+@pytest.mark.parametrize("weights", ["lsq", "min-max", "inq", "twn", "binary"])
+def test_channels_that_normalisation_switches_off_can_be_trained(weights: str) -> None:
+    network, x = switched_off(), inputs(Residual, 16, 2)
+    module = qat.prepare(network, x[:2], qat.Settings(weights=weights, keep=("stem", "fc")), init=[x])
+    assert outputs(module, x).isfinite().all()
+    if weights in ("lsq", "min-max"):
+        exact = outputs(network, x)
+        assert (outputs(module, x) - exact).norm() < 0.05 * exact.norm()
+    train(module, 1)
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in module.parameters())
+    assert module.get_submodule("conv2").norm.weight.grad.abs().min() > 0
+    assert outputs(module, x).isfinite().all()
+
+
+def test_switched_on_again_channels_are_as_before() -> None:
+    """Their scales are those of the weights, however long they were off."""
+    network, x = trained(Residual), inputs(Residual, 16, 2)
+    exact = outputs(network, x)
+    module = qat.prepare(switched_off(), x[:2], init=[x])
+    with torch.no_grad():
+        for path in ("conv1", "conv2"):
+            own, trained_norm = module.get_submodule(path).norm, network.get_submodule(path.replace("conv", "norm"))
+            own.load_state_dict(trained_norm.state_dict())
+    assert (outputs(module, x) - exact).norm() < 0.1 * exact.norm()
+    assert qat.convert(module).graph
+
+
 def test_frozen_training_computes_what_evaluation_does() -> None:
     module = prepared(Depthwise)
     train(module, 2)

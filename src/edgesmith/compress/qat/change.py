@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from edgesmith.compress.qat.folding import scaled, starting_gain
 from edgesmith.compress.qat.quantized_module import QuantizedModule, layers
 from edgesmith.compress.qat.settings import Settings
 from edgesmith.compress.qat.weights_start import weights_started
@@ -26,7 +27,8 @@ def change(module: QuantizedModule, settings: Settings) -> None:
         if bits is None or bits.reads is not layer.reads:
             raise BadInput("that needs a module prepared anew", where=f"{path}: change")
         if bits != before:
-            weights, bias, _ = layer.folded()
+            _, bias, _ = layer.folded()
+            weights = scaled(layer.weight, starting_gain(layer.weight, layer.norm))
             source = None if layer.source is None else layer.source.parameters_now()
             quantizer = weights_started(weights, bias if layer.is_biased else None, source, bits, settings)
             layer.restart(quantizer.to(weights.device))

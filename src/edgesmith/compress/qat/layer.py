@@ -9,7 +9,15 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
-from edgesmith.compress.qat.folding import BatchNorm, Product, folded, folded_gain, with_parameters
+from edgesmith.compress.qat.folding import (
+    BatchNorm,
+    Product,
+    folded,
+    folded_gain,
+    scaled,
+    starting_gain,
+    with_parameters,
+)
 from edgesmith.compress.qat.quantizers import ActivationQuantizer, Coded, WeightQuantizer
 from edgesmith.compress.qat.rounding import replaced
 from edgesmith.compress.qat.settings import Reads
@@ -17,6 +25,8 @@ from edgesmith.quantize.products import MAX_BIAS
 
 __all__ = ["QuantizedLayer"]
 
+LEAST_RATIO = 2.0**-24
+"""Of what normalisation multiplies a channel by to what it did at the start: what is smaller vanishes in any sum."""
 _EXACT = 1 << 24
 """Integers up to this are numbers of f32."""
 
@@ -56,7 +66,7 @@ class QuantizedLayer(nn.Module):
         self._source, self._layer = (source,), (_shell(layer),)
         self.reads, self.is_biased = reads, biased
         self.frozen = False
-        self.register_buffer("gain", _usable(folded_gain(self.weight, norm)))
+        self.register_buffer("gain", starting_gain(self.weight, norm))
         self.gain: Tensor
 
     def extra_repr(self) -> str:
@@ -75,7 +85,7 @@ class QuantizedLayer(nn.Module):
     def restart(self, quantizer: WeightQuantizer) -> None:
         """Round the weights by another quantiser, which starts from what they are, folded, now."""
         self.quantizer = quantizer.train(self.training)
-        self.gain = _usable(folded_gain(self.weight, self.norm))
+        self.gain = starting_gain(self.weight, self.norm)
 
     def freeze(self) -> None:
         """Keep the running statistics of batch normalisation, and what the quantiser follows, as they are."""
@@ -109,9 +119,10 @@ class QuantizedLayer(nn.Module):
 
     def folded(self) -> tuple[Tensor, Tensor | None, Tensor]:
         """Weights and bias with the running statistics folded in, and what that multiplies channels by now, in units
-        of what it did at the start."""
-        gain = folded_gain(self.weight, self.norm)
-        return (*folded(self.weight, self.bias, self.norm), gain / self.gain)
+        of what it did at the start: ``LEAST_RATIO`` at least, so that channels that are switched off have a scale."""
+        ratio = folded_gain(self.weight, self.norm) / self.gain
+        size = ratio.abs().clamp_min(LEAST_RATIO)
+        return (*folded(self.weight, self.bias, self.norm), torch.where(ratio < 0, -size, size))
 
     def _floor(self, bias: Tensor | None) -> Tensor:
         """The least scales for which the bias fits integers."""
@@ -127,12 +138,11 @@ class QuantizedLayer(nn.Module):
         return self._product(x, self.quantizer(weights, ratio, self._floor(bias)), bias)
 
     def _normalized(self, x: Tensor, norm: BatchNorm) -> Tensor:
-        weights, bias, ratio = self.folded()
+        _, bias, _ = self.folded()
         gain = folded_gain(self.weight, self.norm)
-        usable = gain.abs() > torch.finfo(gain.dtype).tiny
-        undone = torch.where(usable, 1 / torch.where(usable, gain, 1.0), 0.0)
-        rounded = self.quantizer(weights, ratio, self._floor(bias)) * undone.reshape(-1, *(1,) * (weights.ndim - 1))
-        return cast(Tensor, norm(self._product(x, rounded, self.bias)))
+        gain = torch.where(gain.abs() > LEAST_RATIO * self.gain.abs(), gain, self.gain)
+        rounded = self.quantizer(scaled(self.weight, gain), gain / self.gain, self._floor(bias))
+        return cast(Tensor, norm(self._product(x, scaled(rounded, 1 / gain), self.bias)))
 
     def _exact(self, x: Tensor) -> Tensor:
         """The result by integer sums."""
@@ -178,11 +188,6 @@ def _integer_bias(bias: Tensor, unit: Tensor) -> Tensor:
     """The bias in units of both scales, as the model stores it and the compiler reads it; f64."""
     stored = torch.round(bias.double() / unit)
     return torch.round(stored * unit.float().double() / unit)
-
-
-def _usable(gain: Tensor) -> Tensor:
-    """What ratios to what was folded in at the start are taken of."""
-    return torch.where(gain == 0, torch.ones_like(gain), gain).detach()
 
 
 def _shell(layer: Product) -> Product:

@@ -12,7 +12,16 @@ import torch
 from torch import Tensor, fx, nn
 
 from edgesmith.compress.qat.exporting import exported, with_modules
-from edgesmith.compress.qat.folding import NORMS, PRODUCTS, BatchNorm, Product, folded, with_parameters
+from edgesmith.compress.qat.folding import (
+    NORMS,
+    PRODUCTS,
+    BatchNorm,
+    Product,
+    folded,
+    scaled,
+    starting_gain,
+    with_parameters,
+)
 from edgesmith.compress.qat.layer import QuantizedLayer
 from edgesmith.compress.qat.matching import Sites, rounded_readers, sites
 from edgesmith.compress.qat.quantized_module import Quantization, QuantizedModule
@@ -107,7 +116,8 @@ def prepare(
         start = None if stored is None else stored.start
         shape = plain[call.path]
         bias = shape.bias if name in found.biased else None
-        quantizer = weights_started(shape.weight, bias, start, call.bits, settings)
+        weights = scaled(call.layer.weight, starting_gain(call.layer.weight, call.norm))
+        quantizer = weights_started(weights, bias, start, call.bits, settings)
         source = None if stored is None else quantizers[stored.group]
         reads, biased = call.bits.reads, bias is not None
         layer = QuantizedLayer(call.layer, call.norm, quantizer, source, reads=reads, biased=biased)
