@@ -7,7 +7,7 @@ from collections.abc import Callable
 from torch import nn
 
 from edgesmith.compress.distill.distiller import Distiller
-from edgesmith.compress.distill.soft_logits import SoftLogits
+from edgesmith.compress.distill.soft_logits import SoftLogits, refuse_temperature
 
 __all__ = ["born_again"]
 
@@ -32,7 +32,11 @@ def born_again(
             ``lambda module, kd: fit(module, data, settings, loss=kd)``.
         T: temperature.
         weight: of the teacher; the labels have the rest of 1.
+
+    Raises:
+        BadInput: the temperature is not above 0 and finite.
     """
+    refuse_temperature(T, "born again")
     made: list[nn.Module] = []
     for generation in range(generations):
         module = make(generation)

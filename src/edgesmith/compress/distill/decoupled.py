@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from edgesmith.compress.distill.soft_logits import refuse_temperature
 from edgesmith.compress.distill.term import LOSSES, Seen, Term
-from edgesmith.errors import BadInput
 
 __all__ = ["Decoupled"]
 
@@ -22,12 +22,14 @@ class Decoupled(Term):
     Args:
         T: temperature.
         alpha, beta: weights of the two parts; the paper's for CIFAR-100 are 1 and 8, with few classes 1 to 2 is enough.
+
+    Raises:
+        BadInput: the temperature is not above 0 and finite.
     """
 
     def __init__(self, T: float = 4.0, alpha: float = 1.0, beta: float = 2.0, weight: float = 1.0) -> None:
         super().__init__(weight=weight)
-        if not T > 0:
-            raise BadInput(f"a temperature of {T} is not above 0", where="decoupled")
+        refuse_temperature(T, "decoupled")
         self.T, self.alpha, self.beta = T, alpha, beta
 
     def forward(self, seen: Seen) -> Tensor:

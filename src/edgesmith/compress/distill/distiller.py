@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from edgesmith.compress.distill.features import Features
+from edgesmith.compress.distill.features import Features, on_example
 from edgesmith.compress.distill.teachers import Shares, averaged
 from edgesmith.compress.distill.term import Seen, Term
 from edgesmith.compress.training.batches import Batch, Data
@@ -32,8 +32,9 @@ class Distiller:
     optimiser of one's own needs ``kd.adapters.parameters()``.
 
     The teachers run on the same inputs as the student, on their device (teachers elsewhere are moved there), in
-    evaluation mode and without gradients. That the student sees what the teacher sees, augmented alike, and that
-    training is long, decide more than the choice of losses (arXiv:2106.05237).
+    evaluation mode and without gradients; the mode of parts that are the student's too is afterwards as it was.
+    That the student sees what the teacher sees, augmented alike, and that training is long, decide more than the choice
+    of losses (arXiv:2106.05237).
 
     Args:
         teacher: one module or several; they get the student's inputs.
@@ -46,7 +47,8 @@ class Distiller:
         example: inputs (N, ...) that show the losses which shapes features have.
 
     Raises:
-        BadInput: a layer does not exist (similar names are listed), or an example is needed.
+        BadInput: a layer does not exist (similar names are listed), an example is needed or does not fit, or the
+            student is its own teacher.
     """
 
     def __init__(
@@ -63,6 +65,11 @@ class Distiller:
         self._teachers = nn.ModuleList([teacher] if isinstance(teacher, nn.Module) else teacher)
         if not len(self._teachers) or not terms:
             raise BadInput("no teacher" if terms else "no losses", where="distillation")
+        if any(each is student for each in self._teachers):
+            hint = "a copy as it is now: copy.deepcopy(student); one that learns with it: MovingTeacher(student).module"
+            raise BadInput("the student is its own teacher", where="distillation", hint=hint)
+        own = set(student.modules())
+        self._common = nn.ModuleList(part for part in self._teachers.modules() if part in own)
         self._label_smoothing, self._shares = label_smoothing, shares
         self._hard = min(term.hard for term in terms) if hard is None else hard
         self._known: Tensor | None = None
@@ -75,15 +82,15 @@ class Distiller:
         hooked = self._teachers if len(self._teachers) > 1 else self._teachers[0]
         self._theirs = Features(hooked, (name for name, _ in names), "the teacher")
         try:
-            self._own = Features(student, (own for _, own in names), "the student")
-        except BadInput:
+            self._own = Features(student, (layer for _, layer in names), "the student")
+        except BaseException:
             self._theirs.close()
             raise
         self.adapters = nn.ModuleList(terms)
         """The losses as modules, whose parameters (regressors, class centres) are trained with the student."""
         try:
             self._build(student, example)
-        except BadInput:
+        except BaseException:
             self.close()
             raise
         self.adapters.to(device_of(student))
@@ -98,6 +105,8 @@ class Distiller:
             indices: (N,), the examples' numbers; with them ``remember``'s outputs take the teachers' place.
         """
         student = logits_of(outputs).float()
+        # Before the teachers run, who may have these layers too.
+        features = {name: self._own[name] for term in self._terms() for name in term.layers.values()}
         with torch.no_grad():
             logits = self._logits(inputs, indices)
             shares = self._shares(logits, labels)
@@ -108,10 +117,9 @@ class Distiller:
                 hard = functional.cross_entropy(student, labels, label_smoothing=self._label_smoothing)
                 total = total + self._hard * hard
                 self.parts["labels"] = hard.detach()
-            for term in self.adapters:
-                assert isinstance(term, Term)
+            for term in self._terms():
                 pairs = [
-                    (self._theirs[name].detach().float(), self._own[own].float()) for name, own in term.layers.items()
+                    (self._theirs[name].detach().float(), features[own].float()) for name, own in term.layers.items()
                 ]
                 value = term(Seen(labels, student, logits, shares, pairs))
                 total = total + term.weight * value
@@ -136,8 +144,8 @@ class Distiller:
         Raises:
             BadInput: a loss needs the teacher's features, which are not kept, or examples are missing.
         """
-        for term in self.adapters:
-            if isinstance(term, Term) and term.layers:
+        for term in self._terms():
+            if term.layers:
                 raise BadInput(
                     "only the teacher's outputs are kept, not its features",
                     where=f"distillation: {type(term).__name__}",
@@ -164,6 +172,9 @@ class Distiller:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _terms(self) -> list[Term]:
+        return [term for term in self.adapters if isinstance(term, Term)]
+
     def _label(self, term: Term) -> str:
         kind = type(term).__name__
         number = sum(name.partition(" ")[0] == kind for name in self.parts) + 1
@@ -173,15 +184,17 @@ class Distiller:
         """(K, N, C): the teachers' outputs."""
         if self._known is not None and indices is not None:
             return self._known[:, indices.to(self._known.device)].to(inputs.device)
-        if any(teacher.training for teacher in self._teachers):
-            self._teachers.eval()
         if device_of(self._teachers) != inputs.device:
             self._teachers.to(inputs.device)
-        return torch.stack([logits_of(teacher(inputs)).float() for teacher in self._teachers])
+        with modes_kept(self._common):
+            if any(part.training for part in self._teachers.modules()):
+                self._teachers.eval()
+            return torch.stack([logits_of(teacher(inputs)).float() for teacher in self._teachers])
 
     def _build(self, student: nn.Module, example: Tensor | None) -> None:
-        self._teachers.eval()
-        needing = [term for term in self.adapters if isinstance(term, Term) and term.needs_shapes]
+        with modes_kept(self._common):
+            self._teachers.eval()
+        needing = [term for term in self._terms() if term.needs_shapes]
         if not needing:
             return
         if example is None:
@@ -193,16 +206,14 @@ class Distiller:
         example = example.to(device_of(student))
         with modes_kept(student), torch.no_grad():
             student.eval()
-            own = logits_of(student(example))
-            theirs = self._logits(example, None)[0]
+            with on_example("the student"):
+                own = logits_of(student(example))
+            features = {layer: tuple(self._own[layer].shape) for term in needing for layer in term.layers.values()}
+            with on_example("the teacher"):
+                theirs = self._logits(example, None)[0]
         for term in needing:
             if term.layers:
-                term.build(
-                    [
-                        (tuple(self._theirs[name].shape), tuple(self._own[layer].shape))
-                        for name, layer in term.layers.items()
-                    ]
-                )
+                term.build([(tuple(self._theirs[name].shape), features[layer]) for name, layer in term.layers.items()])
             else:
                 term.build([(tuple(theirs.shape), tuple(own.shape))])
         self._own.clear()

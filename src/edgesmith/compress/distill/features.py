@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from typing import Any
 
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from edgesmith.compress.misfit import evaluated_on
 from edgesmith.compress.training.evaluate import logits_of
 from edgesmith.errors import BadInput
 
-__all__ = ["Features"]
+__all__ = ["Features", "on_example"]
 
 _INPUT = ":input"
 
 
 class Features:
     """Outputs of layers, by name as in ``named_modules``; ``name:input`` is the first argument of the layer instead.
+
+    They are copies, as they were when the layer ran: that a later layer writes over them in place, as
+    ``ReLU(inplace=True)`` does, is known too late to keep the tensor itself. Gradients flow through them.
 
     Args:
         module: keeps a hook in each layer until ``close``.
@@ -49,13 +54,13 @@ class Features:
 
     def _output_hook(self, name: str) -> Any:
         def catch(layer: nn.Module, inputs: Any, output: Any) -> None:
-            self._caught[name] = logits_of(output)
+            self._caught[name] = logits_of(output).clone()
 
         return catch
 
     def _input_hook(self, name: str) -> Any:
         def catch(layer: nn.Module, inputs: Any) -> None:
-            self._caught[name] = logits_of(inputs)
+            self._caught[name] = logits_of(inputs).clone()
 
         return catch
 
@@ -83,6 +88,15 @@ class Features:
             handle.remove()
         self._handles.clear()
         self.clear()
+
+
+def on_example(whose: str) -> AbstractContextManager[None]:
+    """Around the evaluation of ``whose`` module on the example.
+
+    Raises:
+        BadInput: it does not run.
+    """
+    return evaluated_on("the example", where=whose, hint="example=inputs, a batch as the module gets it in training")
 
 
 def _similar(name: str, layers: Iterable[str]) -> str:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from edgesmith.compress.distill.soft_logits import divergence
+from edgesmith.compress.distill.soft_logits import divergence, refuse_temperature
 from edgesmith.compress.training.callbacks import Loss
 from edgesmith.errors import BadInput
 
@@ -45,7 +45,11 @@ def mutual_loss(outputs: Sequence[Tensor], labels: Tensor, *, T: float = 1.0, we
         labels: (N,).
         T: temperature of the divergence, which is multiplied by ``T^2``; the paper's is 1.
         weight: of the divergence.
+
+    Raises:
+        BadInput: the temperature is not above 0 and finite.
     """
+    refuse_temperature(T, "mutual learning")
     total = outputs[0].new_zeros(())
     for i, own in enumerate(outputs):
         total = total + functional.cross_entropy(own, labels)
@@ -57,5 +61,10 @@ def mutual_loss(outputs: Sequence[Tensor], labels: Tensor, *, T: float = 1.0, we
 
 
 def mutual(T: float = 1.0, weight: float = 1.0) -> Loss:
-    """``mutual_loss`` of ``Peers``, for ``fit``."""
+    """``mutual_loss`` of ``Peers``, for ``fit``.
+
+    Raises:
+        BadInput: the temperature is not above 0 and finite.
+    """
+    refuse_temperature(T, "mutual learning")
     return lambda module, inputs, labels: mutual_loss(module(inputs), labels, T=T, weight=weight)

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from edgesmith.compress.distill.features import Features
-from edgesmith.compress.distill.soft_logits import divergence
+from edgesmith.compress.distill.features import Features, on_example
+from edgesmith.compress.distill.soft_logits import divergence, refuse_temperature
 from edgesmith.compress.training.batches import Batch
 from edgesmith.compress.training.evaluate import device_of, logits_of, modes_kept
 from edgesmith.errors import BadInput
@@ -60,7 +60,8 @@ class OwnTeacher:
         T: temperature.
 
     Raises:
-        BadInput: a layer does not exist (similar names are listed), or has features of another shape.
+        BadInput: a layer does not exist (similar names are listed) or has features of another shape, the student does
+            not run on the example, or the temperature is not above 0 and finite.
     """
 
     def __init__(
@@ -76,16 +77,14 @@ class OwnTeacher:
     ) -> None:
         self._layers, self._deepest = tuple(layers), deepest
         self._alpha, self._hint, self._temperature = alpha, hint, T
+        refuse_temperature(T, "own teacher")
         self._caught = Features(student, (*layers, deepest), "the student")
-        with modes_kept(student), torch.no_grad():
-            student.eval()
-            classes = logits_of(student(example.to(device_of(student)))).shape[1]
-        channels = {name: self._caught[name].shape for name in (*layers, deepest)}
-        for name, shape in channels.items():
-            if len(shape) != 4:
-                self.close()
-                raise BadInput(f"features of shape {tuple(shape)}", where=name, hint="layers before the pooling")
-        self.adapters = nn.ModuleList(_Branch(channels[name][1], channels[deepest][1], classes) for name in layers)
+        try:
+            branches = self._branches(student, example)
+        except BaseException:
+            self.close()
+            raise
+        self.adapters = nn.ModuleList(branches)
         """The classifiers; their parameters are trained with the student."""
         self.adapters.to(device_of(student))
         self._caught.clear()
@@ -109,6 +108,19 @@ class OwnTeacher:
     def of_batch(self, module: nn.Module, batch: Batch) -> Tensor:
         """For ``fit``: runs the student."""
         return self(batch.inputs, batch.labels, module(batch.inputs))
+
+    def _branches(self, student: nn.Module, example: Tensor) -> list[_Branch]:
+        with modes_kept(student), torch.no_grad(), on_example("the student"):
+            student.eval()
+            outputs = student(example.to(device_of(student)))
+        classes = logits_of(outputs).shape[1]
+        channels = {}
+        for name in (*self._layers, self._deepest):
+            shape = self._caught[name].shape
+            if len(shape) != 4:
+                raise BadInput(f"features of shape {tuple(shape)}", where=name, hint="layers before the pooling")
+            channels[name] = shape[1]
+        return [_Branch(channels[name], channels[self._deepest], classes) for name in self._layers]
 
     def close(self) -> None:
         """Remove all hooks."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -9,7 +11,16 @@ from torch.nn import functional
 from edgesmith.compress.distill.term import LOSSES, Seen, Term
 from edgesmith.errors import BadInput
 
-__all__ = ["SoftLogits", "divergence"]
+__all__ = ["SoftLogits", "divergence", "refuse_temperature"]
+
+
+def refuse_temperature(T: float, where: str) -> None:
+    """
+    Raises:
+        BadInput: it is not above 0, or not finite.
+    """
+    if not 0 < T < math.inf:
+        raise BadInput(f"a temperature of {T} is not above 0 and finite", where=where, hint="such as T=4.0")
 
 
 def divergence(targets: Tensor, logits: Tensor) -> Tensor:
@@ -29,14 +40,16 @@ class SoftLogits(Term):
     Args:
         T: temperature.
         weight: 0.9 beside 0.1 of cross entropy is the paper's balance.
+
+    Raises:
+        BadInput: the temperature is not above 0 and finite.
     """
 
     hard = 0.1
 
     def __init__(self, T: float = 4.0, weight: float = 0.9) -> None:
         super().__init__(weight=weight)
-        if not T > 0:
-            raise BadInput(f"a temperature of {T} is not above 0", where="soft-logits")
+        refuse_temperature(T, "soft-logits")
         self.T = T
 
     def forward(self, seen: Seen) -> Tensor:
