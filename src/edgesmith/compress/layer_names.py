@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 
-__all__ = ["not_chosen"]
+from edgesmith.errors import BadInput
+
+__all__ = ["not_chosen", "refuse_unused"]
+
+ALL = "*"
 
 
 def not_chosen(name: str, include: str | Sequence[str], exclude: str | Sequence[str]) -> str | None:
@@ -18,6 +22,25 @@ def not_chosen(name: str, include: str | Sequence[str], exclude: str | Sequence[
     if not any(fnmatchcase(name, pattern) for pattern in _patterns(include)):
         return "not included"
     return next((f"excluded by {pattern!r}" for pattern in _patterns(exclude) if fnmatchcase(name, pattern)), None)
+
+
+def refuse_unused(patterns: str | Sequence[str], names: Sequence[str], where: str) -> None:
+    """
+    Args:
+        patterns: shell patterns, or one.
+        names: of all layers that may be chosen.
+        where: the argument that the patterns are from.
+
+    Raises:
+        BadInput: a pattern fits no layer.
+    """
+    for pattern in _patterns(patterns):
+        if pattern != ALL and not any(fnmatchcase(name, pattern) for name in names):
+            raise BadInput(
+                f"no layer is called {pattern!r}",
+                where=where,
+                hint=f"there is: {', '.join(filter(None, names[:8])) or 'no layer inside this one'}",
+            )
 
 
 def _patterns(given: str | Sequence[str]) -> Sequence[str]:

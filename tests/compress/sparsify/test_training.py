@@ -208,6 +208,8 @@ def test_what_makes_no_sense_is_refused():
         {"pattern": "n_m", "across_layers": True},
         {"density": 0.5, "straight_through": 1e-4, "across_layers": True},
         {"density": 0.5, "include": ("none",)},
+        {"density": 0.5, "include": ("*", "none")},
+        {"density": 0.5, "exclude": "none"},
     ):
         with pytest.raises(BadInput):
             Sparsifier(network(), **arguments)

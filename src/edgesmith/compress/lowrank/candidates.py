@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,9 +14,11 @@ from torch import Tensor, nn
 from edgesmith.compress.layer_names import not_chosen
 from edgesmith.compress.lowrank.method import Layer, Method
 from edgesmith.compress.lowrank.placing import replaced
+from edgesmith.compress.misfit import evaluated_on
 from edgesmith.compress.tracing import as_inputs, evaluating
+from edgesmith.errors import BadInput
 
-__all__ = ["Candidate", "candidates"]
+__all__ = ["Candidate", "candidates", "layer_names", "refuse_not_finite", "unsupported"]
 
 LAYERS = (
     nn.Linear,
@@ -48,6 +50,11 @@ class Candidate:
     shapes: tuple[torch.Size, ...]
 
 
+def layer_names(module: nn.Module) -> list[str]:
+    """Of all layers that ``candidates`` takes or lists with a reason."""
+    return [name for name, part in module.named_modules() if isinstance(part, LAYERS)]
+
+
 def candidates(
     module: nn.Module,
     example: Any,
@@ -61,6 +68,9 @@ def candidates(
         example: one input, or a tuple of inputs.
         include: shell patterns of names, or one; the others are left alone.
         exclude: shell patterns of names that are left alone, or one.
+
+    Raises:
+        BadInput: the module does not run on ``example``, or parameters of a candidate are not finite.
     """
     names: dict[nn.Module, list[str]] = {}
     for name, part in module.named_modules(remove_duplicate=False):
@@ -71,7 +81,7 @@ def candidates(
     found: list[Candidate] = []
     left: list[tuple[str, str]] = []
     for part, (name, *aliases) in names.items():
-        reason = _unsupported(part, owners) or not_chosen(name, include, exclude)
+        reason = unsupported(part, owners) or not_chosen(name, include, exclude)
         if not reason and not shapes[part]:
             reason = "the example does not evaluate it as a module"
         if reason:
@@ -83,6 +93,7 @@ def candidates(
         if taker is None:
             left.append((name, "; ".join(refusal for refusal in refusals if refusal)))
         else:
+            refuse_not_finite(part, f"layer {name!r}", f"exclude={name!r}")
             found.append(Candidate(name, tuple(aliases), part, taker, tuple(shapes[part])))
     irreplaceable = _irreplaceable(module, example, found)
     left += irreplaceable.items()
@@ -110,8 +121,12 @@ def _irreplaceable(module: nn.Module, example: Any, found: Sequence[Candidate]) 
     return {name: f"the network's code uses more of it than its outputs ({why})" for name, why in alone if why}
 
 
-def _unsupported(layer: nn.Module, owners: Counter[int]) -> str | None:
-    """Why no method can replace a layer, or None."""
+def unsupported(layer: nn.Module, owners: Mapping[int, int]) -> str | None:
+    """Why no method can replace a layer, or None.
+
+    Args:
+        owners: how many layers have a parameter, by its ``id``.
+    """
     kind = type(layer)
     if kind is not nn.Linear and kind is not nn.Conv2d:
         return f"{kind.__name__} is not supported"
@@ -119,15 +134,31 @@ def _unsupported(layer: nn.Module, owners: Counter[int]) -> str | None:
     if isinstance(layer, nn.Conv2d) and layer.groups > 1:
         kind_of = "depthwise" if layer.groups == layer.in_channels else "grouped"
         return f"{kind_of} convolution ({layer.groups} groups)"
+    if "forward" in vars(layer):
+        return "its forward was replaced"
     own = dict(layer.named_parameters(recurse=False))
     if "weight" not in own or set(layer.state_dict()) - {"weight", "bias"}:
         return "its weight is computed from other parameters"
-    if any(owners[id(parameter)] > 1 for parameter in own.values()):
+    if any(owners.get(id(parameter), 1) > 1 for parameter in own.values()):
         return "it shares a parameter with another layer"
     if not own["weight"].is_floating_point() or own["weight"].is_meta:
         return "its weight has no numbers to factorise"
     hooks = (layer._forward_hooks, layer._forward_pre_hooks, layer._backward_hooks, layer._backward_pre_hooks)
     return "it has hooks, which its factors would lack" if any(hooks) else None
+
+
+def refuse_not_finite(layer: nn.Module, where: str, otherwise: str) -> None:
+    """
+    Args:
+        otherwise: what the user may do where the parameters are as they should be.
+
+    Raises:
+        BadInput: some of the layer's parameters are NaN or infinite.
+    """
+    for name, values in layer.named_parameters(recurse=False):
+        if not bool(torch.isfinite(values).all()):
+            hint = f"look for what made it NaN or infinite in training, or {otherwise}"
+            raise BadInput(f"its {name} is not finite", where=where, hint=hint)
 
 
 def _input_shapes(module: nn.Module, layers: Sequence[nn.Module], example: Any) -> dict[nn.Module, list[torch.Size]]:
@@ -139,7 +170,10 @@ def _input_shapes(module: nn.Module, layers: Sequence[nn.Module], example: Any) 
 
     handles = [layer.register_forward_pre_hook(hook) for layer in layers]
     try:
-        _run(module, example)
+        with evaluated_on(
+            "the example", where=type(module).__name__, hint="give one input, or a tuple of the positional inputs"
+        ):
+            _run(module, example)
     finally:
         for handle in handles:
             handle.remove()

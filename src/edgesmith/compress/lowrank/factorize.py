@@ -6,11 +6,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
+from edgesmith.compress.layer_names import refuse_unused
+from edgesmith.compress.lowrank.candidates import layer_names, refuse_not_finite, unsupported
 from edgesmith.compress.lowrank.method import Layer, Method, Ranks, method_named
 from edgesmith.compress.lowrank.network import Network, fill
-from edgesmith.compress.lowrank.rules import Choice, Energy, RankRule
+from edgesmith.compress.lowrank.rules import Choice, Energy, Fixed, RankRule
 from edgesmith.compress.lowrank.shape import LayerShape, written
 from edgesmith.compress.tracing import refuse_wrapped
 from edgesmith.errors import BadInput
@@ -91,8 +93,9 @@ def factorize(
         data: batches for calibration: inputs, or tuples that begin with them. Some hundred samples suffice.
 
     Raises:
-        BadInput: there is no such method, ``rank`` is no rule, there are no batches, or the module is wrapped to run in
-            parallel or compiled.
+        BadInput: there is no such method, ``rank`` is no rule, a pattern fits no layer, the module does not run on the
+            example or on the data, there are no batches, parameters of a layer or what it makes of the data are not
+            finite, or the module is wrapped to run in parallel or compiled.
         DoesNotFit: the rule's target is out of reach.
     """
     methods = _methods(method)
@@ -100,10 +103,16 @@ def factorize(
         raise BadInput(
             f"{rank!r} is no rule", where="rank", hint="such as Fixed(8), Ratio(0.5) or MacsTarget(share=0.5)"
         )
+    if isinstance(data, Tensor):
+        raise BadInput("one tensor is no list of batches", where="data", hint="data=[tensor]")
     refuse_wrapped(module)
+    rule = rank or Energy(0.9)
+    names = layer_names(module)
+    for where, patterns in (("include", include), ("exclude", exclude), ("rank", rule.patterns())):
+        refuse_unused(patterns, names, where)
     batches = tuple(data) if data is not None and iter(data) is data else data
     network = Network(module, example, methods, include, exclude, batches)
-    choice: Choice = (rank or Energy(0.9)).choose(network)
+    choice: Choice = rule.choose(network)
     result = network.built(choice.ranks)
     layers = []
     for name, ranks in choice.ranks.items():
@@ -123,18 +132,28 @@ def factorize(
     return Factorized(result, layers, [*network.untouched, *choice.refused.items()])
 
 
-def factorize_layer(layer: Layer, method: str | Method, ranks: Sequence[int]) -> nn.Sequential:
+def factorize_layer(layer: Layer, method: str | Method, ranks: int | Sequence[int]) -> nn.Sequential:
     """One layer's factors, whether they are smaller or not.
 
+    Args:
+        ranks: those of the method, or this one for each; at most the layer's full ranks.
+
     Raises:
-        BadInput: there is no such method, it does not take the layer, or the number of ranks is wrong.
+        BadInput: there is no such method, it does not take the layer or nothing can replace it, the number of ranks is
+            wrong or one is below 1, or parameters of the layer are not finite.
     """
     (chosen,) = _methods(method)
+    rule = Fixed(ranks)
+    kind = f"a {type(layer).__name__} layer"
+    refusal = unsupported(layer, {})
+    if refusal:
+        raise BadInput(refusal, where=kind, hint="factors replace plain Linear and Conv2d layers of one group")
+    refuse_not_finite(layer, kind, "leave it as it is")
     refusal = chosen.refuses(layer)
     if refusal:
         raise BadInput(refusal, where=f"method {chosen.name!r}")
     decomposition = chosen.decompose(layer)
-    fitted = decomposition.fitted(ranks)
+    fitted = rule.fitted(decomposition)
     return fill(chosen.structure(layer, fitted), decomposition.factors(fitted), layer)
 
 

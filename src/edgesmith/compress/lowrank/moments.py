@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from edgesmith.compress.misfit import evaluated_on
 from edgesmith.compress.tracing import evaluating, inputs_of
 from edgesmith.errors import BadInput
 
@@ -67,18 +68,23 @@ def rows_of(values: Tensor, layer: nn.Module) -> Tensor:
     return moved.reshape(-1, moved.shape[-1]).double()
 
 
-def evaluated(module: nn.Module, batches: Iterable[Any]) -> int:
-    """Evaluate every batch, in evaluation mode and without gradients; the number of batches.
+def evaluated(module: nn.Module, batches: Iterable[Any]) -> None:
+    """Evaluate every batch, in evaluation mode and without gradients.
 
     Args:
         batches: each one input, or a tuple of inputs.
+
+    Raises:
+        BadInput: there are no batches, or the module does not run on one.
     """
-    number = 0
+    number, hint = 0, "give a list of batches like the example, with labels or without: data=[batch]"
     with evaluating(module):
         for batch in batches:
-            module(*inputs_of(module, batch))
+            with evaluated_on(f"batch {number}", where="data", hint=hint):
+                module(*inputs_of(module, batch))
             number += 1
-    return number
+    if not number:
+        raise BadInput("there are no batches", where="data", hint="give at least one batch of inputs")
 
 
 @dataclass
@@ -99,7 +105,7 @@ def layer_moments(
         batches: each one input, or a tuple of inputs.
 
     Raises:
-        BadInput: there are no batches.
+        BadInput: there are no batches, the module does not run on them, or what a layer makes of them is not finite.
     """
     found: dict[str, LayerMoments] = {}
 
@@ -119,6 +125,9 @@ def layer_moments(
     with ExitStack() as hooks:
         for name, layer in layers.items():
             hooks.callback(watch(name, layer).remove)
-        if not evaluated(module, batches):
-            raise BadInput("there are no batches", where="data", hint="give at least one batch of inputs")
+        evaluated(module, batches)
+    for name, each in found.items():
+        if not bool(torch.isfinite(torch.stack((each.inputs.products.sum(), each.outputs.products.sum()))).all()):
+            hint = "look for NaN and infinity in the data and in layers before this one"
+            raise BadInput(f"what layer {name!r} gets or gives is not finite", where="data", hint=hint)
     return found

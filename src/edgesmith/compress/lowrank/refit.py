@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from edgesmith.compress.lowrank.method import Layer
 from edgesmith.compress.lowrank.moments import Moments, evaluated, rows_of
-from edgesmith.errors import BadInput
 
 __all__ = ["refit"]
 
@@ -34,14 +33,13 @@ def refit(
         batches: each one input, or a tuple of inputs.
 
     Raises:
-        BadInput: there are no batches.
+        BadInput: there are no batches, or the module does not run on one.
     """
     sums = {name: _Sums(layer, chain) for name, (layer, chain) in factored.items()}
     with ExitStack() as hooks:
         for name, (layer, _) in factored.items():
             hooks.callback(layer.register_forward_hook(sums[name].hook).remove)
-        if not evaluated(module, batches):
-            raise BadInput("there are no batches", where="data", hint="give at least one batch of inputs")
+        evaluated(module, batches)
     return {name: each.fit() for name, each in sums.items() if each.seen}
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from edgesmith.compress.layer_names import not_chosen
+from edgesmith.compress.layer_names import not_chosen, refuse_unused
 from edgesmith.compress.sparsify.masks import FixedMask, StraightThroughMask
 from edgesmith.compress.sparsify.pattern import PATTERNS, Pattern, largest
 from edgesmith.compress.sparsify.schedule import Cubic
@@ -53,7 +53,7 @@ class Sparsifier:
         steps: calls of ``step``.
 
     Raises:
-        BadInput: an argument makes no sense, or no layer can be made sparse.
+        BadInput: an argument makes no sense, a pattern fits no layer, or no layer can be made sparse.
     """
 
     def __init__(
@@ -173,6 +173,9 @@ def _layers(
     module: nn.Module, pattern: Pattern, include: str | Sequence[str], exclude: str | Sequence[str]
 ) -> tuple[dict[str, Any], list[tuple[str, str]]]:
     """Layers that can be made sparse, and (name, reason) of the others."""
+    names = [name for name, layer in module.named_modules() if isinstance(layer, LAYERS)]
+    refuse_unused(include, names, "include")
+    refuse_unused(exclude, names, "exclude")
     owners = Counter(id(p) for part in module.modules() for p in part.parameters(recurse=False))
     found: dict[str, Any] = {}
     left: list[tuple[str, str]] = []

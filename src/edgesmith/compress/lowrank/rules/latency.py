@@ -67,6 +67,9 @@ class ByLatency(RankRule):
         if (self.evaluate is None) != (self.least is None):
             raise BadInput("evaluate and least belong together", where="ByLatency", hint="give both, or neither")
 
+    def patterns(self) -> Sequence[str]:
+        return [pattern for rule in self.rules for pattern in rule.patterns()]
+
     def choose(self, network: Network) -> Choice:
         base = self.latency(network.module)
         steps, refused = self._measured(network, base)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edgesmith.compress.lowrank.method import Decomposition, Ranks
@@ -25,6 +26,9 @@ class Rounded(LayerRule):
     def __post_init__(self) -> None:
         if self.multiple < 1:
             raise BadInput(f"multiple {self.multiple} is below 1", where="rank", hint="give 1 or more")
+
+    def patterns(self) -> Sequence[str]:
+        return self.rule.patterns()
 
     def ranks(self, name: str, decomposition: Decomposition) -> Ranks | str:
         found = self.rule.ranks(name, decomposition)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from edgesmith.compress.lowrank.method import Decomposition, Ranks
@@ -25,6 +26,10 @@ class RankRule(ABC):
     @abstractmethod
     def choose(self, network: Network) -> Choice:
         """For every candidate ranks, with which it needs fewer multiply-adds, or a reason."""
+
+    def patterns(self) -> Sequence[str]:
+        """Shell patterns of the layers that the rule names, each of which must fit one."""
+        return ()
 
 
 class LayerRule(RankRule):
