@@ -12,7 +12,8 @@ import torch
 from torch import nn
 
 from compress.search.toy import Toy, Widths
-from edgesmith.compress.search import SEARCHES, Problem, Trials, fit, search, uniform
+from edgesmith.compress import prune
+from edgesmith.compress.search import SEARCHES, Group, Problem, Trials, fit, search, uniform
 from edgesmith.compress.search.ddpg import Agent, Transition
 from edgesmith.compress.search.optuna_study import front
 from edgesmith.errors import BadInput, BudgetMissed
@@ -219,3 +220,40 @@ def test_weights_beside_a_record_that_was_removed_are_another_searchs(tmp_path: 
     made = toy()
     assert search(made.problem(share=0.7), "netadapt", record=record).cost > first.cost
     assert made.evaluated > 1
+
+
+def test_netadapt_goes_on_with_the_steps_and_seeds_of_the_iteration_where_it_was(tmp_path: Path) -> None:
+    def noisy(module: nn.Module) -> None:
+        assert isinstance(module, Widths)
+        with torch.no_grad():
+            module.trained += torch.rand(1)
+
+    def run(made: Toy, record: Path | None = None) -> Any:
+        problem = dataclasses.replace(made.problem(), finetune=noisy)
+        return search(problem, "netadapt", saving=0.15, decay=0.7, record=record)
+
+    undisturbed, made, file = run(toy()), toy(), tmp_path / "search.jsonl"
+    made.stop_after = 9
+    with pytest.raises(KeyboardInterrupt):
+        run(made, file)
+    made.stop_after = None
+    resumed = run(made, file)
+    assert (resumed.shape, resumed.score) == (undisturbed.shape, undisturbed.score)
+    assert resumed.history == undisturbed.history
+
+
+@pytest.mark.parametrize("cost", [math.nan, math.inf, -1.0])
+@pytest.mark.parametrize("method", SETTINGS)
+def test_a_cost_that_is_none_is_refused(method: str, cost: float) -> None:
+    made = toy()
+    with pytest.raises(BadInput, match=f"is {cost}"):
+        found(made, method, dataclasses.replace(made.problem(), cost=lambda module: cost))
+
+
+def test_groups_that_are_none_are_refused() -> None:
+    for wrong in ({"channels": 0}, {"channels": 16, "step": 0}, {"channels": 16, "least": 0}):
+        with pytest.raises(BadInput, match="=0 is below 1"):
+            Group("g0", **wrong)
+    module = nn.Sequential(nn.Conv2d(3, 16, 1), nn.Conv2d(16, 4, 1))
+    with pytest.raises(BadInput, match=r"GroupInfo(?s:.)*Group\(g.name, g.size\)"):
+        dataclasses.replace(toy().problem(), groups=prune.groups(module, torch.zeros(1, 3, 4, 4)))  # type: ignore[arg-type]

@@ -55,13 +55,12 @@ def netadapt(
         return trials.found(problem.whole)
     walk = _Walk(problem, trials, Path(f"{record}.pt") if record else None)
     first = trials.cost(problem.whole)
-    iterations = 0
     while trials.cost(walk.shape) > problem.budget:
         here = trials.cost(walk.shape)
-        goal = max(here - first * saving * decay**iterations, problem.budget)
+        iteration = len(walk.history)
+        goal = max(here - first * saving * decay**iteration, problem.budget)
         trials.progress("netadapt: cost", round(1000 * (first - here)), round(1000 * (first - problem.budget)))
-        walk.descend(goal, iterations, seed)
-        iterations += 1
+        walk.descend(goal, iteration, seed)
     score = problem.quality(walk.module)
     shape, cost = walk.shape, trials.cost(walk.shape)
     return Found("netadapt", problem.ratios(shape), shape, cost, score, walk.module, walk.evaluated, walk.history)

@@ -44,6 +44,9 @@ class Group:
         step: they go in multiples of this, counted from what is kept.
         least: so many stay.
         features: what else describes the group to a learning search: such as kernel size, stride, height, width.
+
+    Raises:
+        BadInput: a number of channels is below 1.
     """
 
     name: str
@@ -51,6 +54,11 @@ class Group:
     step: int = 1
     least: int = 1
     features: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        for what, count in (("channels", self.channels), ("step", self.step), ("least", self.least)):
+            if count < 1:
+                raise BadInput(f"{what}={count} is below 1", where=f"group {self.name!r}", hint="such as step=8")
 
     def kept(self, ratio: float) -> int:
         """Channels that are left when a share of them goes: the nearest multiple of ``step``."""
@@ -75,6 +83,9 @@ class Problem:
         finetune: a short training of a pruned module before it is evaluated (default: none).
         most: no group loses a larger share.
         perfect: the best that ``evaluate`` can give.
+
+    Raises:
+        BadInput: there are no groups, or two of one name; or the budget or a share is none.
     """
 
     module: nn.Module
@@ -89,9 +100,14 @@ class Problem:
     perfect: float = 100.0
 
     def __post_init__(self) -> None:
+        hint = "such as [Group(g.name, g.size) for g in prune.groups(module, example)]"
+        for group in self.groups:
+            if not isinstance(group, Group):
+                why = f"{type(group).__name__} is no group of channels as searches know them"
+                raise BadInput(why, where="search", hint=hint)
         names = [g.name for g in self.groups]
         if not names or len(set(names)) < len(names):
-            raise BadInput("needs groups of different names", where="search", hint="such as of prune.groups(module, x)")
+            raise BadInput("needs groups of different names", where="search", hint=hint)
         if not self.budget > 0:
             raise BadInput(f"budget={self.budget}", where="search", hint="give a cost above 0")
         for name, share in (("most", self.most), ("tolerance", self.tolerance)):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -59,9 +60,21 @@ class Trials:
         return len(self._scores)
 
     def cost(self, shape: Shape) -> float:
+        """What the shape's module costs.
+
+        Raises:
+            BadInput: no finite number from 0 on.
+        """
         if shape not in self._costs:
             if shape not in self._known_costs:
-                self._known_costs[shape] = float(self.problem.cost(self.problem.pruned(shape)))
+                cost = float(self.problem.cost(self.problem.pruned(shape)))
+                if not 0 <= cost < math.inf:
+                    raise BadInput(
+                        f"the cost of shape {shape} is {cost}",
+                        where="search",
+                        hint="give a function of a module whose result is a finite number from 0 on",
+                    )
+                self._known_costs[shape] = cost
                 self._write({"shape": shape, "cost": self._known_costs[shape]})
             self._costs[shape] = self._known_costs[shape]
         return self._costs[shape]
