@@ -1,5 +1,7 @@
 """Modules as people have them: other data types and devices, hooks, constants in the code, keyword arguments."""
 
+from typing import NamedTuple
+
 import numpy as np
 import pytest
 import torch
@@ -14,6 +16,11 @@ pytestmark = pytest.mark.torch
 
 X = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 LABELLED = [(X, torch.tensor([0, 1]))]
+
+
+class Parts(NamedTuple):
+    deep: torch.Tensor
+    shallow: torch.Tensor
 
 
 def conv(inputs=3, outputs=16):
@@ -96,17 +103,50 @@ def keywords(y):
 
 
 @between()
+def named_results(y):
+    best = y.flatten(2).topk(9, 2).values.reshape(2, -1, 3, 3)
+    return best + torch.max(y, 3, keepdim=True).values.amax(2, keepdim=True)
+
+
+@between()
+def types_of_other_tensors(y):
+    table = torch.ones(4, 5).type_as(y)
+    return y / torch.sqrt(torch.tensor(8.0)).to(y) + table[0, 0]
+
+
+@between()
 def constant_that_is_not_by_channel(y):
     return y * torch.arange(8.0) + torch.ones(1)
 
 
 @pytest.mark.parametrize(
-    ("module", "graph"), [(best_places, False), (keywords, True), (constant_that_is_not_by_channel, False)]
+    ("module", "graph"),
+    [
+        (best_places, False),
+        (keywords, True),
+        (named_results, False),
+        (types_of_other_tensors, False),
+        (constant_that_is_not_by_channel, False),
+    ],
 )
 def test_other_operations_pass_them(module, graph):
     structure, _, _ = check(module, X, graph=graph)
     assert "first" in [group.name for group in structure.groups]
     assert not any(name.startswith("_tensor_constant") for name in vars(module))
+
+
+def test_results_of_ones_own_are_taken_by_name_and_layers_of_one_type_are_not_coupled():
+    class Two(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b, self.last = conv(), conv(16, 16), conv(16, 4)
+
+        def forward(self, x):
+            y = self.a(x).relu()
+            return self.last(Parts(self.b(y).type_as(y), y).deep)
+
+    structure, _, _ = check(Two(), X)
+    assert [(group.name, group.layers) for group in structure.groups] == [("a", ("a",)), ("b", ("b",))]
 
 
 def test_weight_that_a_hook_computes_stays():

@@ -30,16 +30,23 @@ _MODULES = (
 )
 
 
+_CASTS = frozenset(("to", "type_as"))
 ELEMENTWISE = frozenset(_FUNCTIONS.split())
 """Names of functions and methods."""
 
 
-@rule(*ELEMENTWISE, *_MODULES.split())
+@rule(*(ELEMENTWISE - _CASTS), *_MODULES.split())
 def _elementwise(call: Call) -> Any:
     operands = call.operands()
     if not operands:
         return call.opaque("")
     return combine(call.p, operands, call.node.name).expand(call.out.sizes)
+
+
+@rule(*_CASTS)
+def _cast(call: Call) -> Any:
+    """The value as another type, which may be given as a tensor that has it."""
+    return call.input()
 
 
 @rule("new_zeros", "new_ones", "new_full", "new_empty", "new_tensor")

@@ -28,8 +28,8 @@ _MODULES = "Flatten Unflatten PixelShuffle PixelUnshuffle ChannelShuffle"
 @rule(*_MOVES.split(), *_MODULES.split())
 def _moved(call: Call) -> Any:
     source = call.args[0]
-    if isinstance(source, (tuple, list, dict)) and not isinstance(source, torch.Tensor):
-        return source[call.args[1]]  # an element of a tuple or dict
+    if isinstance(source, (tuple, list, dict)):
+        return _element(call, source)
     x = call.p.labels_of(source)
     as_other = str(getattr(call.node.target, "__name__", call.node.target)).endswith("_as")
     rest = [call.p.labels_of(value) if as_other else _index(value) for value in call.args[1:]]
@@ -53,6 +53,17 @@ def _moved(call: Call) -> Any:
             return call.p.labels.canonical(result)
         return call.p.settle(result, call.node, 1 if _is_shuffle(call) else None)
     return _parts(call, tuple(result))
+
+
+def _element(call: Call, source: Any) -> Any:
+    """An element of a tuple or dict, by its place, key or name, as in ``y.max(1).values``."""
+    key = call.args[1]
+    if not isinstance(key, str) or isinstance(source, dict):
+        return source[key]
+    named = call.node.all_input_nodes[0].meta["value"]
+    wanted = getattr(named, key)
+    place = next((place for place, item in enumerate(named) if item is wanted), None)
+    return call.opaque(f"{call.node.name} is no element") if place is None else source[place]
 
 
 def _unflattened(call: Call, labels: torch.Tensor) -> torch.Tensor:
