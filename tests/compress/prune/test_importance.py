@@ -105,6 +105,52 @@ def test_reconstruction_finds_channels_that_change_nothing():
     assert scores[last] > max(np.delete(scores, last)) * (1 + 1e-9)
 
 
+@pytest.mark.parametrize(
+    "reader",
+    [
+        nn.Conv2d(8, 6, 3, padding="same"),
+        nn.Conv2d(8, 6, 3, padding=1, padding_mode="reflect"),
+        nn.Conv2d(8, 8, 3, groups=2, stride=2),
+        nn.Conv1d(8, 6, 3, dilation=2),
+        nn.Conv3d(8, 6, 1),
+    ],
+)
+def test_reconstruction_looks_at_every_kind_of_convolution(reader):
+    torch.manual_seed(0)
+    dims = reader.weight.ndim - 2
+    makes = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}[dims](2, 8, 1)
+    net = nn.Sequential(makes, nn.ReLU(), reader, nn.Flatten()).eval()
+    with torch.no_grad():
+        makes.bias += 1
+        reader.weight[:, -1] = 0  # of every group
+    data = [torch.randn(8, 2, *[7] * dims)]
+    structure = analyse(net, data[0][:1])
+    (group, *_) = structure.groups
+    scores = IMPORTANCE["thinet"](Scoring(structure, data, loss))[group.units]
+    idle = [axis.units[-1] for axis in structure.axes if axis.tensor == "2.weight" and axis.role == "in"]
+    assert scores.argmin() in idle
+    assert (np.delete(scores, scores.argmin()) > 1e-6).sum() >= len(scores) - reader.groups
+
+
+@pytest.mark.parametrize("criterion", ["thinet", "response", "variance", "bn_scale"])
+def test_units_that_a_criterion_cannot_see_are_told_apart_by_their_weights(criterion):
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.second = nn.Linear(4, 8), nn.Parameter(torch.rand(8, 3) + 0.5)
+
+        def forward(self, x):
+            return torch.einsum("bi,io->bo", self.first(x).relu(), self.second)
+
+    net = Net().eval()
+    with torch.no_grad():
+        for tensor, places in ((net.first.weight, 3), (net.first.bias, 3), (net.second, 3)):
+            tensor[places] = 1e-6
+    structure = analyse(net, torch.zeros(1, 4))
+    assert [group.size for group in structure.groups] == [8]
+    assert IMPORTANCE[criterion](Scoring(structure, [torch.randn(8, 4)], loss)).argmin() == 3
+
+
 def test_random_depends_on_the_seed_alone():
     structure = analyse(two_layers(), torch.zeros(1, 2, 3, 3))
     first, again, other = (IMPORTANCE["random"](Scoring(structure, None, loss, seed)) for seed in (1, 1, 2))

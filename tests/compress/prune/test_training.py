@@ -86,6 +86,23 @@ def test_rescaling_makes_up_for_a_channel_that_another_one_equals():
     assert (pruned(x) - net(x)).norm() < 0.15 * error
 
 
+def test_what_rescaling_made_up_for_is_not_added_again():
+    net, data = network(), images(8)
+    with torch.no_grad():
+        for part in (net[0], net[1]):
+            part.weight[1], part.bias[1] = part.weight[0], part.bias[0]
+        net[1].bias[:2] = 1.0
+        net[1].running_mean[1], net[1].running_var[1] = net[1].running_mean[0], net[1].running_var[0]
+        net[3].weight[:, 1] = net[3].weight[:, 0]
+    scores = np.arange(22.0) != 1
+    found = prune(net, X, ratios={"0": 1 / 12}, importance=lambda _: scores, data=data, compensation="rescale")
+    assert list(found.groups["0"]) == [0, *range(2, 12)]
+    read = torch.cat([net[:4](x) for x in data])
+    assert (found.module[:4](torch.cat(data)) - read).norm() < 0.05 * read.norm()
+    equal = torch.cat([found.module[:4](x) for x in data]).mean((0, 2, 3))
+    torch.testing.assert_close(equal, read.mean((0, 2, 3)), rtol=1e-3, atol=1e-3)
+
+
 def test_compensation_within_prune_lowers_the_error():
     net, data = network(), images()
     x = images()[0]

@@ -1,25 +1,68 @@
-"""Data that must not be missing."""
+"""Data that must not be missing, and must fit."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
-from typing import Any
+from typing import Any, TypeVar
 
-from edgesmith.errors import BadInput
+import torch
+from torch import nn
 
-__all__ = ["at_least_one"]
+from edgesmith.compress.tracing import inputs_of
+from edgesmith.errors import BadInput, EdgesmithError
+
+__all__ = ["at_least_one", "each_batch", "evaluate_each"]
+
+Result = TypeVar("Result")
 
 
 def at_least_one(batches: Iterable[Any] | None, where: str) -> Iterable[Any]:
     """The batches.
 
     Raises:
-        BadInput: there are none, such as in a generator that was read before.
+        BadInput: there are none, such as in a generator that was read before; or a tensor is given, whose samples would
+            be taken for batches.
     """
     if batches is None:
         raise BadInput("needs data", where=where, hint="pass data=, a list of batches")
+    if isinstance(batches, torch.Tensor):
+        raise BadInput("the data are one tensor", where=where, hint="pass a list of batches, such as [tensor]")
     left = iter(batches)
     for first in left:
         return chain((first,), left)
     raise BadInput("the data hold no batch", where=where, hint="pass a list: a generator is empty once it was read")
+
+
+def each_batch(function: Callable[[Any], Result], batches: Iterable[Any] | None, where: str) -> Iterator[Result]:
+    """What a function gives for every batch.
+
+    Raises:
+        BadInput: there are none, or the function fails with one.
+    """
+    for number, batch in enumerate(at_least_one(batches, where)):
+        try:
+            found = function(batch)
+        except (EdgesmithError, torch.OutOfMemoryError):
+            raise
+        except (RuntimeError, ValueError, TypeError, LookupError, AttributeError) as error:
+            raise BadInput(
+                f"batch {number}, {_told(batch)}, does not fit: {type(error).__name__}: {error}",
+                where=where,
+                hint="pass a list of batches: inputs, or tuples of inputs and labels",
+            ) from error
+        yield found
+
+
+def evaluate_each(module: nn.Module, batches: Iterable[Any] | None, where: str) -> None:
+    """Run a module on every batch; raises as ``each_batch``."""
+    for _ in each_batch(lambda batch: module(*inputs_of(module, batch)), batches, where):
+        pass
+
+
+def _told(batch: Any) -> str:
+    if isinstance(batch, torch.Tensor):
+        return f"a tensor of shape {tuple(batch.shape)}"
+    if isinstance(batch, (tuple, list)):
+        return f"a {type(batch).__name__} of {', '.join(map(_told, batch))}"
+    return f"a {type(batch).__name__}"

@@ -9,11 +9,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from edgesmith.compress.prune.batches import at_least_one
+from edgesmith.compress.prune.batches import evaluate_each
 from edgesmith.compress.prune.contributions import grams
 from edgesmith.compress.prune.readers import channels_first, reader_axes, watching
 from edgesmith.compress.prune.structure import Kept, Structure
-from edgesmith.compress.tracing import inputs_of
 
 __all__ = ["compensate", "recalibrate", "rescale"]
 
@@ -25,11 +24,10 @@ def recalibrate(module: nn.Module, batches: Iterable[Any]) -> None:
         batches: inputs, or tuples that start with the inputs; some hundred pictures do.
 
     Raises:
-        BadInput: there are none.
+        BadInput: there are none, or one does not fit.
 
     After this or any other error the statistics are as before.
     """
-    batches = at_least_one(batches, "recalibrate")
     norms = [m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
     modes = [(m, m.training) for m in module.modules()]
     momenta = [m.momentum for m in norms]
@@ -41,8 +39,7 @@ def recalibrate(module: nn.Module, batches: Iterable[Any]) -> None:
             norm.momentum = None  # plain mean over batches
             norm.training = True
         with torch.no_grad():
-            for batch in batches:
-                module(*inputs_of(module, batch))
+            evaluate_each(module, batches, "recalibrate")
     except BaseException:
         for buffer, values in before:
             buffer.copy_(values)
@@ -55,13 +52,17 @@ def recalibrate(module: nn.Module, batches: Iterable[Any]) -> None:
 
 
 def compensate(structure: Structure, kept: Kept, pruned: nn.Module, data: Iterable[Any]) -> None:
-    """Add to layers that read removed channels what these contributed on average, in place.
+    """Add to layers that read removed channels what they give less on average than before, in place.
 
-    It goes into the layer's bias; without one, into the running mean of a batch normalisation that alone follows.
+    That is what these channels contributed, but for what ``rescale`` has made up for. It goes into the layer's bias;
+    without one, into the running mean of a batch normalisation that alone follows.
 
     Args:
         structure: of the original module, which is evaluated on ``data``.
-        pruned: what ``cut`` made of it.
+        pruned: what ``cut`` made of it, and ``rescale`` perhaps.
+
+    Raises:
+        BadInput: there are no data, or a batch does not fit.
     """
     stays = structure.mask(kept)
     sums: dict[str, torch.Tensor] = {}
@@ -73,22 +74,27 @@ def compensate(structure: Structure, kept: Kept, pruned: nn.Module, data: Iterab
         counts[axis.tensor] = counts.get(axis.tensor, 0) + values.shape[1]
 
     with watching(structure, see):
-        for batch in at_least_one(data, "compensate"):
-            structure.module(*inputs_of(structure.module, batch))
+        evaluate_each(structure.module, data, "compensate")
     outputs = {a.tensor: a for a in structure.axes if a.role == "out"}
     for module, axis in reader_axes(structure):
         gone = (axis.units >= 0) & ~stays[axis.units]
         dense = isinstance(module, nn.Linear) or (getattr(module, "groups", 0) == 1 and axis.axis == 1)
         if axis.tensor not in sums or not gone.any() or not dense:
             continue
-        mean = (sums[axis.tensor] / counts[axis.tensor]) * torch.from_numpy(gone).to(sums[axis.tensor].device)
-        assert isinstance(module.weight, torch.Tensor)
-        weight = module.weight.detach().double()
-        shift = torch.einsum("oik,i->o", weight.reshape(*weight.shape[:2], -1), mean)
+        mean = sums[axis.tensor] / counts[axis.tensor]
+        before = _products(module, mean)
         out = outputs.get(axis.tensor)
         if out is not None:
-            shift = shift[torch.from_numpy((out.units < 0) | stays[out.units]).to(shift.device)]
-        _add(structure, pruned, axis.layer, shift)
+            before = before[torch.from_numpy((out.units < 0) | stays[out.units]).to(mean.device)]
+        after = _products(pruned.get_submodule(axis.layer), mean[torch.from_numpy(~gone).to(mean.device)])
+        _add(structure, pruned, axis.layer, before - after)
+
+
+def _products(reader: nn.Module, means: torch.Tensor) -> torch.Tensor:
+    """What channels of these means contribute to each output of a dense layer, on average."""
+    assert isinstance(reader.weight, torch.Tensor)
+    weight = reader.weight.detach().double()
+    return weight.reshape(*weight.shape[:2], -1).sum(2) @ means
 
 
 def _add(structure: Structure, pruned: nn.Module, layer: str, shift: torch.Tensor) -> None:
@@ -110,18 +116,22 @@ def _add(structure: Structure, pruned: nn.Module, layer: str, shift: torch.Tenso
 def rescale(structure: Structure, kept: Kept, pruned: nn.Module, data: Iterable[Any], seed: int = 0) -> None:
     """Scale the weights that read each kept unit so that outputs of the reading layers change least, in place.
 
-    Least squares over sampled outputs, slightly regularised towards 1 (ThiNet, arXiv:1707.06342, section 3.3).
+    Least squares over sampled outputs, slightly regularised towards 1 (ThiNet, arXiv:1707.06342, section 3.3). What the
+    outputs then lack on average, ``compensate`` adds.
+
+    Raises:
+        BadInput: there are no data, or a batch does not fit.
     """
+    stays = structure.mask(kept)
     scale = np.ones(structure.units)
-    for group, gram in zip(structure.groups, grams(structure, data, seed), strict=True):
-        own = np.asarray(kept.get(group.name, np.arange(group.size)))
-        if len(own) == group.size or not gram.any():
+    for group, gram in zip(structure.groups, grams(structure, data, "rescale", seed), strict=True):
+        own = np.flatnonzero(stays[group.units])
+        if len(own) == group.size or gram is None or not gram.any():
             continue
         part = gram[np.ix_(own, own)]
         ridge = 1e-2 * np.trace(part) / len(own)
         target = gram[own].sum(1) + ridge
         scale[group.units[own]] = np.linalg.solve(part + ridge * np.eye(len(own)), target)
-    stays = structure.mask(kept)
     for _, axis in reader_axes(structure):
         if axis.blocks > 1:
             continue

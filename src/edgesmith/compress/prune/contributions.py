@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -11,25 +12,33 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from edgesmith.compress.prune.batches import evaluate_each
 from edgesmith.compress.prune.readers import watching
 from edgesmith.compress.prune.structure import Axis, Structure
-from edgesmith.compress.tracing import inputs_of
 
 __all__ = ["grams"]
 
 _SAMPLES = 256
 
 
-def grams(structure: Structure, data: Iterable[Any], seed: int = 0) -> list[npt.NDArray[np.float64]]:
+def grams(
+    structure: Structure, data: Iterable[Any] | None, where: str, seed: int = 0
+) -> list[npt.NDArray[np.float64] | None]:
     """For every group, the Gram matrix of its units' contributions to outputs of the layers that read it.
 
-    Outputs are sampled (places and channels); each reading layer counts by the mean square of its outputs. Dense
-    convolutions in two dimensions and linear layers are looked at.
+    Outputs are sampled (places and channels); each reading layer counts by the mean square of its outputs. Convolutions
+    that are not transposed and linear layers are looked at.
+
+    Args:
+        where: what needs the data, for errors.
 
     Returns:
-        One matrix of shape (units, units) a group; zero where nothing that is looked at reads it.
+        One matrix of shape (units, units) a group; None where nothing that is looked at reads it.
+
+    Raises:
+        BadInput: there are no data, or a batch does not fit.
     """
-    found = [np.zeros((g.size, g.size)) for g in structure.groups]
+    found: list[npt.NDArray[np.float64] | None] = [None] * len(structure.groups)
     local = np.zeros(structure.units, dtype=np.int64)
     owner = np.full(structure.units + 1, -1, dtype=np.int64)
     for i, group in enumerate(structure.groups):
@@ -42,16 +51,17 @@ def grams(structure: Structure, data: Iterable[Any], seed: int = 0) -> list[npt.
             return
         values = parts.double().cpu()
         values = values / values.sum(1, keepdim=True).square().mean().sqrt().clamp_min(1e-12)
-        for i in np.unique(owner[axis.units[axis.units >= 0]]).tolist():
-            mine = np.flatnonzero((axis.units >= 0) & (owner[axis.units] == i))
-            size = structure.groups[i].size
-            by_unit = values.new_zeros(len(values), size)
-            by_unit.index_add_(1, torch.from_numpy(local[axis.units[mine]]), values[:, mine])
-            found[i] += (by_unit.T @ by_unit).numpy() / len(values)
+        units = np.tile(axis.units, values.shape[1] // len(axis.units))  # groups of a convolution may read coupled ones
+        for i in np.unique(owner[units[units >= 0]]).tolist():
+            mine = np.flatnonzero((units >= 0) & (owner[units] == i))
+            by_unit = values.new_zeros(len(values), structure.groups[i].size)
+            by_unit.index_add_(1, torch.from_numpy(local[units[mine]]), values[:, mine])
+            gram = (by_unit.T @ by_unit).numpy() / len(values)
+            before = found[i]
+            found[i] = gram if before is None else before + gram
 
     with watching(structure, see):
-        for batch in data:
-            structure.module(*inputs_of(structure.module, batch))
+        evaluate_each(structure.module, data, where)
     return found
 
 
@@ -63,28 +73,40 @@ def _sampled(module: nn.Module, x: torch.Tensor, generator: torch.Generator) -> 
         picks = torch.randint(len(rows), (_SAMPLES,), generator=generator, device="cpu").to(x.device)
         outs = torch.randint(len(weight), (_SAMPLES,), generator=generator, device="cpu").to(x.device)
         return rows[picks] * weight[outs]
-    if not isinstance(module, nn.Conv2d) or module.groups != 1 or isinstance(module.padding, str) or x.ndim != 4:
+    if not isinstance(module, (nn.Conv1d, nn.Conv2d, nn.Conv3d)):
         return None
     weight = module.weight.detach().to(x.dtype)
     kernel = weight.shape[2:]
-    pads = [p for size in reversed(module.padding) for p in (size, size)]
-    x = F.pad(x, pads)
+    x = _padded(module, x if x.ndim == weight.ndim else x[None])
     places = [
-        torch.randint(
-            max(1, x.shape[2 + i] - module.dilation[i] * (kernel[i] - 1)),
-            (_SAMPLES,),
-            generator=generator,
-            device="cpu",
-        )
-        // module.stride[i]
-        * module.stride[i]
-        for i in range(2)
+        torch.randint(max(1, size - dilation * (k - 1)), (_SAMPLES,), generator=generator, device="cpu")
+        // stride
+        * stride
+        for size, k, stride, dilation in zip(x.shape[2:], kernel, module.stride, module.dilation, strict=True)
     ]
     images = torch.randint(len(x), (_SAMPLES,), generator=generator, device="cpu")
-    outs = torch.randint(len(weight), (_SAMPLES,), generator=generator, device="cpu").to(x.device)
+    outs = torch.randint(len(weight), (_SAMPLES,), generator=generator, device="cpu")
+    groups = module.groups
+    group = outs // (len(weight) // groups)
+    x = x.reshape(len(x), groups, -1, *x.shape[2:])
     total = x.new_zeros(_SAMPLES, weight.shape[1])
-    for i in range(kernel[0]):
-        for j in range(kernel[1]):
-            rows, columns = places[0] + i * module.dilation[0], places[1] + j * module.dilation[1]
-            total += x[images, :, rows, columns] * weight[outs, :, i, j]
-    return total
+    for offset in product(*map(range, kernel)):
+        here = [place + i * dilation for place, i, dilation in zip(places, offset, module.dilation, strict=True)]
+        values: Any = (images, group, slice(None), *here)
+        weights: Any = (outs, slice(None), *offset)
+        total += x[values] * weight[weights]
+    every = x.new_zeros(_SAMPLES, groups, weight.shape[1])
+    every[torch.arange(_SAMPLES), group] = total
+    return every.flatten(1)
+
+
+def _padded(module: nn.Conv1d | nn.Conv2d | nn.Conv3d, x: torch.Tensor) -> torch.Tensor:
+    """A convolution's input with its padding around it."""
+    pads: list[int] = []
+    for axis in reversed(range(len(module.kernel_size))):
+        if isinstance(module.padding, str):
+            both = module.dilation[axis] * (module.kernel_size[axis] - 1) if module.padding == "same" else 0
+            pads += [both // 2, both - both // 2]
+        else:
+            pads += [module.padding[axis]] * 2
+    return F.pad(x, pads, "constant" if module.padding_mode == "zeros" else module.padding_mode)

@@ -7,12 +7,14 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
 
+from edgesmith.compress.prune.batches import evaluate_each
 from edgesmith.compress.prune.scoring import Scores, Scoring
 from edgesmith.compress.prune.structure import Axis, Structure
-from edgesmith.compress.tracing import evaluating, inputs_of
+from edgesmith.compress.tracing import evaluating
 
 __all__ = ["channels_first", "mean_over_readers", "reader_axes", "watching"]
 
@@ -55,31 +57,31 @@ def watching(structure: Structure, see: Callable[[nn.Module, Axis, torch.Tensor]
 
 
 def mean_over_readers(
-    scoring: Scoring, criterion: str, statistic: Callable[[torch.Tensor], tuple[torch.Tensor, ...]]
-) -> tuple[Scores, ...]:
+    scoring: Scoring, criterion: str, *statistics: Callable[[torch.Tensor], torch.Tensor]
+) -> tuple[tuple[Scores, ...], npt.NDArray[np.bool_]]:
     """Means of statistics of activations, over batches, readers and a unit's channels.
 
     Args:
-        statistic: from activations of shape (channels, samples) to some numbers a channel.
+        statistics: from activations of shape (channels, samples) to one number a channel.
+
+    Returns:
+        The means, and which units a convolution or linear layer reads; the means of others are 0.
 
     Raises:
-        BadInput: there are no data.
+        BadInput: there are no data, or a batch does not fit.
     """
     units = scoring.structure.units
-    totals: list[Scores] = []
+    totals = tuple(np.zeros(units) for _ in statistics)
     counts = np.zeros(units)
 
     def see(module: nn.Module, axis: Axis, x: torch.Tensor) -> None:
-        found = statistic(channels_first(module, axis, x))
+        values = channels_first(module, axis, x)
         some = axis.units >= 0
-        while len(totals) < len(found):
-            totals.append(np.zeros(units))
-        for total, values in zip(totals, found, strict=True):
-            weights = values.double().cpu().numpy()[some]
+        for total, statistic in zip(totals, statistics, strict=True):
+            weights = statistic(values).double().cpu().numpy()[some]
             total += np.bincount(axis.units[some], weights=weights, minlength=units)
         counts[:] += np.bincount(axis.units[some], minlength=units)
 
     with watching(scoring.structure, see):
-        for batch in scoring.batches(criterion):
-            scoring.structure.module(*inputs_of(scoring.structure.module, batch))
-    return tuple(total / np.maximum(counts, 1) for total in totals)
+        evaluate_each(scoring.structure.module, scoring.data, f"importance {criterion!r}")
+    return tuple(total / np.maximum(counts, 1) for total in totals), counts > 0

@@ -68,6 +68,19 @@ class Scoring:
             totals += np.bincount(axis.units[some], weights=along[some], minlength=self.structure.units)
         return totals
 
+    def completed(self, scores: Scores, seen: npt.NDArray[np.bool_]) -> Scores:
+        """Scores with those of units that a criterion cannot see.
+
+        They get the mean of all that are seen, 1 if none is, times their L1 norm relative to their group's mean.
+        """
+        scores = scores.copy()
+        typical = float(scores[seen].mean()) if seen.any() else 1.0
+        norms = self.per_unit(lambda _, values: values.abs(), ("out", "in", "scale"))
+        for group in self.structure.groups:
+            unseen = group.units[~seen[group.units]]
+            scores[unseen] = typical * norms[unseen] / max(float(norms[group.units].mean()), 1e-30)
+        return scores
+
 
 Importance = Callable[[Scoring], Scores]
 IMPORTANCE: Registry[Importance] = Registry("importance", "edgesmith.compress.prune.importance")

@@ -14,7 +14,7 @@ __all__ = ["bn_scale"]
 def bn_scale(scoring: Scoring) -> Scores:
     """Mean absolute scale of the batch normalisations that stand beside a unit.
 
-    Units without any get the mean of all scales times their L1 norm relative to their group.
+    Units without any are scored as ``Scoring.completed`` does.
     """
     structure = scoring.structure
     total, count = np.zeros(structure.units), np.zeros(structure.units)
@@ -25,10 +25,4 @@ def bn_scale(scoring: Scoring) -> Scores:
             scale = module.weight.detach().abs().double().cpu().numpy()
             total += np.bincount(axis.units[some], weights=scale[some], minlength=structure.units)
             count += np.bincount(axis.units[some], minlength=structure.units)
-    scores = total / np.maximum(count, 1)
-    typical = float(scores[count > 0].mean()) if (count > 0).any() else 1.0
-    norms = scoring.per_unit(lambda _, values: values.abs(), ("out", "in", "scale"))
-    for group in structure.groups:
-        bare = group.units[count[group.units] == 0]
-        scores[bare] = typical * norms[bare] / max(float(norms[group.units].mean()), 1e-30)
-    return np.asarray(scores)
+    return scoring.completed(total / np.maximum(count, 1), count > 0)

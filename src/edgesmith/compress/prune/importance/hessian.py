@@ -1,4 +1,4 @@
-"""Second order: optimal brain damage with the diagonal of the empirical Fisher information (LeCun et al. 1989)."""
+"""Second order: optimal brain damage (LeCun et al. 1989), with squared gradients of batches for the Hessian."""
 
 from __future__ import annotations
 
@@ -12,7 +12,12 @@ __all__ = ["hessian"]
 
 @IMPORTANCE.register("hessian")
 def hessian(scoring: Scoring) -> Scores:
-    """Half the sum of squared weight times mean squared gradient over all weights that go with a unit."""
+    """Half the sum of squared weight times mean squared gradient over all weights that go with a unit.
+
+    Gradients are of a batch's loss. Of batches of one sample, their mean square is the diagonal of the empirical Fisher
+    information (as in Theis et al. 2018, arXiv:1801.05787). Of batches of n samples, whose loss is their mean, it is
+    an nth of that, and the mean gradient squared, which is small once a network is trained: cheaper by n, and noisier.
+    """
     total, count = np.zeros(scoring.structure.units), 0
     for gradient in gradients(scoring, "hessian"):
         total += scoring.per_unit(

@@ -10,5 +10,6 @@ __all__ = ["response"]
 
 @IMPORTANCE.register("response")
 def response(scoring: Scoring) -> Scores:
-    """Mean absolute value of a channel where layers read it."""
-    return mean_over_readers(scoring, "response", lambda x: (x.abs().mean(1),))[0]
+    """Mean absolute value of a channel where layers read it; as ``Scoring.completed`` where none does."""
+    (response,), seen = mean_over_readers(scoring, "response", lambda x: x.abs().mean(1))
+    return scoring.completed(response, seen)

@@ -15,14 +15,16 @@ __all__ = ["thinet"]
 def thinet(scoring: Scoring) -> Scores:
     """Error of the reading layers' outputs, relative to them, when a unit goes after all that matter less.
 
-    Units are removed greedily, each time the one that adds least to the squared error. ``compensate`` then rescales
-    what stays by least squares.
+    Units are removed greedily, each time the one that adds least to the squared error. ``rescale`` then fits what stays
+    by least squares. Units that neither convolutions nor linear layers read are scored as ``Scoring.completed`` does.
     """
-    scores = np.zeros(scoring.structure.units)
-    found = grams(scoring.structure, scoring.batches("thinet"), scoring.seed)
+    units = scoring.structure.units
+    scores, seen = np.zeros(units), np.zeros(units, dtype=bool)
+    found = grams(scoring.structure, scoring.data, "importance 'thinet'", scoring.seed)
     for group, gram in zip(scoring.structure.groups, found, strict=True):
-        scores[group.units] = _removal_errors(gram)
-    return scores
+        if gram is not None:
+            scores[group.units], seen[group.units] = _removal_errors(gram), True
+    return scoring.completed(scores, seen)
 
 
 def _removal_errors(gram: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -12,6 +12,6 @@ __all__ = ["variance"]
 
 @IMPORTANCE.register("variance")
 def variance(scoring: Scoring) -> Scores:
-    """Variance over images and places of a channel where layers read it."""
-    mean, square = mean_over_readers(scoring, "variance", lambda x: (x.mean(1), x.square().mean(1)))
-    return np.asarray(np.maximum(square - mean**2, 0.0))
+    """Variance over images and places of a channel where layers read it; as ``Scoring.completed`` where none does."""
+    (mean, square), seen = mean_over_readers(scoring, "variance", lambda x: x.mean(1), lambda x: x.square().mean(1))
+    return scoring.completed(np.asarray(np.maximum(square - mean**2, 0.0)), seen)
