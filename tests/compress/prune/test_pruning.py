@@ -7,7 +7,17 @@ import torch
 from torch import nn
 
 from edgesmith.compress import counting
-from edgesmith.compress.prune import IMPORTANCE, ScalePenalty, analyse, apply_shape, groups, prune, pruning, stepwise
+from edgesmith.compress.prune import (
+    IMPORTANCE,
+    ScalePenalty,
+    analyse,
+    apply_shape,
+    cut,
+    groups,
+    prune,
+    pruning,
+    stepwise,
+)
 from edgesmith.errors import BadInput
 
 pytestmark = pytest.mark.torch
@@ -139,6 +149,15 @@ def test_wrong_targets_and_missing_data_are_refused(net):
         ({"parameters": 0}, "parameters=0 is outside"),
         ({"macs": 0.5, "round_to": 0}, "round_to=0"),
         ({"macs": 0.5, "max_ratio": 90}, "max_ratio=90"),
+        ({"macs": 0.5, "round_to": 2.5}, "round_to=2.5"),
+        ({"macs": 0.5, "max_ratio": -0.5}, "max_ratio=-0.5"),
+        ({"macs": 0.5, "max_ratio": float("nan")}, "max_ratio=nan"),
+        ({"macs": 0.5, "max_ratio": {"steam": 0.5}}, "no such group"),
+        ({"macs": 0.5, "cost_aware": float("nan")}, "cost_aware=nan"),
+        ({"macs": 0.5, "cost_aware": -5}, "cost_aware=-5"),
+        ({"macs": 0.5, "ignore": "("}, "no regular expression"),
+        ({"macs": 0.5, "ignore": ["stem", "zz"]}, r"ignore='zz': no layer(?s:.)*stem\.0"),
+        ({"ratios": {"stem.0": 0.5}, "ignore": "zz"}, "no layer"),
         ({"macs": 0.5, "scope": "local"}, "no such scope(?s:.)*global, uniform"),
         ({"macs": 0.5, "normalise": "sum"}, "no such normalise"),
         ({"macs": 0.5, "attention": "all"}, "no such attention"),
@@ -157,6 +176,27 @@ def test_structure_of_another_module_is_refused(net):
         prune(net, X, macs=0.5, structure=analyse(Residual(), X))
     with pytest.raises(BadInput, match=r"no such group(?s:.)*stem\.0"):
         analyse(net, X).group("steam")
+
+
+@pytest.mark.parametrize(
+    ("kept", "why"),
+    [
+        ({"stem.0": [True, False] * 8}, "bool of shape"),
+        ({"stem.0": [0.0, 1.0]}, "not a row of whole numbers"),
+        ({"stem.0": []}, "one stays at least"),
+        ({"stem.0": [3, 16]}, "3 to 16, are not different ones of 0 to 15"),
+        ({"stem.0": [-1, 3]}, "-1 to 3"),
+        ({"stem.0": [3, 3]}, "not different"),
+        ({"steam": [3]}, "no such group"),
+    ],
+)
+def test_units_that_are_none_are_refused(net, kept, why):
+    with pytest.raises(BadInput, match=why):
+        cut(analyse(net, X), kept)
+
+
+def test_layers_that_cannot_be_pruned_may_be_ignored(net):
+    assert prune(net, X, macs=0.7, ignore="head").module.head.out_features == 5
 
 
 def test_a_share_that_is_none_is_refused_by_steps_as_well(net):

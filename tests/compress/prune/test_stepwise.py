@@ -1,13 +1,24 @@
 """Several cuts are one cut relative to the original, meet its target and forget nothing."""
 
 import copy
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from edgesmith.compress.prune import apply_shape, cuts, prune, recalibrate, stepwise
+from edgesmith.compress.prune import (
+    analyse,
+    apply_shape,
+    compensate,
+    cut,
+    cuts,
+    prune,
+    recalibrate,
+    rescale,
+    stepwise,
+)
 from edgesmith.errors import BadInput
 
 pytestmark = pytest.mark.torch
@@ -62,12 +73,68 @@ def test_no_group_loses_more_than_it_may_in_all(network, data):
 def test_ratios_are_reached_in_steps(network, data):
     found = stepwise(network, data[0][0][:1], data=data, ratios={"0": 0.5, "3": 0.75}, steps=3, round_to=4)
     assert {name: len(units) for name, units in found.groups.items()} == {"0": 12, "3": 8}
-    sizes = [len(cut.groups["3"]) for cut in cuts(network, data[0][0][:1], data=data, ratios={"3": 0.75}, steps=3)]
+    sizes = [len(found.groups["3"]) for found in cuts(network, data[0][0][:1], data=data, ratios={"3": 0.75}, steps=3)]
     assert sizes[0] > sizes[1] > sizes[2] == 8
     with pytest.raises(BadInput, match="no such group"):
         stepwise(network, data[0][0][:1], data=data, ratios={"9": 0.5})
     with pytest.raises(BadInput, match="outside"):
         stepwise(network, data[0][0][:1], data=data, ratios={"0": -0.5})
+
+
+@pytest.mark.parametrize(("round_to", "ratio", "left"), [(8, 0.3, 16), (8, 0.6, 8), (16, 0.5, 16), (5, 0.5, 10)])
+def test_ratios_end_with_multiples_as_in_one_cut(network, data, round_to, ratio, left):
+    own = {"ratios": {"0": ratio}, "round_to": round_to, "importance": "l2"}
+    for steps in (1, 3, 8):
+        found = stepwise(network, data[0][0][:1], data=data, steps=steps, **own)
+        assert found.module[0].out_channels == left == len(found.groups["0"])
+    assert prune(network, data[0][0][:1], **own).module[0].out_channels == left
+
+
+def test_a_group_may_come_down_to_one_unit_before_the_last_cut(network, data):
+    network[0], network[1], network[3] = nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.Conv2d(4, 32, 3)
+    found = stepwise(network.eval(), data[0][0][:1], data=data, ratios={"0": 0.8, "3": 0.0}, steps=8)
+    assert {name: len(units) for name, units in found.groups.items()} == {"0": 1, "3": 32}
+
+
+def test_no_ratio_takes_nothing(network, data):
+    found = stepwise(network, data[0][0][:1], data=data, ratios={}, steps=2)
+    assert found.after == found.before
+
+
+def test_limits_of_groups_by_name_hold_in_all(network, data):
+    own = {"macs": 0.8, "steps": 4, "importance": "l2", "max_ratio": {"3": 0.5}}
+    found = stepwise(network, data[0][0][:1], data=data, **own)
+    assert found.module[0].out_channels == 24 and 16 <= found.module[3].out_channels < 32
+    own |= {"macs": 0.6, "max_ratio": 0.9, "ignore": "^0$"}
+    assert stepwise(network, data[0][0][:1], data=data, **own).module[0].out_channels == 24
+
+
+@pytest.mark.parametrize(
+    ("wrong", "why"),
+    [
+        (torch.zeros(4, 3, 8, 8), r"one tensor(?s:.)*\[tensor\]"),
+        (
+            [torch.zeros(4, 3, 8, 8), torch.zeros(4, 2, 8, 8)],
+            r"batch 1, a tensor of shape \(4, 2, 8, 8\), does not fit",
+        ),
+        ([], "no batch"),
+    ],
+)
+def test_data_that_do_not_fit_are_told(network, data, wrong, why):
+    example = data[0][0][:1]
+    structure = analyse(network, example)
+    pruned, _ = cut(structure, kept := {"0": np.arange(12)})
+    for act in (
+        lambda: recalibrate(network, wrong),
+        lambda: compensate(structure, kept, pruned, wrong),
+        lambda: rescale(structure, kept, pruned, wrong),
+        lambda: stepwise(network, example, data=wrong, macs=0.5, importance="l2"),
+        *(partial(prune, network, example, data=wrong, macs=0.5, importance=i) for i in ("response", "thinet")),
+    ):
+        with pytest.raises(BadInput, match=why):
+            act()
+    with pytest.raises(BadInput, match=r"batch 0, a tuple of a tensor of shape \(8, 3, 8, 8\), .* does not fit"):
+        prune(network, example, data=[(data[0][0], torch.arange(5))], macs=0.5)
 
 
 def test_statistics_are_not_lost_to_empty_data(network, data):

@@ -150,6 +150,22 @@ def test_sensitivity_goes_on_where_it_was(tmp_path):
     assert Curves.from_json(path.read_text()) == curves
 
 
+def test_a_file_of_other_curves_is_refused(tmp_path):
+    path = tmp_path / "curves.json"
+    own = {"ratios": (0.5,), "path": path, "loss": lambda module, batch: module(batch).sum()}
+    sensitivity(network(), X, quality, **own)
+    other = network()
+    with torch.no_grad():
+        other[0].weight[0, 0, 0, 0] += 1
+    for module, options in ((other, {}), (network(), {"importance": "random"}), (network(bias=False), {})):
+        with pytest.raises(BadInput, match="another module or other options"):
+            sensitivity(module, X, quality, **own, **options)
+    sensitivity(network(), X, lambda _: pytest.fail("evaluated again"), **own)
+    path.write_text("[]")
+    with pytest.raises(BadInput, match="no curves"):
+        sensitivity(network(), X, quality, **own)
+
+
 def test_ratios_from_curves():
     curves = Curves(90.0, {"a": {0.25: 90.0, 0.5: 86.0, 0.75: 60.0}, "b": {0.25: 70.0}, "c": {0.5: 91.0}})
     assert curves.ratios(2.0) == pytest.approx({"a": 0.375, "b": 0.025, "c": 0.5})
@@ -183,6 +199,26 @@ def test_group_lasso_drives_unused_channels_to_zero():
         lasso().backward()
         optimizer.step()
     assert net[0].weight.norm() < 0.8 * before
+
+
+def test_no_group_loses_more_than_it_may_in_all_when_pruned_gradually():
+    saved = []
+
+    def on_step(state, module):
+        saved.append((state.to_json(), copy.deepcopy(module)))
+
+    limits = {"macs": 0.6, "steps": 4, "max_ratio": {"0": 0.25, "3": 0.5}, "importance": "l2"}
+    module, _ = gradual(network(), X, lambda module: None, on_step=on_step, **limits)
+    assert module[0].out_channels >= 9 and module[3].out_channels >= 5
+    resumed, _ = gradual(saved[1][1], X, lambda module: None, state=GradualState.from_json(saved[1][0]), **limits)
+    assert [resumed[i].out_channels for i in (0, 3)] == [module[i].out_channels for i in (0, 3)]
+    assert gradual(network(), X, lambda module: None, macs=0.7, ignore="^0")[0][0].out_channels == 12
+    with pytest.raises(BadInput, match="can go"):
+        gradual(network(), X, lambda module: None, macs=0.2, max_ratio=0.3)
+    with pytest.raises(BadInput, match="parameters is no option"):
+        gradual(network(), X, lambda module: None, macs=0.5, parameters=0.5)
+    with pytest.raises(BadInput, match="no state"):
+        GradualState.from_json("{}")
 
 
 def test_gradual_pruning_follows_the_cubic_schedule_and_goes_on():

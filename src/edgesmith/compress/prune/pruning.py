@@ -114,7 +114,7 @@ def prune(
         example: one input, or a tuple of positional inputs.
         macs: fraction of multiply-adds that may be left, such as 0.5.
         parameters: fraction of parameters that may be left.
-        ratios: part of the units that goes, by group name (``groups``); other groups stay whole.
+        ratios: part of the units that goes, by group name (``groups``); other groups stay whole, all if none is named.
         importance: a name from ``IMPORTANCE``, or a function from ``Scoring`` to one score a unit; by default
             ``"taylor"`` where there are data, ``"l2"`` where there are none.
         data: batches for criteria that need some; they are read once, or once for every call if it is a list.
@@ -126,7 +126,7 @@ def prune(
             units of the loss, else 0.
         round_to: numbers of channels left are multiples of this; the budget is met nevertheless.
         max_ratio: the largest part of any group that may go; or of each group by its name, nothing of others.
-        ignore: regular expressions of layers whose channels all stay, or one.
+        ignore: regular expressions, or one, that names of layers contain whose channels all stay.
         attention: what attention loses: whole heads, or the same number of dimensions of every head.
         compensation: repairs from data without training: ``"mean"`` adds what removed channels gave on average to the
             next layer's bias, ``"rescale"`` also scales what stays by least squares of the next layer's outputs.
@@ -134,8 +134,9 @@ def prune(
         structure: what ``analyse`` gave for this very module, to save time; ``attention`` is then what that was given.
 
     Raises:
-        BadInput: the target is missing, double or cannot be met; data are missing; an argument is none of those that
-            there are; scores are not one finite number a unit; or ``structure`` is another module's.
+        BadInput: the target is missing, double or cannot be met; data are missing or do not fit; an argument is none of
+            those that there are, or names a group or layer that is none; scores are not one finite number a unit; or
+            ``structure`` is another module's.
         ModelError: the module's own ``forward`` cannot be traced.
 
     Example:
@@ -163,9 +164,10 @@ def prune(
         raise BadInput("needs data", where=f"compensation {compensation!r}", hint="pass data=, a list of batches")
     importance = importance or ("l2" if data is None else "taylor")
     structure = structure or analyse(module, example, attention)
+    limits = Limits(round_to, max_ratio, ignore)
+    limits.check(structure)
     scores = _scores(importance, Scoring(structure, data, loss, seed))
     in_loss = importance in ("taylor", "hessian")
-    limits = Limits(round_to, max_ratio, ignore)
     if ratios is not None:
         kept = select_by_ratio(structure, scores, ratios, limits)
     else:

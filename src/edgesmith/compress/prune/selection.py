@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Literal
 
 import numpy as np
@@ -16,7 +17,7 @@ from edgesmith.compress.prune.scoring import Scores
 from edgesmith.compress.prune.structure import Group, Structure
 from edgesmith.errors import BadInput
 
-__all__ = ["Limits", "Normalise", "Scope", "checked_share", "select", "select_by_ratio"]
+__all__ = ["Limits", "Normalise", "Scope", "checked_share", "counts_by_ratio", "select", "select_by_ratio"]
 
 Scope = Literal["global", "uniform"]
 Normalise = Literal["none", "mean", "max", "norm"]
@@ -33,7 +34,7 @@ class Limits:
         ignore: regular expressions, or one; groups with a layer whose name contains one stay whole.
 
     Raises:
-        BadInput: ``round_to`` is below 1, or a ratio above 1.
+        BadInput: ``round_to`` is no whole number from 1 on, a ratio is outside [0, 1], or a pattern is none.
     """
 
     round_to: int = 1
@@ -41,16 +42,56 @@ class Limits:
     ignore: Sequence[str] = ()
 
     def __post_init__(self) -> None:
-        if self.round_to < 1:
-            raise BadInput(f"round_to={self.round_to} is below 1", where="prune", hint="1 permits any number")
+        if not isinstance(self.round_to, Integral) or self.round_to < 1:
+            why = f"round_to={self.round_to} is no whole number from 1 on"
+            raise BadInput(why, where="prune", hint="1 permits any number")
         given = self.max_ratio.values() if isinstance(self.max_ratio, Mapping) else (self.max_ratio,)
-        if max(given, default=0.0) > 1:
-            raise BadInput(f"max_ratio={self.max_ratio} is above 1", where="prune", hint="such as max_ratio=0.9")
+        if not all(0 <= ratio <= 1 for ratio in given):
+            raise BadInput(f"max_ratio={self.max_ratio} is outside [0, 1]", where="prune", hint="such as max_ratio=0.9")
+        for pattern in self._patterns:
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                why, hint = f"no regular expression: {error}", "escape what is meant literally, as re.escape does"
+                raise BadInput(why, where=f"ignore={pattern!r}", hint=hint) from error
+
+    def check(self, structure: Structure) -> None:
+        """
+        Raises:
+            BadInput: a group that is named, or a layer that is ignored, is none of the module's.
+        """
+        if isinstance(self.max_ratio, Mapping):
+            structure.named(self.max_ratio)
+        names = dict.fromkeys(name for name, _ in structure.module.named_modules() if name)
+        names |= dict.fromkeys(layer for group in structure.groups for layer in (group.name, *group.layers))
+        for pattern in self._patterns:
+            if not any(re.search(pattern, name) for name in names):
+                hint = f"the first of them: {', '.join([*names][:8])}"
+                raise BadInput("no layer has such a name", where=f"ignore={pattern!r}", hint=hint)
 
     def ignores(self, group: Group) -> bool:
         """Whether a group must stay whole."""
-        patterns = (self.ignore,) if isinstance(self.ignore, str) else self.ignore
-        return any(re.search(pattern, layer) for pattern in patterns for layer in (group.name, *group.layers))
+        return any(re.search(pattern, layer) for pattern in self._patterns for layer in (group.name, *group.layers))
+
+    def most(self, group: Group) -> float:
+        """The largest part of a group that may go."""
+        if self.ignores(group):
+            return 0.0
+        return self.max_ratio.get(group.name, 0.0) if isinstance(self.max_ratio, Mapping) else self.max_ratio
+
+    def of_the_rest(self, structure: Structure, sizes: Mapping[str, int]) -> dict[str, float]:
+        """The largest parts of what earlier cuts left that may go, so that no more does in all.
+
+        Args:
+            structure: of what is left.
+            sizes: units that groups had at first, by name.
+        """
+        left = [group for group in structure.groups if group.name in sizes]
+        return {g.name: max(0.0, 1 - (1 - self.most(g)) * sizes[g.name] / g.size) for g in left}
+
+    @property
+    def _patterns(self) -> Sequence[str]:
+        return (self.ignore,) if isinstance(self.ignore, str) else self.ignore
 
     def step(self, group: Group) -> int:
         """Units by which a group shrinks."""
@@ -58,12 +99,8 @@ class Limits:
 
     def counts(self, group: Group) -> list[int]:
         """Numbers of units that may be left, ascending; the last is all of them."""
-        if self.ignores(group):
-            return [group.size]
         step = self.step(group)
-        given = self.max_ratio
-        ratio = given.get(group.name, 0.0) if isinstance(given, Mapping) else given
-        least = max(1, math.ceil(round((1 - ratio) * group.size, 9)))
+        least = max(1, math.ceil(round((1 - self.most(group)) * group.size, 9)))
         return sorted({*(n for n in range(step, group.size + 1, step) if n >= least), group.size})
 
     def nearest(self, group: Group, wanted: float) -> int:
@@ -105,8 +142,12 @@ def select(
             alone, 1 importance for each multiply-add.
 
     Raises:
-        BadInput: the budget is no fraction or cannot be met within the limits, or nothing can be pruned.
+        BadInput: the budget is no fraction or cannot be met within the limits, nothing can be pruned, ``cost_aware`` is
+            outside [0, 1], or the limits name what there is not.
     """
+    limits.check(structure)
+    if not 0 <= cost_aware <= 1:
+        raise BadInput(f"cost_aware={cost_aware} is outside [0, 1]", where="prune", hint="it is a power of costs")
     for name, share in (("macs", macs), ("parameters", parameters)):
         if share is not None:
             checked_share(name, share)
@@ -147,19 +188,24 @@ def select_by_ratio(
     """Units that stay when a given part of each named group goes; other groups stay whole.
 
     Raises:
-        BadInput: no group has this name, or a ratio is outside [0, 1).
+        BadInput: no group has this name, a ratio is outside [0, 1), or the limits name what there is not.
     """
     kept: dict[str, Ints] = {}
-    known = {g.name: g for g in structure.groups}
-    for name, ratio in ratios.items():
-        if name not in known:
-            raise BadInput("no such group", where=name, hint=f"known: {', '.join(list(known)[:8])}, ...")
-        if not 0 <= ratio < 1:
-            raise BadInput(f"ratio {ratio} is outside [0, 1)", where=name, hint="it is the part that goes")
-        group = known[name]
-        count = limits.nearest(group, (1 - ratio) * group.size)
+    for name, count in counts_by_ratio(structure, ratios, limits).items():
+        (group,) = structure.named([name])
         kept[name] = np.sort(np.argsort(-scores[group.units], kind="stable")[:count])
     return kept
+
+
+def counts_by_ratio(structure: Structure, ratios: Mapping[str, float], limits: Limits) -> dict[str, int]:
+    """How many units stay when a given part of each named group goes; raises as ``select_by_ratio``."""
+    limits.check(structure)
+    counts: dict[str, int] = {}
+    for group, (name, ratio) in zip(structure.named(ratios), ratios.items(), strict=True):
+        if not 0 <= ratio < 1:
+            raise BadInput(f"ratio {ratio} is outside [0, 1)", where=name, hint="it is the part that goes")
+        counts[name] = limits.nearest(group, (1 - ratio) * group.size)
+    return counts
 
 
 @dataclass(frozen=True, slots=True)

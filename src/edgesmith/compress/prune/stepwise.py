@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from torch import nn
 
+from edgesmith.compress.prune.batches import at_least_one
 from edgesmith.compress.prune.compensation import recalibrate
 from edgesmith.compress.prune.labels import Ints
 from edgesmith.compress.prune.pruning import Pruned, prune
-from edgesmith.compress.prune.selection import checked_share
-from edgesmith.compress.prune.structure import analyse
+from edgesmith.compress.prune.selection import Limits, checked_share, counts_by_ratio
+from edgesmith.compress.prune.structure import Structure, analyse
 from edgesmith.errors import BadInput
 
 __all__ = ["cuts", "stepwise"]
@@ -45,7 +46,8 @@ def cuts(
     ratios: Mapping[str, float] | None = None,
     steps: int = 8,
     round_to: int = 1,
-    max_ratio: float = 0.9,
+    max_ratio: float | Mapping[str, float] = 0.9,
+    ignore: Sequence[str] = (),
     **options: Any,
 ) -> Iterator[Pruned]:
     """What each cut of ``stepwise`` left, relative to the original.
@@ -56,8 +58,10 @@ def cuts(
         ratios: instead, the part of the units that is gone in the end, by group name; other groups stay whole.
         steps: number of cuts.
         round_to: numbers of channels left are multiples of this; with ``ratios``, after the last cut.
-        max_ratio: the largest part of any group that may go in all, where ratios are not given.
-        options: for ``prune``: importance, scope, ignore, ...
+        max_ratio: the largest part of any group that may go in all, where ratios are not given; or of each group by its
+            name, nothing of others.
+        ignore: as of ``prune``.
+        options: for ``prune``: importance, scope, compensation, ...
 
     Raises:
         BadInput: no target or no steps; and whatever ``prune`` raises.
@@ -65,27 +69,26 @@ def cuts(
     targets = {name: value for name, value in (("macs", macs), ("parameters", parameters)) if value is not None}
     for target, share in targets.items():
         checked_share(target, share)
-    if not (targets or ratios) or (targets and ratios) or steps < 1:
+    if bool(targets) == (ratios is not None) or steps < 1:
         told = {**targets, **(ratios or {})} or "no target"
         raise BadInput(f"{steps} steps to {told}", where="stepwise", hint="such as macs=0.5, steps=8; or ratios={...}")
-    for name, ratio in (ratios or {}).items():
-        if not 0 <= ratio < 1:
-            raise BadInput(f"ratio {ratio} is outside [0, 1)", where=name, hint="it is the part that goes")
-    batches = list(data)
-    structure = analyse(module, example, options.get("attention", "heads"))
+    batches = list(at_least_one(data, "stepwise"))
+    attention = options.get("attention", "heads")
+    structure = analyse(module, example, attention)
+    limits = Limits(round_to, max_ratio if ratios is None else 1.0, ignore)
+    limits.check(structure)
     sizes = {group.name: group.size for group in structure.groups}
+    final = None if ratios is None else counts_by_ratio(structure, ratios, limits)
     done: Pruned | None = None
     for step in range(1, steps + 1):
-        left = sizes if done is None else {name: len(units) for name, units in done.groups.items()}
+        structure = structure if done is None else analyse(module, example, attention)
         own: dict[str, Any]
-        if ratios:
-            rounding = round_to if step == steps else 1
-            own = {"ratios": _ratios(ratios, sizes, left, step / steps), "round_to": rounding, "max_ratio": 1.0}
+        if final is not None:
+            own = {"ratios": _ratios(structure, sizes, final, step / steps), "max_ratio": 1.0}
         else:
             own = {n: _left(done, n, value ** (step / steps)) for n, value in targets.items()}
-            own["max_ratio"] = {n: 1 - (1 - max_ratio) * size / left[n] for n, size in sizes.items() if n in left}
-            own["round_to"] = round_to
-        now = prune(module, example, data=batches, **own, **options)
+            own |= {"max_ratio": limits.of_the_rest(structure, sizes), "round_to": round_to}
+        now = prune(module, example, data=batches, structure=structure, **own, **options)
         module = now.module
         recalibrate(module, batches)
         done = now if done is None else _joined(done, now)
@@ -99,12 +102,13 @@ def _left(done: Pruned | None, kind: str, share: float) -> float:
     return min(1.0, share * float(getattr(done.before, kind)) / float(getattr(done.after, kind)))
 
 
-def _ratios(
-    final: Mapping[str, float], sizes: Mapping[str, int], left: Mapping[str, int], way: float
-) -> dict[str, float]:
-    """The part of what is left that goes next, for groups on their ``way`` (0 to 1) to the final ratios."""
-    wanted = {name: sizes.get(name, 1) * (1 - ratio) ** way for name, ratio in final.items()}
-    return {name: max(0.0, 1 - count / left.get(name, count)) for name, count in wanted.items()}
+def _ratios(structure: Structure, sizes: Mapping[str, int], final: Mapping[str, int], way: float) -> dict[str, float]:
+    """The part of what is left that goes next, for groups on their ``way`` (0 to 1) to their numbers in the end.
+
+    Groups of a single unit are none any more.
+    """
+    left = [group for group in structure.groups if group.name in final]
+    return {g.name: max(0.0, 1 - sizes[g.name] ** (1 - way) * final[g.name] ** way / g.size) for g in left}
 
 
 def _joined(first: Pruned, then: Pruned) -> Pruned:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -105,8 +105,23 @@ class Structure:
         for group in self.groups:
             if group.name == name or name in group.layers:
                 return group
+        raise self._no_group(name)
+
+    def named(self, names: Collection[str]) -> list[Group]:
+        """The groups of these very names.
+
+        Raises:
+            BadInput: there is none of a name.
+        """
+        known = {group.name: group for group in self.groups}
+        for name in names:
+            if name not in known:
+                raise self._no_group(name)
+        return [known[name] for name in names]
+
+    def _no_group(self, name: str) -> BadInput:
         known = ", ".join(group.name for group in self.groups)
-        raise BadInput("no such group", where=name, hint=f"known: {known}")
+        return BadInput("no such group", where=name, hint=f"known: {known}")
 
     def macs(self, kept: npt.NDArray[Any] | None = None) -> int:
         """Multiply-adds with so many units kept of each group; None for all."""
@@ -137,13 +152,29 @@ class Structure:
         return found
 
     def mask(self, kept: Kept) -> npt.NDArray[np.bool_]:
-        """Which units stay; groups that are not named stay whole."""
+        """Which units stay; groups that are not named stay whole.
+
+        Raises:
+            BadInput: there is no such group, or what is named are no numbers of its units.
+        """
         stays = np.ones(self.units, dtype=bool)
-        for group in self.groups:
-            if group.name in kept:
-                stays[group.units] = False
-                stays[group.units[np.asarray(kept[group.name], dtype=np.int64)]] = True
+        for group in self.named(kept):
+            stays[group.units] = False
+            stays[group.units[_places(group, kept[group.name])]] = True
         return stays
+
+
+def _places(group: Group, units: Any) -> Ints:
+    """Numbers of a group's units, if they are."""
+    found = np.asarray(units)
+    if found.ndim != 1 or not len(found) or not np.issubdtype(found.dtype, np.integer):
+        why = f"the units that stay are {found.dtype} of shape {found.shape}, not a row of whole numbers"
+        hint = "give their numbers, such as np.flatnonzero(mask); one stays at least"
+        raise BadInput(why, where=group.name, hint=hint)
+    if found.min() < 0 or found.max() >= group.size or len(set(found.tolist())) < len(found):
+        why = f"the units that stay, {found.min()} to {found.max()}, are not different ones of 0 to {group.size - 1}"
+        raise BadInput(why, where=group.name, hint="give every unit's number within its group once")
+    return found.astype(np.int64)
 
 
 @dataclass(frozen=True)
