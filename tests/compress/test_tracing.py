@@ -1,5 +1,7 @@
 """Tracing: shapes, control flow that shapes decide, leaves with a reason."""
 
+import builtins
+
 import pytest
 import torch
 from torch import nn
@@ -224,3 +226,39 @@ def test_tensors_that_code_makes_are_as_large_as_the_batch():
     x = torch.randn(7, 5, 3)
     torch.testing.assert_close(traced.graph(x), module(x))
     assert torch.zeros.__name__ == "zeros" and torch.zeros(2).shape == (2,)
+
+
+class Centred(nn.Module):
+    """The length of a batch as a number, that of a list of outputs, and a loop over one."""
+
+    def forward(self, x):
+        parts = x.split(1, 1)
+        total = x.sum(0) / len(x)
+        for i in range(len(parts)):
+            total = total + parts[i].mean() * len(parts)
+        return x - total if len(x.shape) == 3 else x
+
+
+def test_the_length_of_a_batch_is_no_number_of_the_example():
+    module = Centred()
+    traced = trace(module, torch.randn(2, 3, 4))
+    x = torch.randn(7, 3, 4)
+    torch.testing.assert_close(traced.graph(x), module(x))
+    assert len is builtins.len and len([1, 2]) == 2
+
+
+def test_hooks_that_change_what_is_computed_are_refused():
+    x, seen = torch.randn(2, 3, 5, 5), []
+    module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Sequential(nn.Conv2d(4, 2, 1)))
+    module[1].register_forward_hook(lambda layer, inputs, output: seen.append(output.shape))
+    module[0].register_forward_pre_hook(lambda layer, inputs: None)
+    torch.testing.assert_close(trace(module, x).graph(x), module(x))
+    assert seen
+    handle = module[1][0].register_forward_hook(lambda layer, inputs, output: output * 2)
+    with pytest.raises(BadInput, match=r"^1\.0: a forward hook"):
+        trace(module, x)
+    handle.remove()
+    module[0].register_forward_pre_hook(lambda layer, inputs: (inputs[0] + 1,))
+    with pytest.raises(BadInput, match=r"^0: a forward hook"):
+        trace(module, x)
+    assert len(module[0]._forward_pre_hooks) == 2

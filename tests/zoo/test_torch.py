@@ -140,6 +140,14 @@ def test_depth_lengthens_stages_and_keeps_their_strides():
     assert stages("mobilenet-v2", 1.1)[:6] == [1, 1, 2, 1, 1, 2]
 
 
+@pytest.mark.parametrize("name", ["squeezenet-1.0", "squeezenet-1.1"])
+def test_depth_of_squeezenet_keeps_its_poolings(name):
+    for depth, fires in ((0.5, 4), (1.0, 8), (1.5, 12)):
+        layers = counted(name, depth=depth).modules()
+        kinds = [type(m) for m in layers if isinstance(m, nn.MaxPool2d | nn.Conv2d)]
+        assert (kinds.count(nn.MaxPool2d), kinds.count(nn.Conv2d)) == (3, 2 + 3 * fires)
+
+
 @pytest.mark.parametrize("name", [n for n in zoo.names() if zoo.describe(n).multipliers])
 def test_any_multiplier_that_a_network_has_gives_a_network(name):
     published = parameters(counted(name, classes=10))
@@ -202,7 +210,7 @@ def test_macs_fall_with_the_square_of_the_image_size():
     ("name", "options", "why"),
     [
         ("lenet-5", {"width": 2.0}, "no width multiplier"),
-        ("squeezenet-1.1", {"depth": 2.0}, "no depth multiplier"),
+        ("unet", {"depth": 2.0}, "no depth multiplier"),
         ("mobilenet-v2", {"width": 0.0}, "width is 0.0"),
         ("mobilenet-v2", {"depth": -1.0}, "depth is -1.0"),
         ("mobilenet-v2", {"classes": 0}, "classes is 0"),

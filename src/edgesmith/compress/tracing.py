@@ -7,6 +7,7 @@ that depends on what a proxy cannot answer makes this submodule a leaf.
 
 from __future__ import annotations
 
+import builtins
 import inspect
 import operator
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -18,7 +19,9 @@ from typing import Any
 import torch
 from torch import fx, nn
 
+from edgesmith.compress.hooks import refuse_hooks
 from edgesmith.compress.memory import memory_of
+from edgesmith.compress.nested import map_tensors, tensors
 from edgesmith.errors import BadInput, ModelError
 
 __all__ = [
@@ -28,10 +31,8 @@ __all__ = [
     "as_inputs",
     "evaluating",
     "inputs_of",
-    "map_tensors",
     "operands",
     "refuse_wrapped",
-    "tensors",
     "trace",
     "version",
 ]
@@ -46,6 +47,7 @@ _LAYERS = (
     nn.Embedding,
 )
 _FACTORIES = ("zeros", "ones", "empty", "full", "rand", "randn", "arange", "linspace", "eye", "tensor", "as_tensor")
+_LEN = len
 _CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 _WRAPPERS = (nn.DataParallel, nn.parallel.DistributedDataParallel, torch.jit.ScriptModule)
 _LAYERS_OF_LAYERS = (nn.MultiheadAttention, nn.RNNBase, nn.RNNCellBase, nn.AdaptiveLogSoftmaxWithLoss)
@@ -151,7 +153,8 @@ def trace(module: nn.Module, example: Any, training: bool = False) -> Traced:
         example: one input, or a tuple of positional inputs; arguments after these keep their defaults.
 
     Raises:
-        BadInput: ``module`` does not run on ``example``, or is wrapped to run in parallel or compiled.
+        BadInput: ``module`` does not run on ``example``, is wrapped to run in parallel or compiled, or would compute
+            something else without its forward hooks.
         ModelError: the module's own ``forward`` (not that of a submodule) cannot be traced.
     """
     refuse_wrapped(module)
@@ -165,6 +168,7 @@ def trace(module: nn.Module, example: Any, training: bool = False) -> Traced:
                 where=type(module).__name__,
                 hint="give one input, or a tuple of the positional inputs",
             ) from error
+        refuse_hooks(module, inputs)
         opaque: dict[str, str] = {}
         calls: set[str] = set()
         while True:
@@ -190,28 +194,6 @@ def trace(module: nn.Module, example: Any, training: bool = False) -> Traced:
                     delattr(module, constant)
 
 
-def map_tensors(value: Any, function: Callable[[torch.Tensor], Any]) -> Any:
-    """``value`` with every tensor inside tuples, lists and dicts replaced."""
-    if isinstance(value, torch.Tensor):
-        return function(value)
-    if isinstance(value, torch.Size):
-        return tuple(value)
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return type(value)(*(map_tensors(v, function) for v in value))
-    if isinstance(value, (tuple, list)):
-        return type(value)(map_tensors(v, function) for v in value)
-    if isinstance(value, dict):
-        return {k: map_tensors(v, function) for k, v in value.items()}
-    return value
-
-
-def tensors(value: Any) -> list[torch.Tensor]:
-    """All tensors inside tuples, lists and dicts."""
-    found: list[torch.Tensor] = []
-    map_tensors(value, lambda t: found.append(t) or t)  # type: ignore[func-returns-value]
-    return found
-
-
 def operands(node: fx.Node) -> list[fx.Node]:
     """All nodes among a node's arguments, in order; twice where they come twice."""
     found: list[fx.Node] = []
@@ -231,14 +213,14 @@ def _shape(tensor: torch.Tensor) -> Shape:
 @contextmanager
 def _followed(tracer: _Tracer) -> Iterator[None]:
     """While active, ``tracer`` decides about functions that are marked with ``torch.fx.wrap``, and about those that
-    make tensors of sizes, which do not ask proxies.
+    do not ask proxies: those that make tensors of sizes, and ``len``.
 
     Authors mark what torch.fx cannot follow by itself, such as code that looks at shapes.
     """
     marked = fx._symbolic_trace._wrapped_fns_to_patch
     before = dict(marked)
     marked.clear()
-    replaced = []
+    replaced: list[tuple[Any, str, Any]] = []
     for (_, name), namespace in before.items():
         function = namespace.get(name)
         if isinstance(function, FunctionType):
@@ -256,6 +238,8 @@ def _followed(tracer: _Tracer) -> Iterator[None]:
             return tracer.made(_function, args, kwargs)
 
         setattr(torch, name, make)
+    replaced.append((vars(builtins), "len", builtins.len))
+    builtins.len = tracer.length
     try:
         yield
     finally:
@@ -377,6 +361,13 @@ class _Tracer(fx.Tracer):
         if self._running or not _any_proxy((args, kwargs)):
             return function(*args, **kwargs)
         return self.create_proxy("call_function", function, args, kwargs)
+
+    def length(self, value: Any) -> Any:
+        """What ``len`` gives: for tensors, whose first axis is mostly that of a batch, no number but a value."""
+        if isinstance(value, _Proxy) and not self._running and isinstance(self.concrete[value.node], torch.Tensor):
+            shape: Any = value.shape
+            return shape[0]
+        return _LEN(value)
 
     def is_leaf_module(self, module: nn.Module, name: str) -> bool:
         if name in self._opaque or isinstance(module, nn.MultiheadAttention):

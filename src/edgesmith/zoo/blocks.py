@@ -58,15 +58,18 @@ Row = TypeVar("Row", bound=_Row)
 def deepened(rows: Sequence[Row], variant: Variant) -> Iterator[Row]:
     """The rows with every stage, a run of rows with equal channels, as long as the depth multiplier says.
 
-    What a deeper stage has more repeats its last row at stride 1.
+    What a deeper stage has more repeats its last row at stride 1; what a shorter one lacks are its last rows at stride
+    1, or its last ones where there are no such.
     """
     for _, run in groupby(rows, key=lambda row: row.channels):
         stage = list(run)
         count = variant.repeats(len(stage))
-        yield from stage[:count]
-        row: Any = stage[-1]
+        last: Any = stage[-1]
+        strided = [i for i, row in enumerate(stage) if row.stride > 1]
+        others = [i for i, row in enumerate(stage) if row.stride == 1]
+        yield from (stage[i] for i in sorted((strided + others)[:count]))
         for _ in range(count - len(stage)):
-            yield row._replace(stride=1)
+            yield last._replace(stride=1)
 
 
 def activate(net: Builder, activation: Activation, x: Value) -> Value:

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
-from edgesmith.zoo.blocks import make_divisible, pooled_features
+from edgesmith.zoo.blocks import deepened, make_divisible, pooled_features
 from edgesmith.zoo.builder import Builder, Value
 from edgesmith.zoo.network import Published, Variant, network
+
+
+class Fire(NamedTuple):
+    """A fire module, behind a pooling where the stride is 2."""
+
+    channels: int
+    stride: int
 
 
 def _fire(net: Builder, x: Value, squeeze: int, expand: int) -> Value:
@@ -21,9 +29,10 @@ def _squeezenet(
 ) -> Mapping[str, Value]:
     channels, kernel = stem
     x = net.relu(net.conv(x, make_divisible(channels * variant.width), kernel, stride=2, padding=0, name="conv1"))
-    for number, squeeze in enumerate((16, 16, 32, 32, 48, 48, 64, 64), start=2):
-        squeeze = make_divisible(squeeze * variant.width)
-        if number in pooled_before:
+    rows = [Fire(16 * (i // 2 + 1), 2 if i + 2 in pooled_before else 1) for i in range(8)]
+    for number, (channels, stride) in enumerate(deepened(rows, variant), start=2):
+        squeeze = make_divisible(channels * variant.width)
+        if stride == 2:
             x = net.max_pool(x, 3, 2, ceil=True)
         with net.scope(f"fire{number}"):
             x = _fire(net, x, squeeze, expand=4 * squeeze)
@@ -35,7 +44,7 @@ def _squeezenet(
     "squeezenet-1.0",
     reference="arXiv:1602.07360",
     published=Published(None, 1.25e6, "arXiv:1602.07360, Table 1 (1,248,424)"),
-    multipliers=("width",),
+    multipliers=("width", "depth"),
 )
 def squeezenet_1_0(net: Builder, x: Value, variant: Variant) -> Mapping[str, Value]:
     return _squeezenet(net, x, variant, (96, 7), (2, 5, 9))
@@ -45,7 +54,7 @@ def squeezenet_1_0(net: Builder, x: Value, variant: Variant) -> Mapping[str, Val
     "squeezenet-1.1",
     reference="arXiv:1602.07360",
     published=Published(0.35e9, 1.24e6, "PyTorch torchvision, SqueezeNet1_1_Weights.IMAGENET1K_V1"),
-    multipliers=("width",),
+    multipliers=("width", "depth"),
 )
 def squeezenet_1_1(net: Builder, x: Value, variant: Variant) -> Mapping[str, Value]:
     return _squeezenet(net, x, variant, (64, 3), (2, 4, 6))

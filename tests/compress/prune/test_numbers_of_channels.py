@@ -39,6 +39,10 @@ def halved_in_place(m, y):
     return y
 
 
+def gated_by_one(m, y):
+    return y * torch.sigmoid(y[:, 3:4]) + y[:, 5].unsqueeze(1)
+
+
 def scaled_by_width(m, y):
     return y * y.shape[1] ** -0.5
 
@@ -52,7 +56,7 @@ def branched_by_width(m, y):
 
 
 @pytest.mark.parametrize(
-    "function", [shifted, halved_in_place, scaled_by_width, scaled_by_attribute, branched_by_width]
+    "function", [shifted, halved_in_place, gated_by_one, scaled_by_width, scaled_by_attribute, branched_by_width]
 )
 def test_code_with_numbers_of_channels_computes_what_it_did(function):
     net = Net(function)

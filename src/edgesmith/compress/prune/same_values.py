@@ -27,7 +27,7 @@ def other_values(structure: Structure, after: Propagation, stays: npt.NDArray[np
     if [_called(n) for n in old_nodes] != [_called(n) for n in new_nodes]:
         return "its code takes another way with fewer channels"
     old_roots, new_roots = before.labels.roots(), after.labels.roots()
-    old_of_new: dict[int, int] = {}
+    old_of_new = _made(structure, after, stays)
     for old, new in zip(old_nodes, new_nodes, strict=True):
         if calls_elementwise(old) and _numbers(old) != _numbers(new):
             return f"{old.name} computes with another number"
@@ -40,6 +40,10 @@ def other_values(structure: Structure, after: Propagation, stays: npt.NDArray[np
         ):
             labels = before.labels.canonical(was)
             axes = before.labels.varying(labels)
+            if not axes and was.numel() and now.numel():
+                root, label = (int(r[v[(0,) * v.ndim]]) for r, v in ((old_roots, was), (new_roots, now)))
+                if root and label and old_of_new.get(label, root) != root:
+                    return f"{old.name} has another channel"
             if len(axes) != 1:
                 continue
             (axis,) = axes
@@ -53,6 +57,20 @@ def other_values(structure: Structure, after: Propagation, stays: npt.NDArray[np
                 if unit >= 0 and label and old_of_new.setdefault(label, root) != root:
                     return f"{old.name} has other channels"
     return ""
+
+
+def _made(structure: Structure, after: Propagation, stays: npt.NDArray[np.bool_]) -> dict[int, int]:
+    """The label of a channel that layers of the whole network make or read, by its label in the pruned one."""
+    before = structure.propagation
+    old_roots, new_roots = before.labels.roots(), after.labels.roots()
+    found: dict[int, int] = {}
+    for axis in structure.axes:
+        slot = after.slots.get((axis.tensor, axis.axis))
+        if slot is not None:
+            left = (axis.units < 0) | stays[axis.units]
+            old = old_roots[before.slots[axis.tensor, axis.axis].labels.numpy()][left]
+            found.update(zip(new_roots[slot.labels.numpy()].tolist(), old.tolist(), strict=True))
+    return found
 
 
 def calls_elementwise(node: fx.Node) -> bool:

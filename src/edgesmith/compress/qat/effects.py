@@ -13,7 +13,8 @@ import torch.nn.functional as functional
 from torch import Tensor, fx
 
 from edgesmith.compress.memory import Memory
-from edgesmith.compress.tracing import Traced, as_inputs, evaluating, map_tensors, operands, tensors, version
+from edgesmith.compress.nested import map_tensors, tensors
+from edgesmith.compress.tracing import Traced, as_inputs, evaluating, operands, version
 from edgesmith.errors import BadInput
 
 __all__ = ["without_effects"]
