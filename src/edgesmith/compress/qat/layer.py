@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
-from typing import cast
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
+from edgesmith.compress.qat.described_state import DescribedState
 from edgesmith.compress.qat.folding import (
     BatchNorm,
     Product,
@@ -31,7 +32,7 @@ _EXACT = 1 << 24
 """Integers up to this are numbers of f32."""
 
 
-class QuantizedLayer(nn.Module):
+class QuantizedLayer(DescribedState):
     """Computes what the compiled program computes in evaluation mode, and something to train in training mode.
 
     Batch normalisation is folded with its running statistics, so that weights do not jitter with batches, and while it
@@ -177,10 +178,14 @@ class QuantizedLayer(nn.Module):
             return array
         return array.reshape(-1, *(1,) * (self.weight.ndim - 2))
 
-    def get_extra_state(self) -> dict[str, bool]:
-        return {"frozen": self.frozen}
+    @property
+    def described(self) -> dict[str, Any]:
+        return {"reads": self.reads.name}
 
-    def set_extra_state(self, state: dict[str, bool]) -> None:
+    def get_extra_state(self) -> dict[str, Any]:
+        return {**super().get_extra_state(), "frozen": self.frozen}
+
+    def set_extra_state(self, state: dict[str, Any]) -> None:
         self.frozen = state["frozen"]
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, fields
 from typing import Any
 
 from torch import fx, nn
 
+from edgesmith.compress.qat.graph_state import StoredGraph, restored, stored
 from edgesmith.compress.qat.layer import QuantizedLayer
 from edgesmith.compress.qat.settings import Settings
 
@@ -38,6 +39,10 @@ class Quantization:
     def __deepcopy__(self, memo: dict[int, Any]) -> Quantization:
         return self
 
+    def __reduce__(self) -> tuple[Callable[..., Quantization], tuple[Any, ...]]:
+        own = {f.name: getattr(self, f.name) for f in fields(self)}
+        return _quantization, ({**own, "skeleton": stored(self.skeleton)},)
+
 
 class QuantizedModule(fx.GraphModule):
     """A network with rounded weights and values; made by ``prepare``.
@@ -54,11 +59,26 @@ class QuantizedModule(fx.GraphModule):
         self.quantization = quantization
 
     def __deepcopy__(self, memo: dict[int, Any]) -> QuantizedModule:
-        root = nn.Module()
-        root.__dict__.update({k: copy.deepcopy(self.__dict__[k], memo) for k in nn.Module().__dict__})
-        made = QuantizedModule(root, copy.deepcopy(self.graph), self.quantization)
-        made.train(self.training)
-        return made
+        return _module(copy.deepcopy(self._held, memo), copy.deepcopy(self.graph), self.quantization)
+
+    def __reduce__(self) -> tuple[Callable[..., QuantizedModule], tuple[Any, ...]]:
+        return _module, (self._held, stored(self.graph), self.quantization)
+
+    @property
+    def _held(self) -> dict[str, Any]:
+        """What it has of any module."""
+        return {k: self.__dict__[k] for k in nn.Module().__dict__}
+
+
+def _quantization(own: dict[str, Any]) -> Quantization:
+    return Quantization(**{**own, "skeleton": restored(own["skeleton"])})
+
+
+def _module(held: dict[str, Any], graph: fx.Graph | StoredGraph, quantization: Quantization) -> QuantizedModule:
+    root = nn.Module()
+    root.__dict__.update(held)
+    made = QuantizedModule(root, restored(graph) if isinstance(graph, StoredGraph) else graph, quantization)
+    return made.train(root.training)
 
 
 def layers(module: nn.Module) -> Iterator[tuple[str, QuantizedLayer]]:

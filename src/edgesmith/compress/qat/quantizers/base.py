@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import ClassVar, NamedTuple, TypeVar
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from edgesmith.compress.qat.described_state import DescribedState
 from edgesmith.compress.qat.rounding import ScaleGradient, rounded
 from edgesmith.ir import DType
 from edgesmith.quantize import QParams
@@ -30,7 +31,7 @@ class Coded(NamedTuple):
     scale: Tensor
 
 
-class WeightQuantizer(nn.Module, ABC):
+class WeightQuantizer(DescribedState, ABC):
     """Rounds the weights of one layer, which are those after batch normalisation is folded in.
 
     Args:
@@ -51,6 +52,10 @@ class WeightQuantizer(nn.Module, ABC):
         self.low, self.high = start.limits
         self.register_buffer("start", torch.from_numpy(np.array(start.scale)))
         self.start: Tensor
+
+    @property
+    def described(self) -> dict[str, Any]:
+        return {"weights": self.name, "integers": [self.low, self.high]}
 
     @abstractmethod
     def forward(self, weights: Tensor, ratio: Tensor, floor: Tensor) -> Tensor:
@@ -78,7 +83,7 @@ class WeightQuantizer(nn.Module, ABC):
         return Coded(codes, scale)
 
 
-class ActivationQuantizer(nn.Module, ABC):
+class ActivationQuantizer(DescribedState, ABC):
     """Rounds values that share one scale.
 
     Args:
@@ -94,6 +99,10 @@ class ActivationQuantizer(nn.Module, ABC):
         self.zero = int(start.zero)
         self.register_buffer("start", torch.from_numpy(np.array(start.scale)))
         self.start: Tensor
+
+    @property
+    def described(self) -> dict[str, Any]:
+        return {"values": self.name, "integers": self.dtype.value}
 
     @property
     @abstractmethod
@@ -123,10 +132,10 @@ class ActivationQuantizer(nn.Module, ABC):
     def freeze(self) -> None:
         """Stop following the values' statistics, where that is what the quantiser does."""
 
-    def get_extra_state(self) -> dict[str, int]:
-        return {"zero": self.zero}
+    def get_extra_state(self) -> dict[str, Any]:
+        return {**super().get_extra_state(), "zero": self.zero}
 
-    def set_extra_state(self, state: dict[str, int]) -> None:
+    def set_extra_state(self, state: dict[str, Any]) -> None:
         self.zero = state["zero"]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -71,9 +73,9 @@ class EmaActivations(ActivationQuantizer):
         self.zero = int(found.zero)
         self.start.copy_(torch.from_numpy(np.array(found.scale)))
 
-    def get_extra_state(self) -> dict[str, int]:
+    def get_extra_state(self) -> dict[str, Any]:
         return {**super().get_extra_state(), "frozen": int(self.frozen)}
 
-    def set_extra_state(self, state: dict[str, int]) -> None:
+    def set_extra_state(self, state: dict[str, Any]) -> None:
         super().set_extra_state(state)
         self.frozen = bool(state["frozen"])
