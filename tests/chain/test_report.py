@@ -75,6 +75,26 @@ def test_other_work_beside_the_measurement_is_told() -> None:
     assert busy.to_json()["other_work"] == 0.48
 
 
+def test_the_pareto_front_is_marked() -> None:
+    made = result()
+    assert [r.title for r in made.front] == ["1 train", "3 finetune", "4 quantise"]
+    assert "Pareto front" in markdown(made) and ": 1 train, 3 finetune, 4 quantise." in markdown(made)
+    assert made.to_json()["front"] == ["1 train", "3 finetune", "4 quantise"]
+    rows = [row("1 train", 93.0, 0.4), row("2 prune", 93.0, 0.3), row("3 qat", 93.0, 0.3), row("stock x", 95.0, 0.35)]
+    tied = replace(made, rows=(*rows[:3], replace(rows[3], kind="stock")))
+    assert [r.title for r in tied.front] == ["2 prune", "3 qat", "stock x"]
+    text = page(tied)
+    assert ">2 prune *<" in text and ">stock x *<" in text and ">1 train<" in text
+
+
+def test_a_stock_model_of_another_speed_is_told() -> None:
+    made = result()
+    assert "far apart" not in comparison(made)
+    for ms, advice in ((0.05, "wider"), (0.2, "narrower")):
+        other = replace(made.rows[-1], metrics=replace(made.rows[-1].metrics, latency_ms=ms))
+        assert f"name {advice} stock models" in comparison(replace(made, rows=(*made.rows[:-1], other)))
+
+
 def test_the_budget_stands_above_the_pictures() -> None:
     text = page(result())
     assert text.index("<h2>Budget") < text.index("<svg")

@@ -13,6 +13,8 @@ __all__ = ["front", "steps"]
 
 ABOVE, BELOW = 6, -13
 """Points from a stage's place to its name."""
+STAR = " *"
+"""Behind names of the Pareto front."""
 OWN, STOCK, GREY = "#d1495b", "#30638e", "#8d96a3"
 
 
@@ -28,17 +30,17 @@ def front(result: Result) -> str:
     x, y = [r.metrics.latency_ms for r in rows], [max(r.metrics.accuracy, floor) for r in rows]
     axes.plot(x, y, color=OWN, linewidth=1, alpha=0.5, zorder=1)
     axes.scatter(x, y, color=OWN, s=36, zorder=2, label="this chain, after each stage")
-    best = _undominated(result)
+    best = {r.title for r in result.front}
     places = list(zip(x, y, strict=True))
     for i, (row, place) in enumerate(zip(rows, places, strict=True)):
-        name = row.title + (" *" if row.title in best else "")
+        name = row.title + STAR * (row.title in best)
         low = row.metrics.accuracy < floor
         name += f": {row.metrics.accuracy:.1f} %, below the picture" if low else ""
         height = BELOW if _is_near(place, places[:i]) else ABOVE
         axes.annotate(name, place, xytext=(6, height), textcoords="offset points", fontsize=8)
     if other:
         x, y = [other.metrics.latency_ms], [max(other.metrics.accuracy, floor)]
-        axes.scatter(x, y, color=STOCK, marker="D", s=44, zorder=2, label=other.title)
+        axes.scatter(x, y, color=STOCK, marker="D", s=44, zorder=2, label=other.title + STAR * (other.title in best))
     first = result.stages[result.first].metrics
     for limit in result.recipe.budget.limits(first):
         if limit.figure == "latency_ms":
@@ -88,17 +90,6 @@ def _floor(result: Result) -> float:
     counted = [result.stages[result.first], result.stages[-1], *filter(None, [result.stock])]
     values = [r.metrics.accuracy for r in counted]
     return min(values) - 2 * max(max(values) - min(values), 0.5)
-
-
-def _undominated(result: Result) -> set[str]:
-    """Rows than which none is both faster and more accurate."""
-    return {
-        r.title
-        for r in result.rows
-        if not any(
-            o.metrics.latency_ms < r.metrics.latency_ms and o.metrics.accuracy > r.metrics.accuracy for o in result.rows
-        )
-    }
 
 
 def _figure(width: float, height: float) -> tuple[Any, Any]:

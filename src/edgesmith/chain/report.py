@@ -18,6 +18,8 @@ __all__ = ["COLUMNS", "cells", "comparison", "inputs", "markdown", "timing", "wr
 
 BUSY = 0.1
 """Share of the processors' time from which on other programs disturb."""
+FAR = 1.25
+"""Times of which one is so many times the other are no longer alike."""
 COLUMNS = ("stage", "accuracy", "time", "size", "MACs", "parameters")
 
 STYLE = """
@@ -78,11 +80,19 @@ def comparison(result: Result) -> str:
     spent = result.stages[-1].epochs
     alike = round(other.epochs) == round(spent)
     trained = "as many epochs" if alike else f"{other.epochs:g} epochs (the stages of the recipe took {spent:g})"
-    return (
+    said = (
         f"The compressed network is {speed} and {abs(gained):.2f} points {'more' if gained >= 0 else 'less'} accurate "
         f"than the stock model ({name}), trained for {trained}: {own.accuracy:.2f} % in "
         f"{in_ms(own.latency_ms)} beside {other.metrics.accuracy:.2f} % in {in_ms(other.metrics.latency_ms)}."
     )
+    return said + _far(longer)
+
+
+def _far(longer: float) -> str:
+    """What to do where the stock model is no match in time."""
+    if 1 / FAR < 1 + longer < FAR:
+        return ""
+    return f" The two are far apart in time: name {'wider' if longer > 0 else 'narrower'} stock models in [compare]."
 
 
 def timing(result: Result) -> str:
@@ -124,6 +134,7 @@ def markdown(result: Result) -> str:
     lines = [f"# {result.recipe.name}: {result.recipe.model.label}", "", _setting(result), ""]
     lines += ["| " + " | ".join(COLUMNS) + " |", "|---" + "|---:" * (len(COLUMNS) - 1) + "|"]
     lines += ["| " + " | ".join(cells(r, first)) + " |" for r in result.rows]
+    lines += ["", _front(result)]
     if result.verdicts:
         lines += ["", "## Budget", ""]
         lines += [f"- {'met' if v.met else 'MISSED'}: {v.text}" for v in result.verdicts]
@@ -149,16 +160,14 @@ def page(result: Result) -> str:
     head = "".join(f"<th>{c}</th>" for c in COLUMNS)
     parts = [
         f"<h1>{said(result.recipe.name)}: {said(result.recipe.model.label)}</h1><p>{said(_setting(result))}</p>",
-        f"<table><tr>{head}</tr>{''.join(map(line, result.rows))}</table>",
+        f"<table><tr>{head}</tr>{''.join(map(line, result.rows))}</table><p>{said(_front(result))}</p>",
     ]
     if result.verdicts:
         items = (f'<li class="{"met" if v.met else "missed"}">{said(v.text)}</li>' for v in result.verdicts)
         parts.append(f"<h2>Budget</h2><ul>{''.join(items)}</ul>")
     if result.stock:
         parts.append(f'<h2>Beside the stock model</h2><p class="say">{said(comparison(result))}</p>')
-    parts.append(
-        f"<h2>Accuracy and time</h2>{pictures[0]}<p><small>* nothing is both faster and more accurate</small></p>"
-    )
+    parts.append(f"<h2>Accuracy and time</h2>{pictures[0]}<p><small>* on the Pareto front</small></p>")
     parts.append(f"<h2>What each stage took away</h2>{pictures[1]}")
     notes = [f"<li>{said(r.title)}: {said('; '.join(r.notes))}</li>" for r in result.rows if r.notes]
     notes += [f"<li>{said(text)}</li>" for text in result.skipped]
@@ -169,6 +178,12 @@ def page(result: Result) -> str:
     )
     about = f'<meta charset="utf-8"><title>{said(result.recipe.name)}</title><style>{STYLE}</style>'
     return f'<!doctype html><html lang="en"><head>{about}</head><body>{"".join(parts)}</body></html>\n'
+
+
+def _front(result: Result) -> str:
+    """Which programs are worth having."""
+    names = ", ".join(row.title for row in result.front)
+    return f"On the Pareto front, where none is as accurate and faster or as fast and more accurate: {names}."
 
 
 def _setting(result: Result) -> str:

@@ -92,6 +92,16 @@ class Result:
         return next((r for r in self.rows if r.kind == STOCK), None)
 
     @property
+    def front(self) -> tuple[Row, ...]:
+        """The Pareto front: rows than which none is as fast and as accurate, and better in one of them."""
+        points = [(-r.metrics.latency_ms, r.metrics.accuracy) for r in self.rows]
+        return tuple(
+            row
+            for row, (fast, right) in zip(self.rows, points, strict=True)
+            if not any(f >= fast and a >= right and (f, a) != (fast, right) for f, a in points)
+        )
+
+    @property
     def met(self) -> bool:
         return all(v.met for v in self.verdicts)
 
@@ -100,6 +110,7 @@ class Result:
             "recipe": self.recipe.name,
             "rows": [r.to_json() for r in self.rows],
             "first": self.first,
+            "front": [r.title for r in self.front],
             "budget": [vars(v) for v in self.verdicts],
             "skipped": list(self.skipped),
             "artifact": str(self.artifact.path),

@@ -244,7 +244,7 @@ class _Global:
 
     def counts(self, step: int) -> _Counts:
         left = self._sizes - np.bincount(self._order[:step], minlength=len(self._sizes))
-        # Nearest from above at a tie, so that the counts fall monotonically.
+        # Of two that are as near always the same one, so that the counts fall monotonically.
         return np.array([a[np.abs(a - n).argmin()] for a, n in zip(self._allowed, left, strict=True)], dtype=np.int64)
 
 

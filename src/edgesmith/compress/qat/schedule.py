@@ -22,8 +22,8 @@ SHARES = (0.5, 0.75, 0.875, 1.0)
 def freeze(module: nn.Module, *, signs: bool = True) -> None:
     """Keep the statistics of batch normalisation and of values as they are from here on.
 
-    Training then computes what evaluation computes, but for the last bits of sums. Weights and learned scales are
-    trained on.
+    Training then computes what evaluation computes, but for the last bits of sums and the rounding of biases, which
+    evaluation adds as integers. Weights and learned scales are trained on.
 
     Args:
         signs: those behind ternary and binary weights, too. A sign that flips moves what a channel gives so far that

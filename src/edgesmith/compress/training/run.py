@@ -60,6 +60,8 @@ class Run:
     seconds: float = 0.0
     total: Tensor = field(default_factory=lambda: torch.zeros((), dtype=torch.float64))
     next_question: int = 0
+    validation_seconds: float = math.inf
+    """What the last validation took; before the first one it may take any time."""
 
     def train(self, validation: Data | None, logs: Logs) -> None:
         self.total = self.total.to(self.engine.device)
@@ -75,6 +77,8 @@ class Run:
             self.now.epoch, self.batch, self.seconds = self.now.epoch + 1, 0, 0.0
             self.total.zero_()
             self.now.log.clear()
+            if self.engine.agree(int(self._due())):
+                self._save()
         self._save()
         if self.engine.agree(int(self.interruption.wanted)):  # since the last step, such as in its validation
             raise KeyboardInterrupt
@@ -142,11 +146,13 @@ class Run:
     def _finished(self, validation: Data | None) -> Epoch:
         self._check()
         top1 = None
+        began = time.monotonic()
         if validation is not None:
             swapped: AbstractContextManager[None] = self.ema.swapped(self.now.module) if self.ema else nullcontext()
             with swapped, self.engine.autocast():
                 mine = evaluate(self.now.module, validation) if self.engine.rank == 0 else 0.0
             top1 = float(self.engine.gathered(mine)[0])
+        self.validation_seconds = time.monotonic() - began
         mean = float(self.engine.mean(self.total)) / self.data.count(self.engine.world)
         rate = float(self.now.optimiser.param_groups[0]["lr"])
         return Epoch(self.now.epoch, self.now.step, mean, rate, self.seconds, top1, dict(self.now.log))
@@ -155,7 +161,7 @@ class Run:
         """Save when it is time, and stop when that is wanted; all processes at the same step."""
         if self.now.step < self.next_question and not last:
             return
-        due = self.checkpoints is not None and self.checkpoints.seconds_left() <= 0
+        due = self._due(self.validation_seconds if last else 0.0)
         pause = 1
         if self.engine.world > 1:
             per_step = self.seconds / max(-(-self.batch // self.now.settings.accumulate), 1)
@@ -166,6 +172,10 @@ class Run:
             self._save()
         if wanted & 2:
             raise KeyboardInterrupt
+
+    def _due(self, seconds: float = 0.0) -> bool:
+        """Whether a checkpoint would be overdue so many seconds from now."""
+        return self.checkpoints is not None and self.checkpoints.seconds_left() <= seconds
 
     def _described(self) -> dict[str, Any]:
         """What two runs must share for one to go on with the other's checkpoint."""
