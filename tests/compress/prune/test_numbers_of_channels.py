@@ -55,8 +55,34 @@ def branched_by_width(m, y):
     return y * 2 if y.shape[1] > 10 else y
 
 
+def padded_by_what_lacks(m, y):
+    more = -y.shape[-1] % 5
+    return F.pad(y.view(2, 16, 8, 8), (more, 0, more, 0))
+
+
+def windows(m, y):
+    around = y.shape[2:]
+    y = y.view(2, 16, 8, 8).flatten(2).transpose(1, 2)
+    return y.reshape(y.shape[:1] + around + (-1,)).permute(0, 3, 1, 2)
+
+
+def ends(m, y):
+    return y.view(2, 16, 64).sort(2).values.reshape(y.shape)
+
+
 @pytest.mark.parametrize(
-    "function", [shifted, halved_in_place, gated_by_one, scaled_by_width, scaled_by_attribute, branched_by_width]
+    "function",
+    [
+        shifted,
+        halved_in_place,
+        gated_by_one,
+        scaled_by_width,
+        scaled_by_attribute,
+        branched_by_width,
+        padded_by_what_lacks,
+        windows,
+        ends,
+    ],
 )
 def test_code_with_numbers_of_channels_computes_what_it_did(function):
     net = Net(function)

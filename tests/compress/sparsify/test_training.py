@@ -58,6 +58,20 @@ def test_density_is_exact_in_each_layer_and_across_layers():
         assert sparsifier.densities["8"] > 0.5 or not across
 
 
+@pytest.mark.parametrize("pattern", ["unstructured", "blocks"])
+def test_a_layer_of_small_weights_keeps_one_unit_among_all_layers(pattern):
+    module = network()
+    with torch.no_grad():
+        module[4].weight.mul_(1e-3)
+    sparsifier = Sparsifier(module, pattern, density=0.2, across_layers=True)
+    weight = module[4].weight
+    unit = 16 if pattern == "blocks" else 1
+    assert 1 <= weight.count_nonzero() <= unit
+    if pattern == "unstructured":
+        assert weight.abs().max() == module[4].parametrizations.weight.original.abs().max()
+        assert sparsifier.density == pytest.approx(0.2, abs=0.001)
+
+
 def test_layers_that_stay_dense_are_listed_with_a_reason():
     module = network()
     module.append(nn.Linear(20, 3, bias=False))

@@ -65,7 +65,7 @@ class _StateSizes(fx.Interpreter):
         name = str(getattr(n.target, "__name__", n.target)).rstrip("_")
         labels = self._structure.propagation.values.get(self._originals.get(n, n))
         sized = name in _SIZES and name != "unflatten" and n.op in ("call_function", "call_method")
-        if sized and isinstance(labels, torch.Tensor):
+        if sized and isinstance(labels, torch.Tensor) and not _is_computed(n):
             sizes = self._kept.shape(labels)
             nested = isinstance(n.args[1], (tuple, list))
             own: list[Any] = list(n.args[1]) if nested else list(n.args[1:])  # type: ignore[arg-type]
@@ -136,7 +136,7 @@ def _change(structure: Structure, node: fx.Node, stays: Stays) -> tuple[tuple[An
     if name in _SIZES and isinstance(values[node], torch.Tensor):
         wanted = kept.shape(values[node])
         before = tuple(values[node].shape)
-        return None if wanted == before else _resized(node, before, wanted)
+        return None if wanted == before or _is_computed(node) else _resized(node, before, wanted)
     if node.name in structure.propagation.groupings:
         return _regrouped(node, kept.shape(structure.propagation.groupings[node.name])[0])
     source = node.args[0] if node.args else None
@@ -196,6 +196,12 @@ class _Kept:
     def before(self, labels: torch.Tensor, axis: int) -> list[int]:
         """How many positions are left before each, and in all."""
         return [0, *np.cumsum(self.mask(labels, axis)).tolist()]
+
+
+def _is_computed(node: fx.Node) -> bool:
+    """Whether all sizes are one tuple that code computes, such as ``x.shape[:2] + (-1,)``: it is left to follow."""
+    sizes = node.args[1] if len(node.args) > 1 else None
+    return isinstance(sizes, fx.Node) and isinstance(sizes.meta["value"], (tuple, list))
 
 
 def _resized(
@@ -265,14 +271,16 @@ def _regrouped(node: fx.Node, groups: int) -> tuple[tuple[Any, ...], dict[str, A
 def _padded(
     structure: Structure, node: fx.Node, x: torch.Tensor, kept: _Kept
 ) -> tuple[tuple[Any, ...], dict[str, Any], bool] | None:
-    pads = list(node.args[1])  # type: ignore[arg-type]
+    if not isinstance(node.args[1], (tuple, list)):
+        return None
+    pads = list(node.args[1])
     out = structure.propagation.values[node]
     new = list(pads)
     for i in range(len(pads) // 2):
         axis = x.ndim - 1 - i
         counts = kept.before(out, axis)
-        before, size = int(pads[2 * i]), x.shape[axis]
-        if counts[-1] != out.shape[axis]:
+        before, size = number_of(pads[2 * i]), x.shape[axis]
+        if counts[-1] != out.shape[axis] and isinstance(before, int):
             new[2 * i], new[2 * i + 1] = counts[before], counts[-1] - counts[before + size]
     assert isinstance(node.meta["value"], Shape)
     return None if new == pads else ((node.args[0], new, *node.args[2:]), dict(node.kwargs), False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -41,7 +42,8 @@ class Sparsifier:
         pattern: a name of ``PATTERNS`` or a pattern, such as ``NM(2, 4)`` or ``Blocks((16, 1))``.
         density: share of units that are kept in the end; not for N of M, which says it itself.
         schedule: on the way there; at once by default.
-        across_layers: the share is of all layers together, by the magnitude of their weights, and not of each.
+        across_layers: the share is of all layers together, by the magnitude of their weights, and not of each; a layer
+            keeps one unit at least.
         straight_through: weights that are cut go on to be trained, and shrink with this factor besides (2e-4 in
             arXiv:2102.04010); masks follow the weights at every evaluation.
         include: shell patterns of layers' names, or one; the others are left alone.
@@ -150,7 +152,10 @@ class Sparsifier:
 
     def _across_layers(self, scores: Mapping[str, Tensor]) -> dict[str, Tensor]:
         every = torch.cat([each.flatten() for each in scores.values()])
-        kept = largest(every, round(self._now * every.numel()))
+        starts = itertools.accumulate((each.numel() for each in scores.values()), initial=0)
+        for start, each in zip(starts, scores.values(), strict=False):
+            every[start + int(each.argmax())] = torch.inf  # so that a layer keeps one unit at least
+        kept = largest(every, max(len(scores), round(self._now * every.numel())))
         parts = torch.split(kept, [each.numel() for each in scores.values()])
         return {name: part.reshape(scores[name].shape) for name, part in zip(scores, parts, strict=True)}
 
