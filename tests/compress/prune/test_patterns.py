@@ -303,6 +303,17 @@ def test_in_place_operations():
     assert names(structure) == {"a.0": 8}
 
 
+@pytest.mark.parametrize("pads", [(2, 2), (0, 4)])
+def test_padded_shortcut_of_which_one_channel_is_left(pads):
+    def forward(m, x):
+        y = m.a(x).relu()
+        return m.h(F.pad(y[:, :, ::2, ::2], (0, 0, 0, 0, *pads)) + m.b(y))
+
+    layers = {"a": nn.Conv2d(3, 4, 3, padding=1), "b": nn.Conv2d(4, 8, 3, stride=2, padding=1), "h": nn.Conv2d(8, 4, 1)}
+    _, kept, _ = check(Lambda(forward, **layers), X, part=0.75, graph=True)
+    assert len(kept["a"]) == 1
+
+
 def test_padded_shortcut_adds_channels():
     def forward(m, x):
         x = m.stem(x)

@@ -109,6 +109,15 @@ def test_limits_of_groups_by_name_hold_in_all(network, data):
     assert stepwise(network, data[0][0][:1], data=data, **own).module[0].out_channels == 24
 
 
+def test_a_target_out_of_reach_is_told_as_by_one_cut_and_before_any(network, data):
+    told = []
+    for act in (prune, stepwise):
+        with pytest.raises(BadInput, match="can go") as error:
+            act(network, data[0][0][:1], data=data, macs=0.1, max_ratio=0.3, importance=lambda _: pytest.fail("scored"))
+        told.append(str(error.value))
+    assert told[0] == told[1]
+
+
 @pytest.mark.parametrize(
     ("wrong", "why"),
     [

@@ -150,6 +150,12 @@ def test_sensitivity_goes_on_where_it_was(tmp_path):
     assert Curves.from_json(path.read_text()) == curves
 
 
+def test_a_quality_that_is_no_number_has_fallen():
+    assert Curves(90.0, {"a": {0.25: 90.0, 0.5: float("nan"), 0.75: 90.0}}).ratios(2.0) == {"a": 0.25}
+    with pytest.raises(BadInput, match="is nan"):
+        sensitivity(network(), X, lambda module: float("nan"))
+
+
 def test_a_file_of_other_curves_is_refused(tmp_path):
     path = tmp_path / "curves.json"
     own = {"ratios": (0.5,), "path": path, "loss": lambda module, batch: module(batch).sum()}
@@ -214,7 +220,7 @@ def test_no_group_loses_more_than_it_may_in_all_when_pruned_gradually():
     assert [resumed[i].out_channels for i in (0, 3)] == [module[i].out_channels for i in (0, 3)]
     assert gradual(network(), X, lambda module: None, macs=0.7, ignore="^0")[0][0].out_channels == 12
     with pytest.raises(BadInput, match="can go"):
-        gradual(network(), X, lambda module: None, macs=0.2, max_ratio=0.3)
+        gradual(network(), X, lambda module: pytest.fail("trained"), macs=0.2, max_ratio=0.3)
     with pytest.raises(BadInput, match="parameters is no option"):
         gradual(network(), X, lambda module: None, macs=0.5, parameters=0.5)
     with pytest.raises(BadInput, match="no state"):

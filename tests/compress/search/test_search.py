@@ -257,3 +257,9 @@ def test_groups_that_are_none_are_refused() -> None:
     module = nn.Sequential(nn.Conv2d(3, 16, 1), nn.Conv2d(16, 4, 1))
     with pytest.raises(BadInput, match=r"GroupInfo(?s:.)*Group\(g.name, g.size\)"):
         dataclasses.replace(toy().problem(), groups=prune.groups(module, torch.zeros(1, 3, 4, 4)))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("method", SETTINGS)
+def test_an_evaluation_that_never_gives_a_number_finds_nothing(method: str) -> None:
+    with pytest.raises(BadInput, match="no network that was tried has a score"):
+        found(toy(), method, dataclasses.replace(toy().problem(), evaluate=lambda module: math.nan))

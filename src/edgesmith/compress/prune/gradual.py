@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import nn
 
 from edgesmith.compress import counting
 from edgesmith.compress.prune.pruning import prune
-from edgesmith.compress.prune.selection import Limits
+from edgesmith.compress.prune.selection import Limits, check_budget
 from edgesmith.compress.prune.shape import PrunedShape, apply_shape
 from edgesmith.compress.prune.structure import analyse
 from edgesmith.compress.roles import Finetune
@@ -104,8 +104,8 @@ def gradual(
     attention = options.get("attention", "heads")
     structure = analyse(module, example, attention)
     limits = Limits(max_ratio=max_ratio, ignore=ignore)
-    limits.check(structure)
     if state is None:
+        check_budget(structure, replace(limits, round_to=options.get("round_to", 1)), macs=macs)
         sizes = {group.name: group.size for group in structure.groups}
         state = GradualState(0, counting.macs(module, example), PrunedShape(), sizes)
     for step in range(state.step + 1, steps + 1):

@@ -13,7 +13,7 @@ from edgesmith.compress import counting
 from edgesmith.compress.prune.compensation import compensate, rescale
 from edgesmith.compress.prune.labels import Ints
 from edgesmith.compress.prune.scoring import IMPORTANCE, Importance, Loss, Scores, Scoring, cross_entropy
-from edgesmith.compress.prune.selection import Limits, Normalise, Scope, select, select_by_ratio
+from edgesmith.compress.prune.selection import Limits, Normalise, Scope, check_budget, select, select_by_ratio
 from edgesmith.compress.prune.shape import PrunedShape
 from edgesmith.compress.prune.structure import Structure, analyse
 from edgesmith.compress.prune.surgery import cut
@@ -165,7 +165,10 @@ def prune(
     importance = importance or ("l2" if data is None else "taylor")
     structure = structure or analyse(module, example, attention)
     limits = Limits(round_to, max_ratio, ignore)
-    limits.check(structure)
+    if ratios is None:
+        check_budget(structure, limits, macs=macs, parameters=parameters)
+    else:
+        limits.check(structure)
     scores = _scores(importance, Scoring(structure, data, loss, seed))
     in_loss = importance in ("taylor", "hessian")
     if ratios is not None:

@@ -17,7 +17,7 @@ from edgesmith.compress.prune.scoring import Scores
 from edgesmith.compress.prune.structure import Group, Structure
 from edgesmith.errors import BadInput
 
-__all__ = ["Limits", "Normalise", "Scope", "checked_share", "counts_by_ratio", "select", "select_by_ratio"]
+__all__ = ["Limits", "Normalise", "Scope", "check_budget", "counts_by_ratio", "select", "select_by_ratio"]
 
 Scope = Literal["global", "uniform"]
 Normalise = Literal["none", "mean", "max", "norm"]
@@ -108,6 +108,31 @@ class Limits:
         return min(self.counts(group), key=lambda n: (abs(n - wanted), n))
 
 
+def check_budget(
+    structure: Structure, limits: Limits, *, macs: float | None = None, parameters: float | None = None
+) -> None:
+    """
+    Raises:
+        BadInput: the budget is no fraction or cannot be met within the limits, nothing can be pruned, or a limit names
+            what there is not.
+    """
+    limits.check(structure)
+    for name, share in (("macs", macs), ("parameters", parameters)):
+        if share is not None:
+            checked_share(name, share)
+    if not structure.groups:
+        reasons = "; ".join(f"{layer}: {why}" for layer, why in structure.untouched[:4])
+        raise BadInput(f"no channels can be removed ({reasons})", where=type(structure.module).__name__)
+    least = np.array([limits.counts(group)[0] for group in structure.groups], dtype=np.int64)
+    if not _Budget(structure, macs, parameters).met(least):
+        raise BadInput(
+            f"at most {1 - structure.macs(least) / max(structure.macs(), 1):.0%} of multiply-adds and "
+            f"{1 - structure.parameters(least) / structure.parameters():.0%} of parameters can go",
+            where="budget",
+            hint="raise max_ratio, lower round_to, or ignore fewer layers",
+        )
+
+
 def checked_share(name: str, share: float) -> float:
     """The fraction that may be left.
 
@@ -145,17 +170,11 @@ def select(
         BadInput: the budget is no fraction or cannot be met within the limits, nothing can be pruned, ``cost_aware`` is
             outside [0, 1], or the limits name what there is not.
     """
-    limits.check(structure)
     if not 0 <= cost_aware <= 1:
         raise BadInput(f"cost_aware={cost_aware} is outside [0, 1]", where="prune", hint="it is a power of costs")
-    for name, share in (("macs", macs), ("parameters", parameters)):
-        if share is not None:
-            checked_share(name, share)
+    check_budget(structure, limits, macs=macs, parameters=parameters)
     budget = _Budget(structure, macs, parameters)
     groups = structure.groups
-    if not groups:
-        reasons = "; ".join(f"{layer}: {why}" for layer, why in structure.untouched[:4])
-        raise BadInput(f"no channels can be removed ({reasons})", where=type(structure.module).__name__)
     ranks = [np.argsort(-scores[g.units], kind="stable") for g in groups]
     if scope == "uniform":
         ratios = np.unique(np.concatenate([np.arange(g.size + 1) / g.size for g in groups]))
@@ -164,14 +183,6 @@ def select(
         comparable = _comparable(structure, scores, normalise, cost_aware)
         candidates = _Global(groups, limits, comparable)
     low, high = 0, candidates.steps
-    if not budget.met(candidates.counts(high)):
-        least = candidates.counts(high)
-        raise BadInput(
-            f"at most {1 - structure.macs(least) / max(structure.macs(), 1):.0%} of multiply-adds and "
-            f"{1 - structure.parameters(least) / structure.parameters():.0%} of parameters can go",
-            where="budget",
-            hint="raise max_ratio, lower round_to, or ignore fewer layers",
-        )
     while low < high:
         middle = (low + high) // 2
         if budget.met(candidates.counts(middle)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,14 +39,15 @@ class Curves:
     def ratios(self, drop: float) -> dict[str, float]:
         """For every group, the largest part that may go before quality falls by more than ``drop``.
 
-        Between measured ratios the curve is taken as straight; a curve that rises again counts as fallen.
+        Between measured ratios the curve is taken as straight; a curve that rises again counts as fallen, and so does a
+        quality that is no number.
         """
         result = {}
         for group, curve in self.curves.items():
             last_ratio, last = 0.0, self.baseline
             best = 0.0
             for ratio, quality in sorted(curve.items()):
-                if quality < self.baseline - drop:
+                if not quality >= self.baseline - drop:  # or is no number
                     fall = last - quality
                     best += (ratio - last_ratio) * (last - (self.baseline - drop)) / fall if fall > 0 else 0.0
                     break
@@ -92,8 +94,9 @@ def sensitivity(
         options: for ``prune``: importance, data, round_to, ...
 
     Raises:
-        BadInput: the file is of another module or other options (as far as they are no functions and data, which are
-            the caller's to vouch for); and whatever ``prune`` raises.
+        BadInput: the quality of the whole module is no finite number; the file is of another module or other options
+            (as far as they are no functions and data, which are the caller's to vouch for); and whatever ``prune``
+            raises.
     """
     structure = analyse(module, example, options.get("attention", "heads"))
     of = _digest(module, options)
@@ -101,7 +104,10 @@ def sensitivity(
     if known is not None and known.of != of:
         hint = "name another file, or remove it"
         raise BadInput("holds curves of another module or other options", where=str(path), hint=hint)
-    baseline = evaluate(module) if known is None else known.baseline
+    baseline = float(evaluate(module)) if known is None else known.baseline
+    if not math.isfinite(baseline):
+        why = f"the quality of the module as it is, is {baseline}"
+        raise BadInput(why, where="sensitivity", hint="look at evaluate, and at what the module gives")
     curves: dict[str, dict[float, float]] = {g: dict(c) for g, c in known.curves.items()} if known else {}
     total, done = len(structure.groups) * len(ratios), 0
     for group in structure.groups:

@@ -13,7 +13,7 @@ from edgesmith.compress.prune.batches import at_least_one
 from edgesmith.compress.prune.compensation import recalibrate
 from edgesmith.compress.prune.labels import Ints
 from edgesmith.compress.prune.pruning import Pruned, prune
-from edgesmith.compress.prune.selection import Limits, checked_share, counts_by_ratio
+from edgesmith.compress.prune.selection import Limits, check_budget, counts_by_ratio
 from edgesmith.compress.prune.structure import Structure, analyse
 from edgesmith.errors import BadInput
 
@@ -67,8 +67,6 @@ def cuts(
         BadInput: no target or no steps; and whatever ``prune`` raises.
     """
     targets = {name: value for name, value in (("macs", macs), ("parameters", parameters)) if value is not None}
-    for target, share in targets.items():
-        checked_share(target, share)
     if bool(targets) == (ratios is not None) or steps < 1:
         told = {**targets, **(ratios or {})} or "no target"
         raise BadInput(f"{steps} steps to {told}", where="stepwise", hint="such as macs=0.5, steps=8; or ratios={...}")
@@ -76,7 +74,8 @@ def cuts(
     attention = options.get("attention", "heads")
     structure = analyse(module, example, attention)
     limits = Limits(round_to, max_ratio if ratios is None else 1.0, ignore)
-    limits.check(structure)
+    if targets:
+        check_budget(structure, limits, macs=macs, parameters=parameters)
     sizes = {group.name: group.size for group in structure.groups}
     final = None if ratios is None else counts_by_ratio(structure, ratios, limits)
     done: Pruned | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -43,11 +44,15 @@ def search(
         settings: the method's own.
 
     Raises:
-        BadInput: no such method, or the record is another search's.
+        BadInput: no such method, the record is another search's, a cost is no number, or all scores are none.
         BudgetMissed: no shape is within the budget.
     """
     if method not in SEARCHES:
         close = difflib.get_close_matches(method, SEARCHES, n=1)
         hint = f"did you mean {close[0]!r}?" if close else ""
         raise BadInput(f"{method!r} is not one of {', '.join(SEARCHES)}", where="search method", hint=hint)
-    return SEARCHES[method](problem, seed=seed, record=record, progress=progress, **settings)
+    found = SEARCHES[method](problem, seed=seed, record=record, progress=progress, **settings)
+    if not math.isfinite(found.score):
+        why = f"no network that was tried has a score: the best one's is {found.score}"
+        raise BadInput(why, where="search", hint="look at evaluate, and at what the short training leaves")
+    return found

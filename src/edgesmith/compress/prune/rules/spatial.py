@@ -46,9 +46,11 @@ def _pad(call: Call) -> Any:
     x, pads = call.input(), list(call.get(1, "pad"))
     sizes = call.out.sizes
     small = compress(x)
+    # One channel that is left does not vary.
+    of_channels = call.p.decide(call.node, sum(1 << axis for axis in call.p.labels.varying(x)))
     for i in range(len(pads) // 2):
         axis = x.ndim - 1 - i
-        if axis in call.p.labels.varying(x):
+        if of_channels >> axis & 1:
             before, after = pads[2 * i], pads[2 * i + 1]
             if min(before, after) < 0 or call.get(2, "mode", "constant") != "constant":
                 return call.opaque(f"{call.node.name} pads the axis of channels")
