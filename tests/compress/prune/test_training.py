@@ -103,6 +103,18 @@ def test_what_rescaling_made_up_for_is_not_added_again():
     torch.testing.assert_close(equal, read.mean((0, 2, 3)), rtol=1e-3, atol=1e-3)
 
 
+def test_rescaling_beside_the_mean_is_better_than_the_mean_alone():
+    errors, data = {"mean": 0.0, "rescale": 0.0}, images(8)
+    x = torch.cat(data)
+    for seed in range(6):
+        torch.manual_seed(seed)
+        net = nn.Sequential(nn.Conv2d(3, 16, 3, padding=1), nn.ReLU(), nn.Conv2d(16, 10, 3, padding=1), nn.Flatten())
+        for kind in errors:
+            own = {"importance": "l2", "data": data, "compensation": kind}
+            errors[kind] += float((prune(net, X, ratios={"0": 0.5}, **own).module(x) - net(x)).detach().norm())
+    assert errors["rescale"] < errors["mean"]
+
+
 def test_compensation_within_prune_lowers_the_error():
     net, data = network(), images()
     x = images()[0]

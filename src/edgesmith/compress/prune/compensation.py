@@ -113,18 +113,22 @@ def _add(structure: Structure, pruned: nn.Module, layer: str, shift: torch.Tenso
             norm.running_mean -= shift.to(norm.running_mean)
 
 
-def rescale(structure: Structure, kept: Kept, pruned: nn.Module, data: Iterable[Any], seed: int = 0) -> None:
+def rescale(
+    structure: Structure, kept: Kept, pruned: nn.Module, data: Iterable[Any], seed: int = 0, *, centred: bool = False
+) -> None:
     """Scale the weights that read each kept unit so that outputs of the reading layers change least, in place.
 
-    Least squares over sampled outputs, slightly regularised towards 1 (ThiNet, arXiv:1707.06342, section 3.3). What the
-    outputs then lack on average, ``compensate`` adds.
+    Least squares over sampled outputs, slightly regularised towards 1 (ThiNet, arXiv:1707.06342, section 3.3).
+
+    Args:
+        centred: outputs change least but for their means, which ``compensate`` then sets right; ``prune`` does both.
 
     Raises:
         BadInput: there are no data, or a batch does not fit.
     """
     stays = structure.mask(kept)
     scale = np.ones(structure.units)
-    for group, gram in zip(structure.groups, grams(structure, data, "rescale", seed), strict=True):
+    for group, gram in zip(structure.groups, grams(structure, data, "rescale", seed, centred=centred), strict=True):
         own = np.flatnonzero(stays[group.units])
         if len(own) == group.size or gram is None or not gram.any():
             continue

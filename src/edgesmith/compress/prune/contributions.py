@@ -22,7 +22,7 @@ _SAMPLES = 256
 
 
 def grams(
-    structure: Structure, data: Iterable[Any] | None, where: str, seed: int = 0
+    structure: Structure, data: Iterable[Any] | None, where: str, seed: int = 0, *, centred: bool = False
 ) -> list[npt.NDArray[np.float64] | None]:
     """For every group, the Gram matrix of its units' contributions to outputs of the layers that read it.
 
@@ -31,6 +31,7 @@ def grams(
 
     Args:
         where: what needs the data, for errors.
+        centred: contributions count from their means, which a bias can make up for.
 
     Returns:
         One matrix of shape (units, units) a group; None where nothing that is looked at reads it.
@@ -46,7 +47,7 @@ def grams(
     generator = torch.Generator("cpu").manual_seed(seed)
 
     def see(module: nn.Module, axis: Axis, x: torch.Tensor) -> None:
-        parts = _sampled(module, x, generator)
+        parts = _sampled(module, _from_means(module, x) if centred else x, generator)
         if parts is None:
             return
         values = parts.double().cpu()
@@ -63,6 +64,13 @@ def grams(
     with watching(structure, see):
         evaluate_each(structure.module, data, where)
     return found
+
+
+def _from_means(module: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    """A layer's input, every channel from its mean."""
+    weight: Any = module.weight
+    place = -1 if isinstance(module, nn.Linear) else x.ndim - weight.ndim + 1
+    return x - x.mean([axis for axis in range(x.ndim) if axis != place % x.ndim], keepdim=True)
 
 
 def _sampled(module: nn.Module, x: torch.Tensor, generator: torch.Generator) -> torch.Tensor | None:

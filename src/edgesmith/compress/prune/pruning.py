@@ -187,7 +187,7 @@ def prune(
     pruned, shape = cut(structure, kept)
     if data is not None and compensation != "none":
         if compensation == "rescale":
-            rescale(structure, kept, pruned, data, seed)
+            rescale(structure, kept, pruned, data, seed, centred=True)
         compensate(structure, kept, pruned, data)
     return Pruned(pruned, kept, _size(module, example), _size(pruned, example), structure.untouched, shape)
 
