@@ -95,6 +95,11 @@ def test_ratios_by_group(net):
         prune(net, X, ratios={"nothing": 0.5})
 
 
+def test_ratios_are_what_they_say_unless_a_limit_is_given(net):
+    assert len(prune(net, X, ratios={"expand.0": 0.96}).groups["expand.0"]) == 2
+    assert len(prune(net, X, ratios={"expand.0": 0.96}, max_ratio=0.75).groups["expand.0"]) == 12
+
+
 def test_ignored_layers_and_floors_hold(net):
     result = prune(net, X, macs=0.7, ignore=["^stem"])
     assert result.module.stem[0].out_channels == 16

@@ -23,6 +23,7 @@ __all__ = ["GroupInfo", "Pruned", "Size", "groups", "prune"]
 
 Attention = Literal["heads", "head_dim"]
 Compensation = Literal["none", "mean", "rescale"]
+MAX_RATIO = 0.9
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +100,7 @@ def prune(
     normalise: Normalise | None = None,
     cost_aware: float | None = None,
     round_to: int = 1,
-    max_ratio: float | Mapping[str, float] = 0.9,
+    max_ratio: float | Mapping[str, float] | None = None,
     ignore: Sequence[str] = (),
     attention: Attention = "heads",
     compensation: Compensation = "none",
@@ -125,7 +126,8 @@ def prune(
         cost_aware: power of a unit's multiply-adds by which its score is divided, 0 to 1; by default 1 for scores in
             units of the loss, else 0.
         round_to: numbers of channels left are multiples of this; the budget is met nevertheless.
-        max_ratio: the largest part of any group that may go; or of each group by its name, nothing of others.
+        max_ratio: the largest part of any group that may go; or of each group by its name, nothing of others; 0.9 by
+            default, and no limit where ratios are given.
         ignore: regular expressions, or one, that names of layers contain whose channels all stay.
         attention: what attention loses: whole heads, or the same number of dimensions of every head.
         compensation: repairs from data without training: ``"mean"`` adds what removed channels gave on average to the
@@ -164,6 +166,8 @@ def prune(
         raise BadInput("needs data", where=f"compensation {compensation!r}", hint="pass data=, a list of batches")
     importance = importance or ("l2" if data is None else "taylor")
     structure = structure or analyse(module, example, attention)
+    if max_ratio is None:
+        max_ratio = MAX_RATIO if ratios is None else 1.0
     limits = Limits(round_to, max_ratio, ignore)
     if ratios is None:
         check_budget(structure, limits, macs=macs, parameters=parameters)
