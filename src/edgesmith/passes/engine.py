@@ -49,6 +49,7 @@ class PassReport:
         applied: number of rewrites by pass.
         rewrites: every rewrite, in order.
         skipped: (pass, node) -> why the pass left that node of the result as it is.
+        renamed: values that went -> equal ones that are read instead.
         sweeps: sweeps over the graph, the last of which changed nothing.
         settled: False when the passes were still rewriting after ``MAX_SWEEPS``: the result is right, not canonical.
     """
@@ -56,6 +57,7 @@ class PassReport:
     applied: Counter[str] = field(default_factory=Counter)
     rewrites: list[Rewrite] = field(default_factory=list)
     skipped: dict[tuple[str, str], str] = field(default_factory=dict)
+    renamed: dict[str, str] = field(default_factory=dict)
     sweeps: int = 0
     settled: bool = False
 
@@ -64,7 +66,9 @@ class PassReport:
         return {rule: reason for (rule, name), reason in self.skipped.items() if name == node}
 
 
-def optimize(graph: Graph, only: frozenset[str] | None = None) -> tuple[Graph, PassReport]:
+def optimize(
+    graph: Graph, only: frozenset[str] | None = None, allowed: Callable[[Graph, Patch], bool] | None = None
+) -> tuple[Graph, PassReport]:
     """The canonical form of ``graph`` and the report. Inputs and outputs keep their names, types and order.
 
     A sweep runs every pass (in the order of their files' names) over one graph and applies all patches that do not
@@ -72,24 +76,28 @@ def optimize(graph: Graph, only: frozenset[str] | None = None) -> tuple[Graph, P
 
     Args:
         only: names of the passes to run (default: all).
+        allowed: whether to apply a patch to a graph (default: each).
     """
     report = PassReport()
     ordered = sorted(PASSES.items(), key=lambda item: item[1].__module__)
     passes = {name: run for name, run in ordered if only is None or name in only}
     while report.sweeps < MAX_SWEEPS and not report.settled:
         report.sweeps += 1
-        patches, report.skipped = _sweep(graph, passes)
+        patches, report.skipped = _sweep(graph, passes, allowed)
         position = graph.position
         for patch in patches:
             removed = sorted(patch.remove, key=position.__getitem__)
             report.rewrites.append(Rewrite(patch.rule, tuple(removed), tuple(n.name for n in patch.insert)))
             report.applied[patch.rule] += 1
+            report.renamed.update(patch.rename)
         graph = apply(graph, patches) if patches else graph
         report.settled = not patches
     return graph, report
 
 
-def _sweep(graph: Graph, passes: Mapping[str, Pass]) -> tuple[list[Patch], dict[tuple[str, str], str]]:
+def _sweep(
+    graph: Graph, passes: Mapping[str, Pass], allowed: Callable[[Graph, Patch], bool] | None
+) -> tuple[list[Patch], dict[tuple[str, str], str]]:
     """Disjoint patches from all passes, first come, and what was left."""
     patches: list[Patch] = []
     skipped: dict[tuple[str, str], str] = {}
@@ -99,6 +107,8 @@ def _sweep(graph: Graph, passes: Mapping[str, Pass]) -> tuple[list[Patch], dict[
         for found in run(graph):
             if isinstance(found, Skipped):
                 skipped[name, found.node] = found.reason
+                continue
+            if allowed is not None and not allowed(graph, found):
                 continue
             near = _neighbourhood(graph, found)
             new = _names(graph, found)

@@ -12,11 +12,11 @@ import onnx
 
 from edgesmith.compress.qat.block_edit import with_blocks
 from edgesmith.compress.qat.exporting import Exported, exported, with_modules
+from edgesmith.compress.qat.inheritance import inherited
 from edgesmith.compress.qat.layer import QuantizedLayer
 from edgesmith.compress.qat.matching import Sites, sites
 from edgesmith.compress.qat.quantized_module import QuantizedModule, layers
 from edgesmith.compress.qat.quantizers import ActivationQuantizer
-from edgesmith.compress.qat.scales import inherited
 from edgesmith.compress.qat.settings import Reads
 from edgesmith.compress.qat.sign_edit import with_signs
 from edgesmith.export import to_onnx

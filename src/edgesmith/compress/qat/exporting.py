@@ -17,18 +17,20 @@ from torch import fx, nn
 from torch.fx.passes.shape_prop import ShapeProp
 from torch.utils import _pytree
 
+from edgesmith.compress.qat.norm_edit import with_arithmetic
 from edgesmith.errors import ModelError
 from edgesmith.frontend.normalize import normalize
 from edgesmith.frontend.onnx import bind
 from edgesmith.frontend.torch import export
-from edgesmith.ir import Graph
+from edgesmith.ir import Graph, Patch
 from edgesmith.passes import PASSES, optimize
 
 __all__ = ["Exported", "exported", "on_cpu", "with_modules"]
 
 
-_PASSES = frozenset(PASSES) - {"absorb-shuffles"}
-"""Those after which weights are in the order that training has them in."""
+_PASSES = frozenset(PASSES) - {"absorb-shuffles", "common-subexpressions", "fold-batch-norm", "fold-scale-shift"}
+"""Those after which layers have the weights that training has, in its order, and two traced nodes two values."""
+_ARITHMETIC = frozenset(("Add", "Div", "Mul", "Sub"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,8 +86,19 @@ def exported(network: fx.GraphModule, example: Any) -> Exported:
         names.setdefault(value, name)
     del model.graph.output[count:]
     _rename(model.graph, names)
-    graph, _ = optimize(bind(normalize(model)), only=_PASSES)
-    return Exported(graph, {v: n for v, n in names.items() if v in graph.types})
+    graph, report = optimize(with_arithmetic(bind(normalize(model))), only=_PASSES, allowed=_is_lasting)
+    left: dict[str, str] = {v: n for v, n in names.items() if v in graph.types}
+    for value, name in names.items():
+        while value not in graph.types and value in report.renamed:
+            value = report.renamed[value]
+        if value in graph.types and value not in graph.constants:
+            left.setdefault(value, name)
+    return Exported(graph, left)
+
+
+def _is_lasting(graph: Graph, patch: Patch) -> bool:
+    """Whether a patch would still be right when training has changed parameters, such as a factor that begins as 1."""
+    return not (patch.rename and any(graph.nodes[graph.position[n]].op.name in _ARITHMETIC for n in patch.remove))
 
 
 def _rename(graph: onnx.GraphProto, names: dict[str, str]) -> None:

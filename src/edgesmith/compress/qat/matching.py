@@ -9,6 +9,7 @@ import numpy as np
 from torch import fx
 
 from edgesmith.compress.qat.exporting import Exported
+from edgesmith.compress.qat.inheritance import inherited
 from edgesmith.ir import DType, Graph, Node
 from edgesmith.quantize import Settings
 from edgesmith.quantize.placement import Placement, Role, place, reads_integers, role
@@ -27,6 +28,7 @@ class Sites:
         biased: of these, those whose bias is added to the sums, rather than by an Add behind.
         others: products of layers that read something else than integers.
         floats: why others stay in floats, by node name.
+        unread: the same of layers whose input has no rounded form, by the name of the traced call.
     """
 
     exported: Exported
@@ -35,6 +37,7 @@ class Sites:
     biased: frozenset[str]
     others: Mapping[str, Product]
     floats: Mapping[str, str]
+    unread: Mapping[str, str]
     placement: Placement
 
 
@@ -68,10 +71,35 @@ def sites(found: Exported, weights: Mapping[str, np.ndarray], others: Collection
         else:
             floats[form.node.name] = "it is no layer that was asked for"
     apart = {name: products.pop(name) for name in others if name in products}
-    out = (*floats, *(form.node.name for form in apart.values()))
-    settings = replace(settings, exclude=out)
+    excluded = {*floats, *(form.node.name for form in apart.values())}
+    unread: dict[str, str] = {}
+    while True:
+        settings = replace(settings, exclude=tuple(excluded))
+        placement = place(graph, settings)
+        known = {*found.names, *inherited(graph, placement.values, found.names)}
+        for name in [n for n, form in products.items() if form.input not in known]:
+            node = products.pop(name).node
+            unread[name] = floats[node.name] = "its input is not computed by any traced operation"
+        more = {*floats, *_read_both_ways(found, placement, settings)} - excluded
+        if not more:
+            break
+        excluded |= more
     biased = frozenset(name for name, form in products.items() if form.bias is not None)
-    return Sites(found, settings, products, biased, apart, floats, place(graph, settings))
+    return Sites(found, settings, products, biased, apart, floats, unread, placement)
+
+
+def _read_both_ways(found: Exported, placement: Placement, settings: Settings) -> Iterator[str]:
+    """Nodes that read the rounded form of a value, though the same traced operation reads the exact one as well."""
+    graph, names = found.graph, found.names
+    for value in placement.values:
+        rounded, exact = set(), set()
+        for reader in graph.consumers[value]:
+            is_rounded = reads_integers(graph, reader, placement.products.keys(), settings)
+            (rounded if is_rounded else exact).add(reader)
+        both = {name for reader in exact for name in _given(graph, reader, names)}
+        for reader in rounded:
+            if role(reader.op) is not Role.PRODUCT and both & _given(graph, reader, names):
+                yield reader.name
 
 
 def _call(found: Exported, node: Node, known: Collection[str]) -> str | None:

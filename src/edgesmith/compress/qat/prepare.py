@@ -103,7 +103,7 @@ def prepare(
         raise BadInput(
             f"no layer can be quantised, {calls[name].path} and all others because {_why_float(found, name)}",
             where="prepare",
-            hint="batch normalisation is folded where it is nn.BatchNorm1d, 2d or 3d itself, right after a layer",
+            hint="Conv and Linear layers can be, with finite weights that nothing computes",
         )
     signs = [name for name in found.others if calls[name].bits.reads is Reads.SIGNS]
     check_signs(found.exported.graph, [(calls[name].path, found.others[name].input) for name in signs])
@@ -140,8 +140,8 @@ def prepare(
 
 
 def _why_float(found: Sites, name: str) -> str:
-    if name in found.products:
-        return "its input is not computed by any traced operation"
+    if name in found.unread:
+        return found.unread[name]
     node = found.exported.graph.producer(found.exported.values.get(name, ""))
     return found.floats.get(node.name if node else "", "its weights are not in the exported network as they are here")
 

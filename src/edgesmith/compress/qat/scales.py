@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 
+from edgesmith.compress.qat.inheritance import inherited
 from edgesmith.compress.qat.matching import Sites, is_moved_only
 from edgesmith.errors import BadInput
 from edgesmith.ir import Graph
@@ -18,7 +19,7 @@ from edgesmith.quantize.placement import Role, role
 from edgesmith.quantize.scales import activation_parameters
 from edgesmith.quantize.sharing import shared_ranges
 
-__all__ = ["Stored", "inherited", "stored_values"]
+__all__ = ["Stored", "stored_values"]
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,8 @@ def stored_values(found: Sites, batches: Iterable[Any]) -> dict[str, Stored]:
         BadInput: the data do not fit, or what a layer reads does not vary on them.
     """
     graph, names = found.exported.graph, found.exported.names
-    known = {*names, *inherited(graph, found.placement.values, names)}
+    likes = inherited(graph, found.placement.values, names)
+    known = {*names, *likes}
     samples = open_samples(list(_arrays(batches, len(graph.inputs))), {v: graph.type(v) for v in graph.inputs})
     values = [v for v in found.placement.values if v in known]
     ranges = calibrate(graph, values, samples, found.settings).ranges
@@ -64,38 +66,11 @@ def stored_values(found: Sites, batches: Iterable[Any]) -> dict[str, Stored]:
         if value in names:
             first.setdefault(groups[value], names[value])
     result: dict[str, Stored] = {}
-    for value, range in shared.items():
+    for value in shared:
+        like = value if groups[value] in first else likes[value]
         moved = _is_on_grid(graph, value, groups, {v for v in result if v in names or result[v].moved})
-        result[value] = Stored(activation_parameters(range, found.settings), first[groups[value]], moved)
+        result[value] = Stored(activation_parameters(shared[like], found.settings), first[groups[like]], moved)
     return result
-
-
-def inherited(graph: Graph, stored: Sequence[str], names: Container[str]) -> dict[str, str]:
-    """For values without a name the one with a name whose elements they have, in another order perhaps."""
-    found: dict[str, str] = {}
-    for value in stored:
-        source = _moved_from(graph, value)
-        if value in names or source is None or source not in stored:
-            continue
-        if source in names or source in found:
-            found[value] = found.get(source, source)
-    for value in reversed(stored):
-        reader = graph.sole_consumer(value)
-        if value in names or value in found or reader is None:
-            continue
-        result = reader.outputs[0]
-        if _moved_from(graph, result) == value and result in stored and (result in names or result in found):
-            found[value] = found.get(result, result)
-    return found
-
-
-def _moved_from(graph: Graph, value: str) -> str | None:
-    """The one value whose elements are moved to make ``value``."""
-    node = graph.producer(value)
-    if node is None or role(node.op) is not Role.MOVE:
-        return None
-    sources = [v for v in node.read if v not in graph.constants]
-    return sources[0] if len(sources) == 1 else None
 
 
 def _groups(graph: Graph, ranges: Mapping[str, tuple[float, float]]) -> dict[str, str]:
