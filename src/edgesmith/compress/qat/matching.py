@@ -92,7 +92,8 @@ def _read_both_ways(found: Exported, placement: Placement, settings: Settings) -
     """Nodes that read the rounded form of a value, though the same traced operation reads the exact one as well."""
     graph, names = found.graph, found.names
     for value in placement.values:
-        rounded, exact = set(), set()
+        rounded: set[Node] = set()
+        exact: set[Node] = set()
         for reader in graph.consumers[value]:
             is_rounded = reads_integers(graph, reader, placement.products.keys(), settings)
             (rounded if is_rounded else exact).add(reader)

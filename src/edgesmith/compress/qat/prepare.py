@@ -23,6 +23,7 @@ from edgesmith.compress.qat.folding import (
     with_parameters,
 )
 from edgesmith.compress.qat.layer import QuantizedLayer
+from edgesmith.compress.qat.left_in_floats import left_in_floats
 from edgesmith.compress.qat.matching import Sites, rounded_readers, sites
 from edgesmith.compress.qat.quantized_module import Quantization, QuantizedModule
 from edgesmith.compress.qat.quantizers import ACTIVATIONS, ActivationQuantizer
@@ -134,6 +135,7 @@ def prepare(
         network.get_submodule(holder).add_module(group, made)
     stored_names = _insert(network.graph, found, values, holder)
     network.recompile()
+    floats |= left_in_floats(module, network, settings, trace.opaque, floats.keys())
     state = Quantization(settings, example, skeleton, stored_names, floats, trace.opaque)
     device = next((p.device for p in module.parameters()), torch.device("cpu"))
     return QuantizedModule(network, network.graph, state).to(device).train(module.training)

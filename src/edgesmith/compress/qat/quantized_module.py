@@ -25,7 +25,8 @@ class Quantization:
         example: inputs of the shapes that the program is compiled for.
         skeleton: the calls of layers, without quantisers.
         stored: of the traced nodes whose values are stored as integers, the path of the quantiser.
-        floats: layers in floats though they were to be quantised, and why, by path.
+        floats: layers in floats, and parameters that code multiplies by itself, and why, by path; without those that
+            the settings name.
         opaque: parts whose code could not be traced, and why: what they contain stays in floats.
     """
 

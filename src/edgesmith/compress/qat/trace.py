@@ -9,6 +9,7 @@ from torch import nn
 
 from edgesmith.compress.qat.effects import without_effects
 from edgesmith.compress.qat.folding import NORMS, BatchNorm
+from edgesmith.compress.qat.own_forward import follow_own_forwards
 from edgesmith.compress.tracing import Traced, refuse_wrapped, trace
 
 __all__ = ["traced"]
@@ -17,8 +18,9 @@ __all__ = ["traced"]
 def traced(module: nn.Module, example: Any) -> Traced:
     """A copy of the module whose forward pass is a graph of calls, without effects on their operands.
 
-    Layers keep their paths; batch normalisation in a piece with its activation (timm's ``BatchNormAct2d``) becomes two
-    layers. Control flow is that of evaluation mode.
+    Layers keep their paths; code of their own around a convolution or product is part of the graph; batch normalisation
+    in a piece with its activation (timm's ``BatchNormAct2d``) becomes two layers. Control flow is that of evaluation
+    mode.
 
     Raises:
         BadInput, ModelError: as of ``trace`` and ``without_effects``.
@@ -30,6 +32,7 @@ def traced(module: nn.Module, example: Any) -> Traced:
             module.set_submodule(path, nn.Sequential(_plain(part), *part.children()))
     found = trace(module, example)
     without_effects(found, example)
+    follow_own_forwards(found.graph)
     return found
 
 
