@@ -34,6 +34,8 @@ class AveragePool(Pool):
 
     def to_onnx(self) -> tuple[str, dict[str, object], tuple[np.ndarray | None, ...]]:
         name, attributes, operands = super().to_onnx()
+        if set(self.window.dilations) == {1}:
+            del attributes["dilations"]  # ONNX Runtime's integer kernel knows no such attribute
         return name, {**attributes, "count_include_pad": self.count_include_pad}, operands
 
     def reduction_length(self, inputs: Sequence[TensorType | None]) -> int:

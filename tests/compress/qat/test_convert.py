@@ -177,3 +177,16 @@ def test_layers_that_all_stay_in_floats_are_an_error() -> None:
         BadInput, match="no layer can be quantised, fc and all others because its weights are not finite"
     ):
         qat.prepare(nn.Sequential(OrderedDict(fc=module)), torch.randn(1, 4))
+
+
+def test_average_pooling_of_integers_runs_with_all_of_the_runtime_s_kernels() -> None:
+    """ONNX Runtime's integer kernel refuses dilations, also those of 1."""
+    x = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    module = qat.prepare(nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.AvgPool2d(2), nn.Conv2d(8, 4, 1)), x, init=[x])
+    model = qat.convert(module.eval()).model
+    (pool,) = [node for node in model.graph.node if node.op_type == "AveragePool"]
+    assert "dilations" not in {attribute.name for attribute in pool.attribute}
+    oracle = Oracle(model, optimized=True)
+    (theirs,) = oracle.run({oracle.inputs[0]: x.numpy()}).values()
+    mine = module(x).detach().numpy()
+    assert np.abs(mine - theirs).max() < 0.05 * np.abs(mine).max()

@@ -18,7 +18,7 @@ from edgesmith.compress.qat.quantized_module import layers
 from edgesmith.compress.qat.settings import BLOCKS, LayerBits
 from edgesmith.compress.training import Callback, RunState
 
-__all__ = ["Qat"]
+__all__ = ["Following", "Qat"]
 
 BITS = 8
 
@@ -80,7 +80,7 @@ class Qat(Taught):
         loss, extra, closing = self.loss(work, module)
         with closing:
             settings = self.settings(work.recipe.seed)
-            said = train(work, module, settings, loss=loss, extra=extra, callbacks=[_Schedule(self.epochs)])
+            said = train(work, module, settings, loss=loss, extra=extra, callbacks=[Following(self.epochs)])
         path = work.folder / "quantised.onnx"
         onnx.save(qat.convert(module).model, path)
         alike = agreement(path, module, work.data.calibration_batches[0])
@@ -92,14 +92,17 @@ class Qat(Taught):
         return qat.Settings(**own, keep=self.keep, floats=self.floats)
 
 
-class _Schedule(Callback):
-    """Tells the quantisers where training is."""
+class Following(Callback):
+    """Tells the quantisers where training is, and decays what they clip at (PACT, arXiv:1805.06085, section 3)."""
 
     def __init__(self, epochs: int) -> None:
         self._schedule = qat.Schedule(epochs)
 
     def on_start(self, run: RunState) -> None:
         self._schedule.on_epoch(run.module, run.epoch)
+
+    def on_gradients(self, run: RunState) -> None:
+        qat.decay_clipping(run.module, run.settings.weight_decay)
 
     def on_epoch(self, run: RunState) -> None:
         self._schedule.on_epoch(run.module, run.epoch + 1)

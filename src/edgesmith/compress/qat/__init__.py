@@ -22,7 +22,14 @@ from edgesmith.compress.qat.convert import Converted, convert
 from edgesmith.compress.qat.layer import QuantizedLayer
 from edgesmith.compress.qat.prepare import prepare
 from edgesmith.compress.qat.quantized_module import Quantization, QuantizedModule, layers
-from edgesmith.compress.qat.schedule import Schedule, advance, clipping_penalty, freeze, parameter_groups
+from edgesmith.compress.qat.schedule import (
+    Schedule,
+    advance,
+    clipping_penalty,
+    decay_clipping,
+    freeze,
+    parameter_groups,
+)
 from edgesmith.compress.qat.settings import Settings
 from edgesmith.compress.qat.simulate import Simulation, simulate
 
@@ -38,6 +45,7 @@ __all__ = [
     "change",
     "clipping_penalty",
     "convert",
+    "decay_clipping",
     "freeze",
     "layers",
     "parameter_groups",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from edgesmith.compress.qat.folding import scaled, starting_gain
-from edgesmith.compress.qat.quantized_module import QuantizedModule, layers
+from edgesmith.compress.qat.quantized_module import QuantizedModule, check_whole, layers
 from edgesmith.compress.qat.settings import Settings
 from edgesmith.compress.qat.weights_start import weights_started
 from edgesmith.errors import BadInput
@@ -20,8 +20,9 @@ def change(module: QuantizedModule, settings: Settings) -> None:
     learned scales are other parameters.
 
     Raises:
-        BadInput: a layer would stay in floats, or read something else.
+        BadInput: a layer would stay in floats, or read something else, or the module is not what ``prepare`` gave.
     """
+    check_whole(module, "change")
     for path, layer in layers(module):
         bits, before = settings.layer(path), module.quantization.settings.layer(path)
         if bits is None or bits.reads is not layer.reads:

@@ -15,7 +15,7 @@ from edgesmith.compress.qat.exporting import Exported, exported, with_modules
 from edgesmith.compress.qat.inheritance import inherited
 from edgesmith.compress.qat.layer import QuantizedLayer
 from edgesmith.compress.qat.matching import Sites, sites
-from edgesmith.compress.qat.quantized_module import QuantizedModule, layers
+from edgesmith.compress.qat.quantized_module import QuantizedModule, check_whole, layers
 from edgesmith.compress.qat.quantizers import ActivationQuantizer
 from edgesmith.compress.qat.settings import Reads
 from edgesmith.compress.qat.sign_edit import with_signs
@@ -63,8 +63,10 @@ def convert(module: QuantizedModule, example: Any = None) -> Converted:
         example: inputs of other shapes than it was prepared for, such as another batch.
 
     Raises:
+        BadInput: the module is not what ``prepare`` gave.
         ModelError: PyTorch cannot export the module.
     """
+    check_whole(module, "convert")
     trained, about = dict(layers(module)), module.quantization
     plain = {path: layer.plain() for path, layer in trained.items()}
     network = with_modules(about.skeleton, plain, module)

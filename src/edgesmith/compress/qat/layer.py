@@ -50,6 +50,7 @@ class QuantizedLayer(DescribedState):
         source: rounds the layer's input, where it reads integers.
         reads: what it reads.
         biased: whether the program adds a bias to the sums as an integer; otherwise it does so later, in f32.
+        keep_zeros: weights that are 0 stay 0.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class QuantizedLayer(DescribedState):
         *,
         reads: Reads = Reads.INTEGERS,
         biased: bool = True,
+        keep_zeros: bool = False,
     ) -> None:
         super().__init__()
         self.weight, self.bias, self.norm, self.quantizer = layer.weight, layer.bias, norm, quantizer
@@ -68,7 +70,9 @@ class QuantizedLayer(DescribedState):
         self.reads, self.is_biased = reads, biased
         self.frozen = False
         self.register_buffer("gain", starting_gain(self.weight, norm))
+        self.register_buffer("mask", self.weight.detach() != 0 if keep_zeros else None)
         self.gain: Tensor
+        self.mask: Tensor | None
 
     def extra_repr(self) -> str:
         return f"{type(self.layer).__name__}, {self.quantizer.bits} bits"
@@ -123,7 +127,12 @@ class QuantizedLayer(DescribedState):
         of what it did at the start: ``LEAST_RATIO`` at least, so that channels that are switched off have a scale."""
         ratio = folded_gain(self.weight, self.norm) / self.gain
         size = ratio.abs().clamp_min(LEAST_RATIO)
-        return (*folded(self.weight, self.bias, self.norm), torch.where(ratio < 0, -size, size))
+        return (*folded(self._weight, self.bias, self.norm), torch.where(ratio < 0, -size, size))
+
+    @property
+    def _weight(self) -> Tensor:
+        """The weights, of which those that are to stay 0 have no gradient."""
+        return self.weight if self.mask is None else torch.where(self.mask, self.weight, 0.0)
 
     def _floor(self, bias: Tensor | None) -> Tensor:
         """The least scales for which the bias fits integers."""
@@ -142,7 +151,7 @@ class QuantizedLayer(DescribedState):
         _, bias, _ = self.folded()
         gain = folded_gain(self.weight, self.norm)
         gain = torch.where(gain.abs() > LEAST_RATIO * self.gain.abs(), gain, self.gain)
-        rounded = self.quantizer(scaled(self.weight, gain), gain / self.gain, self._floor(bias))
+        rounded = self.quantizer(scaled(self._weight, gain), gain / self.gain, self._floor(bias))
         return cast(Tensor, norm(self._product(x, scaled(rounded, 1 / gain), self.bias)))
 
     def _exact(self, x: Tensor) -> Tensor:

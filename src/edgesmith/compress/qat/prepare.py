@@ -22,6 +22,7 @@ from edgesmith.compress.qat.folding import (
     starting_gain,
     with_parameters,
 )
+from edgesmith.compress.qat.given_module import check_given
 from edgesmith.compress.qat.layer import QuantizedLayer
 from edgesmith.compress.qat.left_in_floats import left_in_floats
 from edgesmith.compress.qat.matching import Sites, rounded_readers, sites
@@ -64,18 +65,13 @@ def prepare(
         init: calibration data: batches of inputs (a tensor, or a tuple that begins with the inputs); None: the example.
 
     Raises:
-        BadInput: the module cannot be traced, the settings fit nothing, the data do not fit, hooks compute weights, or
-            layers would read the signs of numbers that are never negative.
+        BadInput: the module cannot be traced, is prepared already, or is not in float32; the settings fit nothing; the
+            data do not fit; hooks or masks compute weights; or layers would read the signs of numbers that are never
+            negative.
         ModelError: PyTorch cannot export the module.
     """
     settings = settings or Settings()
-    for path, part in module.named_modules():
-        if type(part) in PRODUCTS and "weight" not in part._parameters:
-            raise BadInput(
-                "its weight is computed by a hook",
-                where=f"prepare: {path}",
-                hint="take the hook off, such as by torch.nn.utils.remove_weight_norm, or use parametrizations",
-            )
+    check_given(module)
     trace = traced(module, example)
     network = trace.graph
     calls = _calls(network, settings)
@@ -121,7 +117,9 @@ def prepare(
         quantizer = weights_started(weights, bias, start, call.bits, settings)
         source = None if stored is None else quantizers[stored.group]
         reads, biased = call.bits.reads, bias is not None
-        layer = QuantizedLayer(call.layer, call.norm, quantizer, source, reads=reads, biased=biased)
+        layer = QuantizedLayer(
+            *(call.layer, call.norm, quantizer, source), reads=reads, biased=biased, keep_zeros=settings.keep_zeros
+        )
         network.set_submodule(call.path, layer)
     floats: dict[str, str] = {}
     for name in [n for n in calls if n not in products and n not in found.others]:

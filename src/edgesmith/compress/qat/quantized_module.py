@@ -12,8 +12,9 @@ from torch import fx, nn
 from edgesmith.compress.qat.graph_state import StoredGraph, restored, stored
 from edgesmith.compress.qat.layer import QuantizedLayer
 from edgesmith.compress.qat.settings import Settings
+from edgesmith.errors import BadInput
 
-__all__ = ["Quantization", "QuantizedModule", "layers"]
+__all__ = ["Quantization", "QuantizedModule", "check_prepared", "check_whole", "layers"]
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,28 @@ def _module(held: dict[str, Any], graph: fx.Graph | StoredGraph, quantization: Q
     root.__dict__.update(held)
     made = QuantizedModule(root, restored(graph) if isinstance(graph, StoredGraph) else graph, quantization)
     return made.train(root.training)
+
+
+def check_prepared(module: nn.Module, where: str) -> None:
+    """
+    Raises:
+        BadInput: nothing of the module is quantised.
+    """
+    if not any(isinstance(part, QuantizedModule | QuantizedLayer) for part in module.modules()):
+        raise BadInput(
+            f"{type(module).__name__} is not prepared", where=where, hint="prepare it: qat.prepare(module, ...)"
+        )
+
+
+def check_whole(module: nn.Module, where: str) -> None:
+    """
+    Raises:
+        BadInput: the module is not what ``prepare`` gave.
+    """
+    if not isinstance(module, QuantizedModule):
+        check_prepared(module, where)
+        hint = "give the module that prepare gave, such as wrapper.module"
+        raise BadInput(f"{type(module).__name__} holds a prepared module", where=where, hint=hint)
 
 
 def layers(module: nn.Module) -> Iterator[tuple[str, QuantizedLayer]]:

@@ -63,6 +63,7 @@ class Settings:
         floats: patterns of layers that stay in floats.
         activation_type: u8 or i8.
         symmetric_activations: zero is the middle of the integers.
+        keep_zeros: weights that are 0 stay 0, as those that a finished ``Sparsifier`` has cut.
         block: of ``blocks``: 16, 32, 64, 128 or 256. Layers whose inputs it does not divide evenly stay in floats.
         per_channel: weights have a scale for each output channel; otherwise one for the layer.
         observer, percentile: how ranges are first chosen, see ``edgesmith.quantize.Settings``.
@@ -76,6 +77,7 @@ class Settings:
     floats: tuple[str, ...] = ()
     activation_type: DType = DType.U8
     symmetric_activations: bool = False
+    keep_zeros: bool = False
     block: int = 64
     per_channel: bool = True
     observer: str = "l3"
@@ -92,12 +94,14 @@ class Settings:
             why = "weights in blocks go with activations in floats, and the one without the other is not compiled"
             raise BadInput(why, where="training: activations", hint="weights='blocks', activations='floats', no keep")
         for bits in (self.weight_bits, *(b for _, b in self.bits)):
-            if not 2 <= bits <= 8:
+            if not isinstance(bits, int) or not 2 <= bits <= 8:
                 hint = "weights='binary' has 1 bit" if bits == 1 else ""
-                raise BadInput(f"{bits} bits are not from 2 to 8", where="training: weight bits", hint=hint)
+                raise BadInput(f"{bits} bits are no whole number from 2 to 8", where="training: weight bits", hint=hint)
         if self.activations == SIGNS and not WEIGHTS[self.weights].are_signs:
             why = f"layers that read signs have weights of signs, {self.weights} gives others"
             raise BadInput(why, where="training: activations", hint="weights='binary' or 'twn'")
+        if self.keep_zeros and self.weights == "binary":
+            raise BadInput("binary weights have no 0 to keep", where="training: keep_zeros", hint="weights='twn'")
         given = PostTraining(
             activations=self.activation_type,
             symmetric_activations=self.symmetric_activations,

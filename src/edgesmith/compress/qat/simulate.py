@@ -32,6 +32,7 @@ def simulate(module: QuantizedModule, example: Any = None) -> Simulation:
         example: inputs whose batch is evaluated at once (default: the one that the module was prepared with).
 
     Raises:
+        BadInput: the module is not what ``prepare`` gave.
         ModelError: PyTorch cannot export the module.
     """
     graph, _ = optimize(convert(module, example).graph)

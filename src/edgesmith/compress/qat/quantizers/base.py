@@ -19,6 +19,10 @@ from edgesmith.registry import Registry
 __all__ = ["ACTIVATIONS", "WEIGHTS", "ActivationQuantizer", "Coded", "WeightQuantizer", "activations", "weights"]
 
 
+LEARNED = ("factor",)
+"""Names of parameters that scales are learned by: there is nothing to be had from smaller ones."""
+
+
 class Coded(NamedTuple):
     """Weights as integers.
 
@@ -41,6 +45,7 @@ class WeightQuantizer(DescribedState, ABC):
     """
 
     name: ClassVar[str]
+    without_weight_decay: ClassVar[tuple[str, ...]] = LEARNED
     are_signs: ClassVar[bool] = False
     """Whether the integers are -1, 0 and 1."""
     low: int
@@ -91,6 +96,7 @@ class ActivationQuantizer(DescribedState, ABC):
     """
 
     name: ClassVar[str]
+    without_weight_decay: ClassVar[tuple[str, ...]] = LEARNED
     gradient: ClassVar[ScaleGradient] = ScaleGradient.NONE
 
     def __init__(self, start: QParams) -> None:
