@@ -12,12 +12,12 @@ import json
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from edgesmith.atomic import write_file
+from edgesmith.compress.search.candidates import Candidate, Parallel
 from edgesmith.compress.search.fitting import needs_pruning
 from edgesmith.compress.search.methods import search_method
-from edgesmith.compress.search.problem import Found, Group, Problem, Progress, Shape
+from edgesmith.compress.search.problem import Found, Group, Problem, Progress, Shape, quality
 from edgesmith.compress.search.trials import Trials
 from edgesmith.errors import BudgetMissed
 
@@ -33,6 +33,7 @@ def netadapt(
     seed: int = 0,
     record: str | Path | None = None,
     progress: Progress | None = None,
+    parallel: Parallel | None = None,
     saving: float = 0.05,
     decay: float = 0.98,
 ) -> Found:
@@ -44,13 +45,14 @@ def netadapt(
         decay: of the step, from iteration to iteration.
         record: file that keeps costs and scores; the weights that an iteration ended with lie beside it (``.pt``),
             so an interrupted search goes on there. Without the record it starts anew.
+        parallel: evaluates the candidates of an iteration.
 
     Raises:
         BudgetMissed: no shape is within the budget.
         BadInput: the record is another search's.
     """
     settings = {"method": "netadapt", "seed": seed, "saving": saving, "decay": decay}
-    trials = Trials(problem, settings, record, progress)
+    trials = Trials(problem, settings, record, progress, parallel)
     if not needs_pruning(trials):
         return trials.found(problem.whole)
     walk = _Walk(problem, trials, Path(f"{record}.pt") if record else None)
@@ -61,7 +63,7 @@ def netadapt(
         goal = max(here - first * saving * decay**iteration, problem.budget)
         trials.progress("netadapt: cost", round(1000 * (first - here)), round(1000 * (first - problem.budget)))
         walk.descend(goal, iteration, seed)
-    score = problem.quality(walk.module)
+    score = quality(problem.evaluate, walk.module)
     shape, cost = walk.shape, trials.cost(walk.shape)
     return Found("netadapt", problem.ratios(shape), shape, cost, score, walk.module, walk.evaluated, walk.history)
 
@@ -81,24 +83,16 @@ class _Walk:
 
     def descend(self, goal: float, iteration: int, seed: int) -> None:
         """One iteration; raises ``BudgetMissed`` where no group can save enough, all of them together included."""
-        candidates = []
-        for i in range(len(self.shape)):
-            shape = self._shrunk(i, goal)
-            if shape is not None and shape not in candidates:
-                candidates.append(shape)
-        if not candidates:
-            candidates = [self._all_shrunk()]
-        scored = []
-        for j, shape in enumerate(candidates):
-            module = self._from_here(shape)
-            if self.problem.finetune:
-                with torch.random.fork_rng():
-                    torch.manual_seed(seed * 100_003 + iteration * 1009 + j)
-                    self.problem.finetune(module)
-            scored.append((self.problem.quality(module), -j, shape, module))
-            self.evaluated += 1
-            self.trials.progress(f"netadapt: iteration {iteration + 1}", j + 1, len(candidates))
-        score, _, self.shape, self.module = max(scored, key=lambda s: s[:2])
+        shapes = dict.fromkeys(filter(None, (self._shrunk(i, goal) for i in range(len(self.shape)))))
+        if not shapes:
+            shapes = {self._all_shrunk(): None}
+        first = seed * 100_003 + iteration * 1009
+        candidates = {s: Candidate(j, self._from_here(s), first + j) for j, s in enumerate(shapes)}
+        title = f"netadapt: iteration {iteration + 1}"
+        self.shape, score, self.module = self.trials.fittest(
+            candidates, self.module, lambda done: self.trials.progress(title, done, len(candidates))
+        )
+        self.evaluated += len(candidates)
         self.history.append({"cost": self.trials.cost(self.shape), "score": score})
         self._save()
 
@@ -135,14 +129,13 @@ class _Walk:
             )
         return following
 
-    def _from_here(self, shape: Shape) -> nn.Module:
-        """A new module of a smaller shape, with the weights that this one has."""
-        ratios = {
+    def _from_here(self, shape: Shape) -> dict[str, float]:
+        """Ratios that lead from here to a smaller shape."""
+        return {
             g.name: 1.0 - new / old
             for g, new, old in zip(self.problem.groups, shape, self.shape, strict=True)
             if new < old
         }
-        return self.problem.prune(copy.deepcopy(self.module), ratios)
 
     def _save(self) -> None:
         self._steps.append(self.shape)
@@ -161,7 +154,7 @@ class _Walk:
         rows = json.loads(data[8 : 8 + length])
         for step in rows["steps"][1:]:
             shape = tuple(int(n) for n in step)
-            self.module = self._from_here(shape)
+            self.module = self.problem.prune(copy.deepcopy(self.module), self._from_here(shape))
             self.shape = shape
             self._steps.append(shape)
         self.evaluated, self.history = int(rows["evaluated"]), list(rows["history"])

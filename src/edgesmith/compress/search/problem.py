@@ -12,7 +12,7 @@ from torch import nn
 from edgesmith.compress.roles import Evaluate, Finetune
 from edgesmith.errors import BadInput
 
-__all__ = ["Cost", "Found", "Group", "Problem", "Progress", "Prune", "Shape", "silent"]
+__all__ = ["Cost", "Found", "Group", "Problem", "Progress", "Prune", "Ratios", "Shape", "quality", "silent"]
 
 Ratios = Mapping[str, float]
 """By a group's name, the share of its channels that goes: 0 keeps all."""
@@ -32,6 +32,12 @@ Shape = tuple[int, ...]
 
 def silent(what: str, done: int, total: int) -> None:
     """The progress callback of a caller who gave none."""
+
+
+def quality(evaluate: Evaluate, module: nn.Module) -> float:
+    """What ``evaluate`` gives; what is no number, as after a training that diverged, counts as the worst."""
+    score = float(evaluate(module))
+    return -math.inf if math.isnan(score) else score
 
 
 @dataclass(frozen=True)
@@ -135,11 +141,6 @@ class Problem:
     def pruned(self, shape: Shape) -> nn.Module:
         """The module of a shape, not trained since."""
         return self.prune(self.module, {n: r for n, r in self.ratios(shape).items() if r > 0})
-
-    def quality(self, module: nn.Module) -> float:
-        """What ``evaluate`` gives; what is no number, as after a training that diverged, counts as the worst."""
-        score = float(self.evaluate(module))
-        return -math.inf if math.isnan(score) else score
 
     @property
     def digest(self) -> str:

@@ -1,21 +1,22 @@
 """Shapes that a search has asked about: each is pruned, costed and evaluated once, also after an interruption.
 
+Scores may be asked for together, and then come from several workers at a time; costs, which may be measured, never do.
 Searches are deterministic by their seed. One that is interrupted is run again from its start, and what it had asked is
 answered from its file, so that it arrives where it was with the same state.
 """
 
 from __future__ import annotations
 
-import copy
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
+from edgesmith.compress.search.candidates import Candidate, Making, Parallel, answers
 from edgesmith.compress.search.problem import Found, Problem, Progress, Shape, silent
 from edgesmith.errors import BadInput
 
@@ -29,6 +30,7 @@ class Trials:
         settings: of the search: method, seed and whatever else decides its course.
         record: file of JSON lines where answers are kept; one of another search raises ``BadInput``.
         progress: told of each evaluated shape.
+        parallel: evaluates shapes whose scores are asked for together.
 
     Attributes:
         resumed: whether the record was there already.
@@ -40,10 +42,12 @@ class Trials:
         settings: Mapping[str, Any],
         record: str | Path | None = None,
         progress: Progress | None = None,
+        parallel: Parallel | None = None,
     ) -> None:
         self.problem, self.method = problem, str(settings["method"])
         self.progress = progress or silent
-        self._seed = int(settings["seed"])
+        self._seed, self._parallel = int(settings["seed"]), parallel
+        self._making = Making(problem.module, problem.prune, problem.finetune, problem.evaluate)
         self._costs: dict[Shape, float] = {}
         self._scores: dict[Shape, float] = {}
         self._known_costs: dict[Shape, float] = {}
@@ -81,24 +85,71 @@ class Trials:
 
     def score(self, shape: Shape) -> float:
         """How good the shape's module is after its short training, which is seeded by the shape."""
-        if shape not in self._scores:
-            if shape not in self._known_scores:
-                module = self._trained(shape)
-                self._known_scores[shape] = self.problem.quality(module)
-                self._write({"shape": shape, "score": self._known_scores[shape]})
-                if all(self._known_scores[shape] > s for s in self._scores.values()):
-                    self._best = (shape, module)
+        return self.scores([shape])[0]
+
+    def scores(self, shapes: Sequence[Shape], told: Callable[[int], None] | None = None) -> list[float]:
+        """Of several shapes, in their order; those that are not known are evaluated together.
+
+        Args:
+            told: called with the number of them that are known, whenever one arrives.
+        """
+        candidates = {s: Candidate(i, self._ratios(s), self._seeded(s)) for i, s in enumerate(dict.fromkeys(shapes))}
+        self._asked(candidates, None, told)
+        for shape in shapes:
             self._scores[shape] = self._known_scores[shape]
-        return self._scores[shape]
+        return [self._scores[shape] for shape in shapes]
+
+    def fittest(
+        self, candidates: Mapping[Shape, Candidate], base: nn.Module, told: Callable[[int], None] | None = None
+    ) -> tuple[Shape, float, nn.Module]:
+        """The best of several candidates, the first of equals, with its score and module; evaluated as by ``scores``.
+
+        The module is trained again where it was evaluated in an earlier process.
+
+        Args:
+            base: what they are pruned from.
+            told: as of ``scores``.
+        """
+        self._best = None
+        self._asked(candidates, base, told)
+        shape = max(candidates, key=lambda s: (self._known_scores[s], -candidates[s].index))
+        kept = self._best
+        module = kept[1] if kept and kept[0] == shape else self._making.trained(base, candidates[shape])
+        return shape, self._known_scores[shape], module
+
+    def _asked(
+        self, candidates: Mapping[Shape, Candidate], base: nn.Module | None, told: Callable[[int], None] | None
+    ) -> None:
+        """Evaluate those that are not known, write each as it arrives, and keep the module of the best."""
+        missing = {c.index: s for s, c in candidates.items() if s not in self._known_scores}
+        done = len(candidates) - len(missing)
+        if not missing:
+            if told:
+                told(done)
+            return
+        given = [candidates[s] for s in missing.values()]
+        with closing(answers(self._making, base, given, self._parallel)) as arriving:
+            for answer in arriving:
+                shape = missing[answer.index]
+                self._known_scores[shape] = answer.score
+                self._write({"shape": shape, "score": answer.score})
+                best = self._known_scores[self._best[0]] if self._best else -math.inf
+                if answer.score > max(best, *self._scores.values(), -math.inf):
+                    self._best = (shape, answer.module)
+                done += 1
+                if told:
+                    told(done)
 
     def found(self, shape: Shape) -> Found:
         """The outcome; the module is trained again where it was evaluated in an earlier process."""
         problem = self.problem
         score = self.score(shape)
-        module = self._best[1] if self._best and self._best[0] == shape else self._trained(shape)
+        kept = self._best[1] if self._best and self._best[0] == shape else None
+        if kept is None:
+            kept = self._making.trained(None, Candidate(0, self._ratios(shape), self._seeded(shape)))
         history = [{"cost": self._costs.get(s, float("nan")), "score": v} for s, v in self._scores.items()]
         ratios = problem.ratios(shape)
-        return Found(self.method, ratios, shape, self.cost(shape), score, module, self.count, history)
+        return Found(self.method, ratios, shape, self.cost(shape), score, kept, self.count, history)
 
     @property
     def best(self) -> Shape:
@@ -108,15 +159,11 @@ class Trials:
             return max(within, key=lambda s: (self._scores[s], -self.cost(s), s))
         return min(self._scores or [self.problem.smallest], key=self.cost)
 
-    def _trained(self, shape: Shape) -> nn.Module:
-        module = self.problem.pruned(shape)
-        if module is self.problem.module:
-            module = copy.deepcopy(module)
-        if self.problem.finetune:
-            with torch.random.fork_rng():
-                torch.manual_seed(hash((self._seed, *shape)) & 0x7FFFFFFF)
-                self.problem.finetune(module)
-        return module
+    def _ratios(self, shape: Shape) -> dict[str, float]:
+        return {name: ratio for name, ratio in self.problem.ratios(shape).items() if ratio > 0}
+
+    def _seeded(self, shape: Shape) -> int:
+        return hash((self._seed, *shape)) & 0x7FFFFFFF
 
     def _open(self, header: Mapping[str, Any]) -> None:
         assert self._record
