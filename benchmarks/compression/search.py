@@ -20,7 +20,7 @@ import edgesmith
 from edgesmith.compress.counting import macs
 from edgesmith.compress.prune import IMPORTANCE, analyse, prune, recalibrate
 from edgesmith.compress.prune.scoring import Scoring, cross_entropy
-from edgesmith.compress.search import Group, Problem, Trials, search, uniform
+from edgesmith.compress.search import Group, Problem, Trials, layer_features, search, uniform
 
 NETWORK = "resnet"
 BUDGET = 0.5
@@ -48,6 +48,7 @@ def problem(experiment: Experiment, network: nn.Module, seed: int) -> Problem:
     milliseconds = edgesmith.latency(example=experiment.example)
     whole = milliseconds(network)
     structure = analyse(network, experiment.example)
+    features = layer_features(network, experiment.example)
     scores = IMPORTANCE["taylor"](Scoring(structure, data, cross_entropy, seed))
 
     def pruned(module: nn.Module, ratios: Mapping[str, float]) -> nn.Module:
@@ -62,7 +63,7 @@ def problem(experiment: Experiment, network: nn.Module, seed: int) -> Problem:
 
     return Problem(
         network,
-        [Group(g.name, g.size, STEP, STEP) for g in structure.groups],
+        [Group(g.name, g.size, STEP, STEP, features.get(g.layers[0], ())) for g in structure.groups],
         pruned,
         lambda module: milliseconds(module) / whole,
         BUDGET,

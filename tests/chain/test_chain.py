@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import os
+import pickle
 import re
+import shutil
 import signal
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import onnx
 import pytest
 from typer.testing import CliRunner
 
-from chain.conftest import HEAD, Place
+from chain.conftest import HEAD, MODEL, Place
 from edgesmith.chain import learning
 from edgesmith.chain import run as running
+from edgesmith.chain.channels import NetworkChannels
 from edgesmith.chain.compare import _stages
 from edgesmith.chain.measuring import Figures
 from edgesmith.chain.metrics import Metrics
@@ -32,6 +35,7 @@ from edgesmith.cli.app import app
 from edgesmith.compress.training import Callback, RunState
 from edgesmith.errors import BadInput, BudgetMissed
 from edgesmith.target import parse
+from edgesmith.zoo.torch import module as zoo_module
 
 pytestmark = pytest.mark.torch
 
@@ -595,6 +599,69 @@ def test_pruning_onto_a_budget_of_multiply_adds(place: Place, faked: Any, search
     assert 300_000 - STEP < macs(module, example) <= 300_000
     assert all(layer.out_channels % 2 == 0 for layer in module if hasattr(layer, "out_channels"))
     assert faked(path).cached == [True] * 3
+
+
+SEARCHED = PRUNE + 'search = "netadapt"\nsettings = { saving = 0.2 }\nshort_epochs = 0.2\n'
+OWN_CLASS = "\n\nclass Own(nn.Sequential):\n    pass\n\ndef own(**options):\n    return Own(*small(**options))\n"
+
+
+def weights(point: Point) -> list[bytes]:
+    return [tensor.raw_data for tensor in onnx.load(point.onnx).graph.initializer]
+
+
+def test_workers_find_what_one_after_another_finds(place: Place, faked: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+
+    class Backwards:
+        """Instead of ``RayWorkers``: in this process, last to first."""
+
+        def __init__(self, workers: int, **options: Any) -> None:
+            asked.append((workers, options["num_gpus"], len(options["by_value"]) >= 1))
+
+        def __enter__(self) -> Any:
+            def parallel(function: Any, items: Any) -> Any:
+                asked.append(len(items))
+                return map(function, items[::-1])
+
+            return parallel
+
+        def __exit__(self, *_: object) -> None:
+            asked.append("closed")
+
+    monkeypatch.setitem(sys.modules, "ray", ModuleType("ray"))
+    monkeypatch.setattr(pruning, "RayWorkers", Backwards)
+    last = faked(place.recipe(SEARCHED + "workers = 3\n")).points[-1]
+    assert asked[0] == (3, 0.0, True) and max(asked[1:-1]) > 1 and asked[-1] == "closed"
+    assert faked(place.recipe(SEARCHED)).cached == [True] * 3, "how many workers there are decides nothing"
+    together = weights(last)
+    shutil.rmtree(last.folder)
+    assert weights(faked(place.recipe(SEARCHED)).points[-1]) == together
+
+
+def test_tasks_of_ray_find_what_one_after_another_finds(place: Place, faked: Any) -> None:
+    """With a network whose class no other process can import."""
+    ray = pytest.importorskip("ray", reason="Ray is not installed (extra 'ray')")
+    (place.folder / "model.py").write_text(MODEL + OWN_CLASS)
+    head = HEAD.replace("small", "own")
+    last = faked(place.recipe(SEARCHED + "workers = 2\n", head)).points[-1]
+    assert not ray.is_initialized()
+    together = weights(last)
+    shutil.rmtree(last.folder)
+    assert weights(faked(place.recipe(SEARCHED, head)).points[-1]) == together
+
+
+def test_channels_that_were_sent_are_pruned_alike(place: Place) -> None:
+    data = Chain(load(place.recipe(TRAIN)), lambda *_: None, lambda _: None).data
+    module = zoo_module("mobilenet-v2", classes=4, image_size=12, channels=1, width=0.25, seed=0)
+    channels = NetworkChannels(module, data.example, data.labelled_batches, 4, 0.8, (), "taylor", 0)
+    ratios = {g.name: 0.5 for g in channels.groups}
+    assert channels.groups[0].features[0] == 1 and all(len(g.features) == 5 for g in channels.groups)
+    expected = channels.prune(module, ratios)
+    sent, known = pickle.loads(pickle.dumps((channels, module)))
+    given = sent.prune(known, ratios)
+    assert sum(p.numel() for p in given.parameters()) < sum(p.numel() for p in module.parameters())
+    for (name, a), (same, b) in zip(given.state_dict().items(), expected.state_dict().items(), strict=True):
+        assert name == same and a.equal(b)
 
 
 def test_every_training_is_on_the_device_that_is_asked_for(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from chain.conftest import HEAD, Place
 from edgesmith.chain.models import built
 from edgesmith.chain.recipe import load, model_spec
 from edgesmith.chain.stage import STAGES
-from edgesmith.errors import BadInput
+from edgesmith.errors import BadInput, MissingDependency
 
 pytestmark = pytest.mark.torch
 
@@ -55,6 +56,9 @@ def line_of(path: Path, text: str) -> int:
         (PRUNE + 'search = "netadapt"\nsettings = { savings = 1 }\n', "settings", "did you mean 'saving'"),
         (PRUNE + "settings = { saving = 1 }\n", "settings", "tries no candidates"),
         (PRUNE + 'search = "amc"\ntarget = 0.5\n', "search", "not by a share"),
+        (PRUNE + 'search = "amc"\nworkers = 2\n', "workers", "no candidates that could(?s:.)*netadapt"),
+        (PRUNE + "workers = 2\n", "workers", "'global' has no candidates"),
+        (PRUNE + "workers = 0\n", "workers", "must be 1 or more"),
         (PRUNE + 'ignore = ["("]\n', "ignore", "no regular expression"),
         (TRAIN + '\n[[stage]]\nmethod = "quantise"\nobserver = "l4"\n', "observer", "did you mean 'l3'"),
         (TRAIN + '\n[[stage]]\nmethod = "quantise"\nrecovery = ["none"]\n', "recovery", "no recovery method"),
@@ -68,6 +72,12 @@ def test_what_is_wrong_is_named_with_its_line(place: Place, text: str, at: str, 
     assert raised.value.where.startswith("recipe.toml")
     if at:
         assert raised.value.where == f"recipe.toml, line {line_of(path, at)}"
+
+
+def test_workers_need_ray(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(MissingDependency, match=r"pip install edgesmith\[ray\]"):
+        load(place.recipe(PRUNE + 'search = "netadapt"\nworkers = 2\n'))
 
 
 STOCK = '\n[compare]\nstock = ["model.py:small width=8"]\n'

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from modulefinder import ModuleFinder
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from edgesmith.chain.recipe import ZOO, ModelSpec
@@ -20,7 +21,7 @@ from edgesmith.compress.training.seeds import generators_kept, seed_everything
 from edgesmith.errors import BadInput, EdgesmithError
 from edgesmith.zoo.torch import module as zoo_module
 
-__all__ = ["built", "digest", "outputs"]
+__all__ = ["built", "digest", "outputs", "own_modules"]
 
 _TITLE = "_edgesmith_recipe_"
 """How names of modules begin that recipes' files become."""
@@ -92,6 +93,11 @@ def digest(spec: ModelSpec, path: Callable[[str], Path]) -> str:
         except OSError as error:
             raise BadInput(f"cannot be read: {error.strerror}", where=str(file)) from error
     return sha.hexdigest()
+
+
+def own_modules() -> list[ModuleType]:
+    """What recipes' Python files became: modules that no other process can import."""
+    return [module for name, module in sys.modules.items() if name.startswith(_TITLE)]
 
 
 def _imported(file: Path) -> list[Path]:

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from edgesmith.atomic import write_file
 from edgesmith.chain.budget import TOLERANCE
 from edgesmith.chain.costs import Costs
-from edgesmith.compress.search import Found, Group, Problem, Trials, along, fit, search, uniform
+from edgesmith.compress.search import Found, Group, Parallel, Problem, Trials, along, fit, search, uniform
 from edgesmith.compress.search.problem import Progress, Shape
 
 __all__ = ["GLOBAL", "UNIFORM", "Channels", "Shrinking", "Shrunk"]
@@ -68,6 +68,7 @@ class Shrinking:
     Args:
         costs: as shares of the budget.
         folder: keeps corrections and the search's record, for the next process after an interruption.
+        parallel: evaluates candidates of a search together; costs are predicted, and programs measured, while none is.
     """
 
     module: Any
@@ -79,6 +80,7 @@ class Shrinking:
     seed: int
     folder: Path
     progress: Progress
+    parallel: Parallel | None = None
 
     def run(self, method: str, settings: Mapping[str, Any]) -> Shrunk:
         """Prune until the program is within the budget and at most ``TOLERANCE`` below it, as far as channels permit.
@@ -97,6 +99,7 @@ class Shrinking:
             seed=self.seed,
             record=self.folder / "search.jsonl",
             progress=self.progress,
+            parallel=self.parallel,
             **settings,
         )
         ratios = list(found.ratios.values())

@@ -15,7 +15,6 @@ from edgesmith.chain.measuring import Bench
 from edgesmith.chain.metrics import Metrics
 from edgesmith.chain.models import built
 from edgesmith.chain.recipe import ModelSpec, OptimizeRecipe
-from edgesmith.compress.training import evaluate
 from edgesmith.device import Artifact
 from edgesmith.frontend.torch import export
 
@@ -88,10 +87,6 @@ class Work:
     def build(self, spec: ModelSpec) -> Any:
         """A module that the recipe names, such as a teacher."""
         return built(spec, self.recipe.path, self.data.classes, self.data.size, self.recipe.seed)
-
-    def evaluate(self, module: Any) -> float:
-        """Percent of the validation pictures that a module recognises: what decisions are made by."""
-        return evaluate(module, self.data.validation)
 
     def export(self, module: Any, path: Path) -> None:
         """Write a module as ONNX for one picture."""

@@ -2,35 +2,24 @@
 
 from __future__ import annotations
 
-import copy
 import inspect
-import math
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from functools import cached_property
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
+from edgesmith.chain.channels import NetworkChannels
 from edgesmith.chain.costs import Costs
+from edgesmith.chain.models import own_modules
 from edgesmith.chain.schema import unknown
 from edgesmith.chain.shrinking import GLOBAL, UNIFORM, Shrinking
 from edgesmith.chain.stage import Outcome, Stage, stage
 from edgesmith.chain.work import Work
-from edgesmith.compress.prune import (
-    IMPORTANCE,
-    Limits,
-    Pruned,
-    analyse,
-    apply_shape,
-    cuts,
-    prune,
-    recalibrate,
-    stepwise,
-)
-from edgesmith.compress.prune.scoring import Scoring, cross_entropy
-from edgesmith.compress.search import SEARCHES, Group
-from edgesmith.compress.search.problem import Shape
-from edgesmith.compress.training import Settings, fit
+from edgesmith.compress.prune import IMPORTANCE, Pruned, apply_shape, stepwise
+from edgesmith.compress.search import SEARCHES, RayWorkers, is_parallel
+from edgesmith.compress.search.ray_workers import gpus_each, installed_ray
+from edgesmith.compress.training import Settings, evaluate, fit
 from edgesmith.errors import BadInput, BudgetMissed
 from edgesmith.quantize.precisions import PRECISIONS
 from edgesmith.target import Target, parse
@@ -41,8 +30,6 @@ BUDGET = "budget"
 BYTES_TOGETHER = 4
 """Inputs of one channel's dot product that instructions for bytes take at once."""
 SEARCH = (GLOBAL, UNIFORM)
-CUTS = 12
-"""Between the whole network and the smallest one."""
 
 
 @stage("prune")
@@ -62,6 +49,8 @@ class Prune(Stage):
         ignore: regular expressions of layers whose channels all stay.
         short_epochs: the search's own training of each candidate, as a part of an epoch; 0: none.
         short_lr: of that training.
+        workers: candidates of a search that are trained and evaluated at a time, each in a task of Ray (extra ``ray``)
+            with one processor and a share of this machine's GPUs. What ``RAY_ADDRESS`` says may be a cluster.
     """
 
     compresses: ClassVar[bool] = True
@@ -75,6 +64,7 @@ class Prune(Stage):
     ignore: tuple[str, ...] = ()
     short_epochs: float = 0.0
     short_lr: float = 0.005
+    workers: int = 1
 
     def __post_init__(self) -> None:
         searches, criteria = ", ".join((*SEARCH, *SEARCHES)), ", ".join(IMPORTANCE)
@@ -87,6 +77,7 @@ class Prune(Stage):
             (self.round_to is None or self.round_to >= 1, "round_to", "must be 1 or more"),
             (0 <= self.short_epochs <= 1, "short_epochs", "is not from 0 to 1"),
             (self.short_lr > 0, "short_lr", "must be above 0"),
+            (self.workers >= 1, "workers", "must be 1 or more"),
         ):
             if not holds:
                 raise BadInput(f"{getattr(self, where)!r} {why}", where=where)
@@ -98,7 +89,11 @@ class Prune(Stage):
         self._check_search()
 
     def _check_search(self) -> None:
-        """Whether the search is one, and knows its settings."""
+        """Whether the search is one, knows its settings, and has work for workers."""
+        if self.workers > 1 and (self.search in SEARCH or not is_parallel(self.search)):
+            able = ", ".join(name for name in SEARCHES if is_parallel(name))
+            why = f"{self.search!r} has no candidates that could be tried at a time"
+            raise BadInput(why, where="workers", hint=f"search = one of {able}")
         if self.search in SEARCH:
             for name in ("settings", "short_epochs"):
                 if getattr(self, name):
@@ -110,10 +105,18 @@ class Prune(Stage):
             hint = f'target = "budget" with [budget] macs = "{self.target:.0%}", or search = "global"'
             raise BadInput(why, where="search", hint=hint)
         parameters = inspect.signature(SEARCHES[self.search]).parameters.values()
-        known = {p.name for p in parameters if p.kind is p.KEYWORD_ONLY} - {"seed", "record", "progress"}
+        known = {p.name for p in parameters if p.kind is p.KEYWORD_ONLY} - {"seed", "record", "progress", "parallel"}
         for name in self.settings or {}:
             if name not in known:
                 raise unknown(name, known, "settings", f"setting of {self.search!r}")
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        return {name: value for name, value in asdict(self).items() if name != "workers"}
+
+    def check(self, index: int, before: tuple[Stage, ...], where: str) -> None:
+        if self.workers > 1:
+            installed_ray()
 
     @property
     def needs_budget(self) -> bool:
@@ -146,21 +149,33 @@ class Prune(Stage):
         return apply_shape(module, shape["text"])
 
     def _onto_budget(self, work: Work) -> Outcome:
-        channels, multiple = _Channels(self, work), self.multiple(work)
-        costs = Costs(work, work.limits)
-        shrinking = Shrinking(
+        multiple = self.multiple(work)
+        channels = NetworkChannels(
             work.module,
-            channels,
-            costs,
-            lambda module: work.evaluate(channels.recalibrated(module)),
-            self._finetune(work),
+            work.example,
+            work.data.labelled_batches,
+            multiple,
             self.most,
+            self.ignore,
+            self.importance,
             work.recipe.seed,
-            work.folder,
-            work.progress,
         )
+        costs, validation = Costs(work, work.limits), work.data.validation
         try:
-            shrunk = shrinking.run(self.search, self.settings or {})
+            with self._parallel(work) as parallel:
+                shrinking = Shrinking(
+                    work.module,
+                    channels,
+                    costs,
+                    lambda module: evaluate(channels.recalibrated(module), validation),
+                    self._finetune(work),
+                    self.most,
+                    work.recipe.seed,
+                    work.folder,
+                    work.progress,
+                    parallel,
+                )
+                shrunk = shrinking.run(self.search, self.settings or {})
         except BudgetMissed as error:
             gone = (
                 f"with {self.most:.0%} of the channels gone from every group, as far as multiples of {multiple} permit"
@@ -181,103 +196,19 @@ class Prune(Stage):
             return None
         settings = Settings(epochs=1, lr=self.short_lr, schedule="cosine", seed=work.recipe.seed)
 
+        part, device = work.data.part(self.short_epochs), work.device
+
         def train(module: Any) -> None:
-            fit(module, work.data.part(self.short_epochs), settings, shown=False, device=work.device)
+            fit(module, part, settings, shown=False, device=device)
             module.cpu()
 
         return train
 
-
-@dataclass
-class _Channels:
-    """The channels of the module that a stage prunes: analysed and scored once."""
-
-    stage: Prune
-    work: Work
-    _stepped: dict[tuple[tuple[str, float], ...], Pruned] = field(default_factory=dict)
-
-    @cached_property
-    def _structure(self) -> Any:
-        return analyse(self.work.module, self.work.example)
-
-    @cached_property
-    def _scores(self) -> Any:
-        scoring = Scoring(self._structure, self.work.data.labelled_batches, cross_entropy, self.work.recipe.seed)
-        return IMPORTANCE[self.stage.importance](scoring)
-
-    @cached_property
-    def _limits(self) -> Limits:
-        return Limits(self.stage.multiple(self.work), self.stage.most, self.stage.ignore)
-
-    @cached_property
-    def groups(self) -> tuple[Group, ...]:
-        found = [g for g in self._structure.groups if not self._limits.ignores(g)]
-        if not found:
-            reasons = "; ".join(f"{layer}: {why}" for layer, why in self._structure.untouched[:3])
-            raise BadInput(f"no channels can be pruned ({reasons})", where="prune")
-        multiple = self.stage.multiple(self.work)
-        steps = [min(multiple // math.gcd(multiple, g.width), g.size) for g in found]
-        return tuple(Group(g.name, g.size, step, step) for g, step in zip(found, steps, strict=True))
-
-    def pruned(self, module: Any, ratios: Mapping[str, float]) -> Pruned:
-        """A smaller module; ratios are exact, because the groups know the steps."""
-        ratios = {name: ratio for name, ratio in ratios.items() if ratio > 0}
-        own: dict[str, Any] = {"importance": self.stage.importance}
-        if module is self.work.module:
-            scores = self._scores
-            own = {"importance": lambda _: scores, "structure": self._structure}
-        data = self.work.data.labelled_batches
-        return prune(module, self.work.example, ratios=ratios, data=data, max_ratio=0.999, **own)
-
-    def prune(self, module: Any, ratios: Mapping[str, float]) -> Any:
-        return self.pruned(module, ratios).module
-
-    def stepped(self, ratios: Mapping[str, float]) -> Pruned:
-        """The stage's module with so much gone, cut by cut; computed once."""
-        wanted = tuple(sorted((name, ratio) for name, ratio in ratios.items() if ratio > 0))
-        if not wanted:
-            return self.pruned(self.work.module, {})
-        if wanted not in self._stepped:
-            module, example = self.work.module, self.work.example
-            self._stepped[wanted] = stepwise(module, example, ratios=dict(wanted), **self._options)
-        return self._stepped[wanted]
-
-    def in_steps(self, ratios: Mapping[str, float]) -> Any:
-        return self.stepped(ratios).module
-
-    def recalibrated(self, module: Any) -> Any:
-        module = copy.deepcopy(module)
-        recalibrate(module, self.work.data.labelled_batches)
-        return module
-
-    def globally(self, place: float) -> Shape:
-        """Numbers of units on the way of cuts by one threshold of importance; 0: all, 1: as few as may be."""
-        whole, smallest = tuple(g.channels for g in self.groups), tuple(g.kept(self.stage.most) for g in self.groups)
-        if place >= 1:
-            return smallest
-        shapes = [whole, *self._way, smallest]
-        before, part = divmod(place * (len(shapes) - 1), 1)
-        pairs = zip(self.groups, shapes[int(before)], shapes[int(before) + 1], strict=True)
-        return tuple(g.kept(1 - (a + (b - a) * part) / g.channels) for g, a, b in pairs)
-
-    @cached_property
-    def _way(self) -> list[Shape]:
-        """Numbers of units after each cut; scores are measured anew after every one of them."""
-        limits: dict[str, Any] = {"max_ratio": self.stage.most, "ignore": self.stage.ignore}
-        least = self._floor + (1 - self._floor) / CUTS
-        done = cuts(self.work.module, self.work.example, macs=least, steps=CUTS, **limits, **self._options)
-        return [tuple(len(cut.groups.get(g.name, range(g.channels))) for g in self.groups) for cut in done]
-
-    @cached_property
-    def _floor(self) -> float:
-        """Share of the multiply-adds that is left when everything goes that may."""
-        pruned = self.pruned(self.work.module, {g.name: g.ratio(g.kept(self.stage.most)) for g in self.groups})
-        return pruned.after.macs / pruned.before.macs
-
-    @property
-    def _options(self) -> dict[str, Any]:
-        data, seed = self.work.data.labelled_batches, self.work.recipe.seed
-        return {"data": data, "importance": self.stage.importance, "seed": seed}
+    def _parallel(self, work: Work) -> AbstractContextManager[RayWorkers | None]:
+        if self.workers == 1:
+            return nullcontext()
+        gpus = gpus_each(self.workers, work.device)
+        return RayWorkers(self.workers, num_gpus=gpus, by_value=own_modules())
 
 
 def vector_channels(target: Target, precision: str) -> int:

@@ -6,6 +6,7 @@ functions that prune, cost, evaluate and shortly train it. Adding a method is on
 """
 
 from edgesmith.compress.search.candidates import Parallel
+from edgesmith.compress.search.features import layer_features
 from edgesmith.compress.search.fitting import along, fit, uniform
 from edgesmith.compress.search.methods import SEARCHES, is_parallel, search, search_method
 from edgesmith.compress.search.problem import Found, Group, Problem
@@ -23,6 +24,7 @@ __all__ = [
     "along",
     "fit",
     "is_parallel",
+    "layer_features",
     "search",
     "search_method",
     "uniform",

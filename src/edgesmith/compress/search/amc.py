@@ -1,8 +1,9 @@
 """AMC: a reinforcement learner walks through the groups and says how much of each goes.
 
 Y. He, J. Lin, Z. Liu, H. Wang, L.-J. Li and S. Han, "AMC: AutoML for model compression and acceleration on mobile
-devices", ECCV 2018, arXiv:1802.03494. The state of a group is the paper's, its cost taken from the budget's own
-measure: how much of it goes when the group alone is pruned as far as it may be.
+devices", ECCV 2018, arXiv:1802.03494. The state of a group is the paper's (section 3.1) where its features are those of
+``layer_features``, its cost taken from the budget's own measure: how much of it goes when the group alone is pruned as
+far as it may be.
 """
 
 from __future__ import annotations

@@ -49,7 +49,7 @@ class Group:
         channels: how many there are.
         step: they go in multiples of this, counted from what is kept.
         least: so many stay.
-        features: what else describes the group to a learning search: such as kernel size, stride, height, width.
+        features: what else describes the group to a learning search: such as ``layer_features`` of its first layer.
 
     Raises:
         BadInput: a number of channels is below 1.

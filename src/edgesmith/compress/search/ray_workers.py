@@ -19,9 +19,11 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from types import ModuleType, TracebackType
 from typing import Any
 
+import torch
+
 from edgesmith.errors import BadInput, DeviceError, MissingDependency
 
-__all__ = ["RayWorkers"]
+__all__ = ["RayWorkers", "gpus_each", "installed_ray"]
 
 _HERE = "local"
 _ANSWERING = 10.0
@@ -70,7 +72,7 @@ class RayWorkers:
         for name, number, least in asked:
             if number < least:
                 raise BadInput(f"{name}={number} is below {least}", where="RayWorkers")
-        self._ray = _ray()
+        self._ray = installed_ray()
         self._workers = workers
         address = address or os.environ.get("RAY_ADDRESS") or _HERE
         self._connected = not self._ray.is_initialized()
@@ -186,12 +188,24 @@ def _places() -> list[str]:
     return [os.path.abspath(place) for place in sys.path]
 
 
-def _ray() -> Any:
+def installed_ray() -> Any:
+    """The package.
+
+    Raises:
+        MissingDependency: it is not installed.
+    """
     try:
         return importlib.import_module("ray")
     except ImportError as error:
         hint = "pip install edgesmith[ray]"
         raise MissingDependency("Ray is not installed", where="RayWorkers", hint=hint) from error
+
+
+def gpus_each(tasks: int, device: str) -> float:
+    """The part of a GPU, or the GPUs, that each of so many tasks has on this machine; 0 where the device is none."""
+    if not device.startswith("cuda"):
+        return 0.0
+    return min(torch.cuda.device_count() / tasks, 1.0)
 
 
 def _connect(ray: Any, address: str) -> None:
