@@ -664,6 +664,14 @@ def test_channels_that_were_sent_are_pruned_alike(place: Place) -> None:
         assert name == same and a.equal(b)
 
 
+def test_layers_to_ignore_that_are_none_are_refused(place: Place) -> None:
+    data = Chain(load(place.recipe(TRAIN)), *[lambda *_: None] * 2).data
+    module = zoo_module("mobilenet-v2", classes=4, image_size=12, channels=1, width=0.25, seed=0)
+    channels = NetworkChannels(module, data.example, data.labelled_batches, 4, 0.8, ("head",), "taylor", 0)
+    with pytest.raises(BadInput, match="no layer has such a name"):
+        _ = channels.groups
+
+
 def test_every_training_is_on_the_device_that_is_asked_for(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(running, "Bench", FakeBench)
     asked: list[str] = []

@@ -63,6 +63,7 @@ class NetworkChannels:
 
     @cached_property
     def groups(self) -> tuple[Group, ...]:
+        self._limits.check(self._structure)
         found = [g for g in self._structure.groups if not self._limits.ignores(g)]
         if not found:
             reasons = "; ".join(f"{layer}: {why}" for layer, why in self._structure.untouched[:3])
