@@ -11,12 +11,14 @@ from itertools import product
 
 import torch
 from experiment import Experiment, parsed
-from training import Schedule, train
+from training import Schedule, cross_entropy, train
 
 import edgesmith
 from edgesmith.compress import qat
 
 NETWORKS = ("resnet", "mobilenet")
+DECAY = 1e-4
+"""Of weights, and of the clipping that ``pact`` learns."""
 CALIBRATION = 512
 """Training pictures from which scales are first chosen."""
 
@@ -71,8 +73,9 @@ def trained(experiment: Experiment, module: qat.QuantizedModule, key: str, way: 
         experiment.pictures[0],
         Schedule(epochs, how.rate, batch=128 if experiment.data == "fashion_mnist" else 64),
         seed,
+        loss=lambda rounded, x, labels: cross_entropy(rounded, x, labels) + DECAY / 2 * qat.clipping_penalty(module),
         optimizer=torch.optim.SGD(
-            qat.parameter_groups(module, lr=how.rate, weight_decay=1e-4), how.rate, momentum=0.9, nesterov=True
+            qat.parameter_groups(module, lr=how.rate, weight_decay=DECAY), how.rate, momentum=0.9, nesterov=True
         ),
         at_epoch=lambda epoch: schedule.on_epoch(module, epoch),
         checkpoint=experiment.checkpoint(f"qat-{key}"),
