@@ -28,5 +28,5 @@ def map_tensors(value: Any, function: Callable[[torch.Tensor], Any]) -> Any:
 def tensors(value: Any) -> list[torch.Tensor]:
     """All of them."""
     found: list[torch.Tensor] = []
-    map_tensors(value, lambda t: found.append(t) or t)  # type: ignore[func-returns-value]
+    map_tensors(value, found.append)
     return found

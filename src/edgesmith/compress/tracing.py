@@ -21,6 +21,7 @@ from torch import fx, nn
 
 from edgesmith.compress.hooks import refuse_hooks
 from edgesmith.compress.memory import memory_of
+from edgesmith.compress.misfit import evaluated_on
 from edgesmith.compress.nested import map_tensors, tensors
 from edgesmith.errors import BadInput, ModelError
 
@@ -160,14 +161,9 @@ def trace(module: nn.Module, example: Any, training: bool = False) -> Traced:
     refuse_wrapped(module)
     inputs = as_inputs(example)
     with evaluating(module, training):
-        try:
+        hint = "give one input, or a tuple of the positional inputs"
+        with evaluated_on("the example", where=type(module).__name__, hint=hint):
             module(*_clones(inputs))
-        except Exception as error:
-            raise BadInput(
-                f"does not run on the example: {type(error).__name__}: {error}",
-                where=type(module).__name__,
-                hint="give one input, or a tuple of the positional inputs",
-            ) from error
         refuse_hooks(module, inputs)
         opaque: dict[str, str] = {}
         calls: set[str] = set()
@@ -197,7 +193,12 @@ def trace(module: nn.Module, example: Any, training: bool = False) -> Traced:
 def operands(node: fx.Node) -> list[fx.Node]:
     """All nodes among a node's arguments, in order; twice where they come twice."""
     found: list[fx.Node] = []
-    fx.node.map_arg((node.args, node.kwargs), lambda n: found.append(n) or n)  # type: ignore[func-returns-value]
+
+    def keep(operand: fx.Node) -> fx.Node:
+        found.append(operand)
+        return operand
+
+    fx.node.map_arg((node.args, node.kwargs), keep)
     return found
 
 

@@ -150,7 +150,7 @@ def test_what_makes_no_sense_is_refused():
         factorize(chain(), x, "svd", Fixed((1, 2)))
     with pytest.raises(BadInput, match="Conv2d layers"):
         factorize_layer(nn.Linear(2, 2), "tucker2", (1, 1))
-    with pytest.raises(BadInput, match="no batches"):
+    with pytest.raises(BadInput, match="hold no batch"):
         factorize(chain(), x, data=[])
     for wrong in (lambda: Energy(0), lambda: Ratio(2), lambda: Fixed(0), lambda: MacsTarget(), lambda: BlockTerm(0)):
         with pytest.raises(BadInput):

@@ -71,9 +71,9 @@ def test_an_example_that_does_not_fit_is_refused_and_leaves_no_hooks():
 
 def test_data_that_do_not_fit_are_refused_and_leave_no_hooks():
     module, good = chain(), torch.randn(2, 3, 12, 12)
-    with pytest.raises(BadInput, match=r"data: does not run on batch 1: RuntimeError(?s:.)*like the example"):
+    with pytest.raises(BadInput, match=r"data: does not run on batch 1, a tensor of shape \(2, 5, .*RuntimeError"):
         factorize(module, X, data=[good, torch.zeros(2, 5, 12, 12)])
-    with pytest.raises(BadInput, match=r"one tensor is no list of batches(?s:.)*data=\[tensor\]"):
+    with pytest.raises(BadInput, match=r"data: the data are one tensor(?s:.)*\[tensor\]"):
         factorize(module, X, data=good)
     assert not any(part._forward_hooks for part in module)
 

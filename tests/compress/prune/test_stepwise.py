@@ -124,7 +124,7 @@ def test_a_target_out_of_reach_is_told_as_by_one_cut_and_before_any(network, dat
         (torch.zeros(4, 3, 8, 8), r"one tensor(?s:.)*\[tensor\]"),
         (
             [torch.zeros(4, 3, 8, 8), torch.zeros(4, 2, 8, 8)],
-            r"batch 1, a tensor of shape \(4, 2, 8, 8\), does not fit",
+            r"does not run on batch 1, a tensor of shape \(4, 2, 8, 8\): ",
         ),
         ([], "no batch"),
     ],
@@ -142,7 +142,7 @@ def test_data_that_do_not_fit_are_told(network, data, wrong, why):
     ):
         with pytest.raises(BadInput, match=why):
             act()
-    with pytest.raises(BadInput, match=r"batch 0, a tuple of a tensor of shape \(8, 3, 8, 8\), .* does not fit"):
+    with pytest.raises(BadInput, match=r"does not run on batch 0, a tuple of a tensor of shape \(8, 3, 8, 8\), .*: "):
         prune(network, example, data=[(data[0][0], torch.arange(5))], macs=0.5)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from edgesmith.compress.layer_names import refuse_unused
 from edgesmith.compress.lowrank.candidates import layer_names, refuse_not_finite, unsupported
@@ -103,8 +103,6 @@ def factorize(
         raise BadInput(
             f"{rank!r} is no rule", where="rank", hint="such as Fixed(8), Ratio(0.5) or MacsTarget(share=0.5)"
         )
-    if isinstance(data, Tensor):
-        raise BadInput("one tensor is no list of batches", where="data", hint="data=[tensor]")
     refuse_wrapped(module)
     rule = rank or Energy(0.9)
     names = layer_names(module)

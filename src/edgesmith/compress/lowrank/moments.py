@@ -10,11 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from edgesmith.compress.misfit import evaluated_on
-from edgesmith.compress.tracing import evaluating, inputs_of
+from edgesmith.compress.batches import evaluate_each
+from edgesmith.compress.tracing import evaluating
 from edgesmith.errors import BadInput
 
-__all__ = ["LayerMoments", "Moments", "evaluated", "layer_moments", "rows_of"]
+__all__ = ["LayerMoments", "Moments", "layer_moments", "rows_of"]
 
 
 @dataclass
@@ -68,25 +68,6 @@ def rows_of(values: Tensor, layer: nn.Module) -> Tensor:
     return moved.reshape(-1, moved.shape[-1]).double()
 
 
-def evaluated(module: nn.Module, batches: Iterable[Any]) -> None:
-    """Evaluate every batch, in evaluation mode and without gradients.
-
-    Args:
-        batches: each one input, or a tuple of inputs.
-
-    Raises:
-        BadInput: there are no batches, or the module does not run on one.
-    """
-    number, hint = 0, "give a list of batches like the example, with labels or without: data=[batch]"
-    with evaluating(module):
-        for batch in batches:
-            with evaluated_on(f"batch {number}", where="data", hint=hint):
-                module(*inputs_of(module, batch))
-            number += 1
-    if not number:
-        raise BadInput("there are no batches", where="data", hint="give at least one batch of inputs")
-
-
 @dataclass
 class LayerMoments:
     """Moments of a layer's inputs, and of its outputs without its bias; both over positions, by channel."""
@@ -125,7 +106,8 @@ def layer_moments(
     with ExitStack() as hooks:
         for name, layer in layers.items():
             hooks.callback(watch(name, layer).remove)
-        evaluated(module, batches)
+        with evaluating(module):
+            evaluate_each(module, batches, "data")
     for name, each in found.items():
         if not bool(torch.isfinite(torch.stack((each.inputs.products.sum(), each.outputs.products.sum()))).all()):
             hint = "look for NaN and infinity in the data and in layers before this one"

@@ -9,8 +9,10 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from edgesmith.compress.batches import evaluate_each
 from edgesmith.compress.lowrank.method import Layer
-from edgesmith.compress.lowrank.moments import Moments, evaluated, rows_of
+from edgesmith.compress.lowrank.moments import Moments, rows_of
+from edgesmith.compress.tracing import evaluating
 
 __all__ = ["refit"]
 
@@ -39,7 +41,8 @@ def refit(
     with ExitStack() as hooks:
         for name, (layer, _) in factored.items():
             hooks.callback(layer.register_forward_hook(sums[name].hook).remove)
-        evaluated(module, batches)
+        hooks.enter_context(evaluating(module))
+        evaluate_each(module, batches, "data")
     return {name: each.fit() for name, each in sums.items() if each.seen}
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from edgesmith.compress.prune.batches import evaluate_each
+from edgesmith.compress.batches import evaluate_each
 from edgesmith.compress.prune.contributions import grams
 from edgesmith.compress.prune.readers import channels_first, reader_axes, watching
 from edgesmith.compress.prune.structure import Kept, Structure

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from edgesmith.compress.prune.batches import evaluate_each
+from edgesmith.compress.batches import evaluate_each
 from edgesmith.compress.prune.readers import watching
 from edgesmith.compress.prune.structure import Axis, Structure
 

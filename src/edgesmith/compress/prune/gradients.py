@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from edgesmith.compress.prune.batches import each_batch
+from edgesmith.compress.batches import each_batch
 from edgesmith.compress.prune.scoring import Scoring
 
 __all__ = ["gradients"]

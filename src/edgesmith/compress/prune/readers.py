@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from edgesmith.compress.prune.batches import evaluate_each
+from edgesmith.compress.batches import evaluate_each
 from edgesmith.compress.prune.scoring import Scores, Scoring
 from edgesmith.compress.prune.structure import Axis, Structure
 from edgesmith.compress.tracing import evaluating

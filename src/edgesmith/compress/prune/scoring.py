@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from edgesmith.compress.prune.batches import at_least_one
+from edgesmith.compress.batches import at_least_one
 from edgesmith.compress.prune.structure import Structure
 from edgesmith.compress.tracing import inputs_of
 from edgesmith.compress.training.evaluate import logits_of

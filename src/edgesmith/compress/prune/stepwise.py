@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from edgesmith.compress.prune.batches import at_least_one
+from edgesmith.compress.batches import at_least_one
 from edgesmith.compress.prune.compensation import recalibrate
 from edgesmith.compress.prune.labels import Ints
 from edgesmith.compress.prune.pruning import Pruned, prune

@@ -9,8 +9,9 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
+from edgesmith.compress.misfit import evaluated_on
 from edgesmith.compress.tracing import inputs_of
-from edgesmith.errors import BadInput, EdgesmithError
+from edgesmith.errors import BadInput
 
 __all__ = ["at_least_one", "each_batch", "evaluate_each"]
 
@@ -41,16 +42,9 @@ def each_batch(function: Callable[[Any], Result], batches: Iterable[Any] | None,
         BadInput: there are none, or the function fails with one.
     """
     for number, batch in enumerate(at_least_one(batches, where)):
-        try:
+        hint = "pass a list of batches: inputs, or tuples of inputs and labels"
+        with evaluated_on(f"batch {number}, {_told(batch)}", where=where, hint=hint):
             found = function(batch)
-        except (EdgesmithError, torch.OutOfMemoryError):
-            raise
-        except (RuntimeError, ValueError, TypeError, LookupError, AttributeError) as error:
-            raise BadInput(
-                f"batch {number}, {_told(batch)}, does not fit: {type(error).__name__}: {error}",
-                where=where,
-                hint="pass a list of batches: inputs, or tuples of inputs and labels",
-            ) from error
         yield found
 
 
